@@ -1,0 +1,30 @@
+"""The engine: reverse-mode automatic differentiation on NumPy.
+
+Read in this order:
+
+    tensor.py      a Tensor is an array and the node that made it
+    node.py        the graph: nodes that point back in time
+    primitive.py   a NumPy function, one VJP per argument, and how a call is recorded
+    backward.py    the walk, newest node first
+    calculus.py    vjp, jvp, jacobian, hessian, hvp from that walk
+    recompute.py   activation checkpointing by the same walk
+    dispatch.py    NumPy's own functions on tensors
+    settings.py    no_grad, keep_grads, scope: one ContextVar
+    errors.py      what is raised
+"""
+
+from .backward import backward, grad
+from .calculus import hessian, hvp, jacobian, jvp, vjp
+from .dispatch import register
+from .errors import DTypeError, GraphError, IndexingError, ShapeError, TensorError
+from .node import Node
+from .primitive import PRIMITIVES, Adapter, Primitive, adapts, inner, primitive
+from .recompute import recompute
+from .settings import Scope, default_dtype, keep_grads, keep_values, no_grad, scope
+from .tensor import Array, Tensor
+
+__all__ = [
+    "PRIMITIVES", "Adapter", "Array", "DTypeError", "GraphError", "IndexingError", "Node", "Primitive", "Scope",
+    "ShapeError", "Tensor", "TensorError", "adapts", "backward", "default_dtype", "grad", "hessian", "hvp",
+    "inner", "jacobian", "jvp", "keep_grads", "keep_values", "no_grad", "primitive", "recompute", "register", "scope", "vjp",
+]

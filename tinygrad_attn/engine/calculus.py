@@ -1,0 +1,95 @@
+"""Derivatives of functions: vjp, jvp, jacobian, hvp, hessian, in terms of `grad` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .backward import grad
+from .errors import ShapeError
+from .settings import changed
+from .tensor import Tensor, wrapped, locked
+
+Function = Callable[..., Tensor]
+
+
+def variable(x: Any) -> Tensor:
+    """A tensor to differentiate by: `x` itself where it has a graph, so that outer derivatives see it."""
+    return x if isinstance(x, Tensor) and x.node is not None else Tensor(x, requires_grad=True)
+
+
+def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
+    """(f(*xs), pullback) where pullback(g) = one gᵀ∂f/∂x for each x; it can be called again and again.
+
+    `pullback(g, create_graph=True)` gives gradients that can be differentiated.
+    """
+    variables = [variable(x) for x in xs]
+    with changed(recording=True):
+        y = f(*variables)
+
+    def pullback(g: Any = None, *, create_graph: bool = False) -> tuple[Tensor, ...]:
+        if y.node is None:
+            return tuple(zeros_like(x) for x in variables)
+        parts = grad(y, variables, g, create_graph=create_graph, retain_graph=True, allow_unused=True)
+        return tuple(zeros_like(x) if part is None else part for x, part in zip(variables, parts))
+
+    return y, pullback
+
+
+def zeros_like(x: Tensor) -> Tensor:
+    return wrapped(locked(np.zeros(x.shape, x.dtype)), None)
+
+
+def jvp(f: Function, xs: Any, us: Any) -> tuple[Tensor, Tensor]:
+    """(f(*xs), Σ ∂f/∂x · u): the directional derivative along `us`, one u for each x.
+
+    Two VJPs make one JVP: x̄ = gᵀJ is linear in g, so its own VJP with u is J·u.
+    """
+    xs, us = (tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in (xs, us))
+    if len(xs) != len(us):
+        raise ShapeError(f"jvp: expected one direction for each of the {len(xs)} inputs, got {len(us)}")
+    y, pullback = vjp(f, *xs)
+    g = Tensor(np.zeros(y.shape, y.dtype), requires_grad=True)
+    dy = zeros_like(y)
+    for part, u in zip(pullback(g, create_graph=True), us):
+        if part.node is not None:
+            dot = grad(part, [g], u, create_graph=True, allow_unused=True)[0]
+            dy = dy if dot is None else dy + dot
+    return y, dy
+
+
+def jacobian(f: Function, x: Any, *, create_graph: bool = False) -> Tensor:
+    """∂f/∂x of shape f(x).shape + x.shape: one walk for each element of the result."""
+    y, pullback = vjp(f, x)
+    rows = []
+    for k in range(y.size):
+        g = np.zeros(y.size, y.dtype)
+        g[k] = 1
+        rows.append(pullback(g.reshape(y.shape), create_graph=create_graph)[0])
+    shape = y.shape + np.shape(x if not isinstance(x, Tensor) else x._data)
+    if not rows:
+        return wrapped(locked(np.zeros(shape, y.dtype)), None)
+    return (np.stack(rows) if create_graph else Tensor(np.stack([row._data for row in rows]))).reshape(shape)
+
+
+def gradient_of(f: Function) -> Function:
+    """x ↦ ∇f(x) for a function with one element, itself differentiable."""
+    def gradient(x: Tensor) -> Tensor:
+        y, pullback = vjp(f, x)
+        if y.size != 1:
+            raise ShapeError(f"hessian, hvp: f must return a scalar, got shape {y.shape}")
+        return pullback(np.ones(y.shape, y.dtype), create_graph=True)[0]
+    return gradient
+
+
+def hessian(f: Function, x: Any, *, create_graph: bool = False) -> Tensor:
+    """∂²f/∂x² of shape x.shape + x.shape, for a function with one element."""
+    return jacobian(gradient_of(f), x, create_graph=create_graph)
+
+
+def hvp(f: Function, x: Any, u: Sequence[float] | Any) -> Tensor:
+    """Hessian times `u` (shaped like x) without ever forming the Hessian: ∇⟨∇f(x), u⟩."""
+    _, pullback = vjp(gradient_of(f), x)
+    return pullback(u)[0]

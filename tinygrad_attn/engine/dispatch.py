@@ -1,0 +1,62 @@
+"""NumPy's protocols: `np.exp(t)`, `array * t`, `np.concatenate([t, u])` find this library's operations.
+
+Operations carry NumPy's names, so the registry maps a NumPy function to the operation of the same name.  What
+has no gradient by nature (comparisons, shapes, `isfinite`) returns plain arrays; everything else is refused:
+nothing detaches silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .errors import DTypeError
+
+REGISTRY: dict[Callable[..., Any], Callable[..., Any]] = {}
+PLAIN: set[Callable[..., Any]] = {
+    np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isfinite, np.isnan, np.isinf,
+    np.logical_and, np.logical_or, np.logical_not, np.floor, np.ceil, np.rint, np.trunc, np.floor_divide,
+    np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.allclose, np.isclose, np.array_equal, np.any,
+    np.all, np.count_nonzero, np.nonzero, np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.array2string,
+    np.array_repr, np.array_str, np.result_type, np.iscomplexobj, np.isrealobj, np.signbit,
+}
+
+
+def register(op: Callable[..., Any], *functions: Callable[..., Any]) -> None:
+    """Let the NumPy `functions` called on tensors run `op`."""
+    for function in functions:
+        REGISTRY[function] = op
+
+
+def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    """`np.<ufunc>` of tensors."""
+    if method != "__call__" or options:
+        asked = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+        raise DTypeError(f"{asked} on a tensor takes no {', '.join(options) or 'reduction'}; write "
+                         f"ta.{ufunc.__name__}(...) and combine it with other operations")
+    return dispatched(ufunc, inputs, {})
+
+
+def array_function(self: Any, function: Any, types: Any, args: Any, options: dict[str, Any]) -> Any:
+    """`np.<function>` of tensors."""
+    return dispatched(function, args, options)
+
+
+def dispatched(function: Any, args: Any, options: dict[str, Any]) -> Any:
+    if function in REGISTRY:
+        return REGISTRY[function](*args, **options)
+    if function in PLAIN:
+        return function(*plain(args), **plain(options))
+    raise DTypeError(f"np.{function.__name__} is not supported on tensors; use operations of tinygrad_attn, "
+                     "or .detach().numpy() where no gradient is needed")
+
+
+def plain(value: Any) -> Any:
+    """`value` with the arrays of tensors in their place, at any depth."""
+    if hasattr(value, "node") and hasattr(value, "_data"):
+        return value._data
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return type(value)(map(plain, value)) if type(value) in (tuple, list) else value

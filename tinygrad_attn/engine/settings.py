@@ -1,0 +1,117 @@
+"""What is switched on right now: one immutable record in one ContextVar.
+
+A plain global would let `no_grad` in one thread stop another thread's recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DTypeError
+
+
+class Scope:
+    """One entry into a named part of a program, such as one call of a module.
+
+    Every entry is an object of its own, so two calls of one module can be told apart.
+    """
+
+    __slots__ = ("name", "parent")
+
+    def __init__(self, name: str, parent: Scope | None) -> None:
+        self.name, self.parent = name, parent
+
+    @property
+    def chain(self) -> tuple[Scope, ...]:
+        """The scopes from the outermost to this one."""
+        links: list[Scope] = []
+        scope: Scope | None = self
+        while scope is not None:
+            links.append(scope)
+            scope = scope.parent
+        return tuple(reversed(links))
+
+    @property
+    def path(self) -> str:
+        """The names from the outermost scope to this one, joined by dots."""
+        return ".".join(scope.name for scope in self.chain)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The switches that operations and the walk read."""
+
+    recording: bool = True                          # record a graph at all?
+    keep_values: bool = False                       # nodes keep the value they produced
+    keep_grads: bool = False                        # nodes keep the gradient that reached them
+    scope: Scope | None = None                      # where in the program we are
+    dtype: np.dtype[Any] = np.dtype(np.float32)     # for Python data and new parameters
+
+
+SETTINGS: ContextVar[Settings] = ContextVar("tinygrad_attn", default=Settings())
+
+
+@contextmanager
+def changed(**changes: Any) -> Iterator[None]:
+    """Apply `changes` to the settings inside a `with` block or a decorated function."""
+    token = SETTINGS.set(replace(SETTINGS.get(), **changes))
+    try:
+        yield
+    finally:
+        SETTINGS.reset(token)
+
+
+def no_grad() -> Any:
+    """Nothing is recorded inside: results have no graph and need no memory for one."""
+    return changed(recording=False)
+
+
+def keep_values() -> Any:
+    """Every node recorded inside keeps its value, for drawings and studies."""
+    return changed(keep_values=True)
+
+
+def keep_grads() -> Any:
+    """Every node recorded or walked inside keeps its value and the gradient that reached it."""
+    return changed(keep_values=True, keep_grads=True)
+
+
+@contextmanager
+def scope(name: str) -> Iterator[Scope]:
+    """Operations recorded inside belong to the part of the program called `name`."""
+    settings = SETTINGS.get()
+    entered = Scope(name, settings.scope)
+    token = SETTINGS.set(replace(settings, scope=entered))
+    try:
+        yield entered
+    finally:
+        SETTINGS.reset(token)
+
+
+class default_dtype:
+    """Make `dtype` (float32 or float64) that of Python data and new parameters.
+
+    Takes effect at once; as a context manager (`with default_dtype(np.float64):`) it restores the
+    earlier one on exit.  Called with nothing to set it just tells: `default_dtype().dtype`.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike | None = None) -> None:
+        settings = SETTINGS.get()
+        self.dtype = settings.dtype if dtype is None else np.dtype(dtype)
+        if self.dtype.kind not in "fc":
+            raise DTypeError(f"default_dtype: expected a floating dtype such as np.float32, got {self.dtype}")
+        self.before = settings.dtype
+        SETTINGS.set(replace(settings, dtype=self.dtype))
+
+    def __enter__(self) -> np.dtype[Any]:
+        return self.dtype
+
+    def __exit__(self, *_: object) -> None:
+        SETTINGS.set(replace(SETTINGS.get(), dtype=self.before))

@@ -1,0 +1,296 @@
+"""A Tensor is an array and the node that made it.
+
+    Tensor.data   the array, read-only
+    Tensor.node   how it came about: None for a constant, a leaf node for a variable,
+                  else the operation and the nodes of its arguments (see node.py)
+
+The operators and methods (`+`, `@`, `.sum()`, ...) are bound by `tinygrad_attn.ops`; here they are only
+declared.  The engine itself needs `+`, `.sum` and `.reshape` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import dispatch
+from .errors import DTypeError, GraphError, ShapeError
+from .node import Hook, Node
+from .settings import SETTINGS
+
+Array = np.ndarray[Any, Any]
+
+
+class Tensor:
+    """An array with the node that made it.
+
+    Args:
+        data: array, nested list or number; copied. Python data become the default dtype (float32),
+            arrays keep theirs.
+        requires_grad: make this a variable: backward writes its gradient into `.grad`.
+        dtype: convert to this dtype.
+        name: shown in drawings and messages.
+
+    Raises:
+        DTypeError: an integer or boolean variable, or data that is not numeric.
+    """
+
+    __slots__ = ("__weakref__", "_data", "_name", "node")
+    __array_priority__ = 100.0
+    _data: Array
+    _name: str | None
+    node: Node | None
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None = None,
+                 name: str | None = None) -> None:
+        array = as_array(data, dtype)
+        self._data = locked(array.copy() if array is data or array.base is not None else array)
+        self._name, self.node = name, None
+        if requires_grad:
+            self.requires_grad = True
+
+    # ── the array ────────────────────────────────────────────────────────────────────────────────
+    @property
+    def data(self) -> Array:
+        """The array, as a read-only view; assign to replace a variable's or constant's array."""
+        return self._data.view()
+
+    @data.setter
+    def data(self, new: Any) -> None:
+        if self.node is not None and self.node.op is not None:
+            raise GraphError(f"data: only a leaf can be given new data; this tensor was made by {self.node.label}")
+        array = np.array(new._data if isinstance(new, Tensor) else new)
+        if array.shape != self.shape:
+            raise ShapeError(f"data: expected shape {self.shape}, got {array.shape}")
+        if not np.can_cast(array.dtype, self.dtype, "same_kind"):
+            raise DTypeError(f"data: expected {self.dtype}, got {array.dtype}; convert it with .astype first")
+        self._data = locked(array.astype(self.dtype, copy=False))
+
+    shape = property(lambda self: self._data.shape, doc="Length of each axis.")
+    ndim = property(lambda self: self._data.ndim, doc="Number of axes.")
+    size = property(lambda self: self._data.size, doc="Number of elements.")
+    dtype = property(lambda self: self._data.dtype, doc="NumPy dtype of the elements.")
+
+    def numpy(self) -> Array:
+        """A writable copy of the array; changing it changes nothing here."""
+        return self._data.copy()
+
+    def item(self) -> Any:
+        """The single element as a Python number."""
+        if self.size != 1:
+            raise ShapeError(f"item: expected one element, got shape {self.shape}")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The elements as nested Python lists."""
+        return self._data.tolist()
+
+    # ── the graph ────────────────────────────────────────────────────────────────────────────────
+    @property
+    def requires_grad(self) -> bool:
+        """Do gradients flow to this tensor?"""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if self.node is not None and self.node.op is not None:
+            raise GraphError("requires_grad: can only be changed on a leaf; use .detach() to cut the graph here")
+        if wanted and self.dtype.kind not in "fc":
+            raise DTypeError(f"requires_grad: a variable must be floating, got {self.dtype}; "
+                             "pass dtype=np.float32 or np.float64")
+        if not wanted:
+            self.node = None
+        elif self.node is None:
+            self.node = Node(None, (), (), self.shape, self.dtype)
+            self.node.name = self._name
+
+    @property
+    def name(self) -> str | None:
+        """What drawings and messages call this tensor."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        self._name = name
+        if self.node is not None:
+            self.node.name = name
+
+    @property
+    def grad(self) -> Tensor | None:
+        """Gradient accumulated by backward; settable, to None to clear it."""
+        return None if self.node is None else self.node.grad
+
+    @grad.setter
+    def grad(self, grad: Tensor | Array | None) -> None:
+        if grad is not None:
+            grad = grad if isinstance(grad, Tensor) else Tensor(grad)
+            if grad.shape != self.shape:
+                raise ShapeError(f"grad: expected shape {self.shape}, got {grad.shape}")
+        self.need_node("grad").grad = grad
+
+    def detach(self) -> Tensor:
+        """The same values as a constant: no gradient flows through it."""
+        return wrapped(self._data, None, self._name)
+
+    def retain_grad(self) -> None:
+        """Let backward write `.grad` here too, though this is an intermediate result."""
+        self.need_node("retain_grad").retain = True
+
+    def register_hook(self, fn: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call `fn(grad)` when backward has this tensor's whole gradient; what it returns replaces it.
+
+        Returns a function that takes the hook off again.
+        """
+        hook = Hook(fn)
+        hooks = self.need_node("register_hook").hooks
+        hooks.append(hook)
+        return lambda: hooks.remove(hook) if hook in hooks else None
+
+    def need_node(self, who: str) -> Node:
+        if self.node is None:
+            raise GraphError(f"{who}: this tensor has no graph; create it, or what it comes from, "
+                             "with requires_grad=True and outside no_grad()")
+        return self.node
+
+    if TYPE_CHECKING:
+        # Bound at import: backward by engine/backward.py, everything else by ops/methods.py.
+        def backward(self, g: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None: ...
+
+        T: Tensor
+        mT: Tensor
+
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Array: ...
+        def __le__(self, other: Any) -> Array: ...
+        def __gt__(self, other: Any) -> Array: ...
+        def __ge__(self, other: Any) -> Array: ...
+        def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor: ...
+        def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor: ...
+        def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def max(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def min(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def cumsum(self, axis: Any = None) -> Tensor: ...
+        def reshape(self, *shape: Any) -> Tensor: ...
+        def transpose(self, *axes: Any) -> Tensor: ...
+        def swapaxes(self, axis1: int, axis2: int) -> Tensor: ...
+        def squeeze(self, axis: Any = None) -> Tensor: ...
+        def flatten(self) -> Tensor: ...
+        def astype(self, dtype: npt.DTypeLike) -> Tensor: ...
+        def argmax(self, axis: Any = None, keepdims: bool = False) -> Array: ...
+        def argmin(self, axis: Any = None, keepdims: bool = False) -> Array: ...
+
+    # ── Python and NumPy protocols ───────────────────────────────────────────────────────────────
+    __array_ufunc__ = dispatch.array_ufunc
+    __array_function__ = dispatch.array_function
+    __hash__ = object.__hash__      # `==` compares elements, so identity must be asked for by name
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if self.node is not None:
+            raise DTypeError("np.asarray of a tensor that is being differentiated would cut its graph silently; "
+                             "use .numpy() for a copy, or .detach() to cut it on purpose")
+        array = self._data if dtype is None else self._data.astype(dtype, copy=False)
+        return array.copy() if copy else array
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise DTypeError("len: a 0-d tensor has no length")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise DTypeError("tensors are read-only, so that no write can make a gradient silently wrong; "
+                         "use ta.where, ta.concat or ta.scatter_add, or assign t.data on a leaf")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self.node is not None and self.node.op is not None:
+            raise GraphError(f"deepcopy: only leaves can be copied; this tensor was made by {self.node.label}")
+        twin = wrapped(self._data, None, self._name, type(self))    # the array is read-only: share it
+        twin.requires_grad = self.requires_grad
+        return twin
+
+    def __repr__(self) -> str:
+        body = np.array2string(self._data, separator=", ", prefix="Tensor(", precision=4, threshold=60, edgeitems=3)
+        notes = [f"shape={self.shape}"] if self.size == 0 or self.size > 60 else []
+        notes += [] if self.dtype == SETTINGS.get().dtype else [f"dtype={self.dtype}"]
+        notes += [f"name={self._name!r}"] if self._name else []
+        if self.node is not None:
+            notes.append("requires_grad=True" if self.node.op is None else f"op={self.node.op.name}")
+        return f"Tensor({', '.join([body, *notes])})"
+
+
+new_tensor = object.__new__
+
+
+def wrapped(data: Array, node: Node | None, name: str | None = None, kind: type[Tensor] = Tensor) -> Tensor:
+    """A Tensor around `data` itself; the caller promises that nobody will write into it."""
+    t: Tensor = new_tensor(kind)
+    t._data, t.node, t._name = data, node, name
+    return t
+
+
+def locked(array: Any) -> Array:
+    """`array` made read-only (a NumPy scalar becomes a 0-d array)."""
+    if array.__class__ is not np.ndarray:
+        array = np.asarray(array)
+    array.setflags(write=False)
+    return array  # type: ignore[no-any-return]
+
+
+def frozen(value: Any) -> Any:
+    """`value` in a form nobody can write into: arrays that could be written are copied, at any depth."""
+    if isinstance(value, np.ndarray):
+        owner: Any = value
+        while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+            owner = owner.base
+        return value if owner is None else locked(value.copy())
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(frozen, value)) if type(value) in (tuple, list) else value
+    return value
+
+
+def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
+    """`data` as an array: Python numbers and lists in the default dtype, arrays in their own."""
+    if isinstance(data, Tensor):
+        if data.node is not None:
+            raise DTypeError("Tensor of a tensor that is being differentiated would cut its graph silently; "
+                             "use .detach() to cut it on purpose")
+        data = data._data
+    array = np.asarray(data)
+    if array.dtype.kind not in "biufc":
+        raise DTypeError(f"Tensor: expected numbers, got {type(data).__name__} of dtype {array.dtype}")
+    if dtype is None and not isinstance(data, (np.ndarray, np.generic)) and array.dtype.kind in "iuf":
+        dtype = SETTINGS.get().dtype
+    return array if dtype is None else array.astype(dtype, copy=False)

@@ -1,0 +1,144 @@
+"""The nonlinearities of networks, and softmax with its relatives."""
+
+from __future__ import annotations
+
+from math import pi, sqrt
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array, ShapeError, primitive
+from .erf import error_function
+
+
+@primitive
+def sigmoid(x: Array, /) -> Array:
+    """1 / (1 + e⁻ˣ), computed from e^−|x| so that it cannot overflow."""
+    e = np.exp(np.where(x.real > 0, -x, x))
+    return np.where(x.real > 0, 1, e) / (1 + e)
+
+
+sigmoid.defvjp(
+    lambda g, out: g * out * (1 - out),                             # dx = dy∘y∘(1 − y)
+)
+
+
+@primitive
+def relu(x: Array, /) -> Array:
+    """max(x, 0); at 0 the gradient is 0."""
+    return np.maximum(x, 0)
+
+
+relu.defvjp(
+    lambda g, x: g * (x > 0),                                       # dx = dy∘[x>0]
+)
+
+
+@primitive
+def leaky_relu(x: Array, /, negative_slope: float = 0.01) -> Array:
+    """x where positive, else negative_slope·x; at 0 the gradient is negative_slope."""
+    return np.where(x.real > 0, x, negative_slope * x)
+
+
+leaky_relu.defvjp(
+    lambda g, x, negative_slope: np.where(x > 0, g, negative_slope * g),        # dx = dy∘([x>0] + slope∘[x≤0])
+)
+
+
+@primitive
+def elu(x: Array, /, alpha: float = 1.0) -> Array:
+    """x where positive, else alpha·(eˣ − 1) (Clevert et al. 2016)."""
+    return np.where(x.real > 0, x, alpha * np.expm1(np.where(x.real > 0, 0, x)))
+
+
+elu.defvjp(
+    lambda g, x, out, alpha: g * np.where(x > 0, 1, out + alpha),   # dx = dy∘([x>0] + (y + α)∘[x≤0])
+)
+
+
+@primitive
+def erf(x: Array, /) -> Array:
+    """2/√π ∫₀ˣ e^−t² dt."""
+    return error_function(np.asarray(x))
+
+
+erf.defvjp(
+    lambda g, x: g * (2 / sqrt(pi)) * np.exp(-x * x),               # dx = dy∘2/√π∘e^−x²
+)
+
+
+@primitive
+def gelu(x: Array, /, approximate: str = "none") -> Array:
+    """x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016).
+
+    approximate="tanh" takes the paper's ½x(1 + tanh(√(2/π)(x + 0.044715x³))), as GPT-2 does.
+    """
+    return x * gelu_gate(x, approximate)
+
+
+gelu.defvjp(
+    lambda g, x, approximate: g * gelu_slope(x, approximate),       # dx = dy∘(Φ(x) + x∘Φ′(x))
+)
+
+
+def gelu_gate(x: Any, approximate: str) -> Any:
+    """Φ(x), or its tanh approximation."""
+    if approximate == "none":
+        return (1 + erf(x / sqrt(2))) / 2
+    if approximate == "tanh":
+        return (1 + np.tanh(sqrt(2 / pi) * (x + 0.044715 * (x * x * x)))) / 2
+    raise ShapeError(f'approximate must be "none" or "tanh", got {approximate!r}')
+
+
+def gelu_slope(x: Any, approximate: str) -> Any:
+    """d(x·Φ(x))/dx for either Φ."""
+    gate = gelu_gate(x, approximate)
+    if approximate == "none":
+        return gate + x * np.exp(x * x / -2) / sqrt(2 * pi)
+    return gate + x * gate * (1 - gate) * (2 * sqrt(2 / pi)) * (1 + 3 * 0.044715 * (x * x))
+
+
+@primitive
+def silu(x: Array, /) -> Array:
+    """x·σ(x), also called swish."""
+    return x * sigmoid(x)
+
+
+silu.defvjp(
+    lambda g, x, out: g * (out + sigmoid(x) * (1 - out)),           # dx = dy∘(y + σ(x)∘(1 − y))
+)
+
+
+@primitive
+def softplus(x: Array, /) -> Array:
+    """ln(1 + eˣ), computed so that it cannot overflow."""
+    return np.where(x.real > 0, x, 0) + np.log1p(np.exp(np.where(x.real > 0, -x, x)))
+
+
+softplus.defvjp(
+    lambda g, x: g * sigmoid(x),                                    # dx = dy∘σ(x)
+)
+
+
+@primitive
+def softmax(x: Array, /, axis: int = -1) -> Array:
+    """exp(x) / Σ exp(x) along `axis`, shifted by the maximum so that it cannot overflow."""
+    e = np.exp(x - x.real.max(axis=axis, keepdims=True, initial=-np.inf))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+softmax.defvjp(
+    lambda g, out, axis: out * (g - (g * out).sum(axis=axis, keepdims=True)),   # dx = y∘(dy − Σ dy∘y)
+)
+
+
+@primitive
+def log_softmax(x: Array, /, axis: int = -1) -> Array:
+    """ln softmax(x) along `axis`, without ever forming the softmax."""
+    shifted = x - x.real.max(axis=axis, keepdims=True, initial=-np.inf)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+log_softmax.defvjp(
+    lambda g, out, axis: g - np.exp(out) * g.sum(axis=axis, keepdims=True),     # dx = dy − eʸ∘Σ dy
+)

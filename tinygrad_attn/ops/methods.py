@@ -1,0 +1,84 @@
+"""Binds operations to Tensor's operators and methods, and to NumPy's functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine import DTypeError, Tensor, register
+from ..engine.dispatch import plain
+from . import arithmetic, indexing, linalg, reductions, shapes
+
+
+def binary(op: Any) -> tuple[Any, Any]:
+    """The operator and its mirror image, for `t + 1` and `1 + t`."""
+    return (lambda self, other: op(self, other)), (lambda self, other: op(other, self))
+
+
+def comparison(function: Any) -> Any:
+    return lambda self, other: function(self._data, plain(other))
+
+
+def method(op: Any) -> Any:
+    return lambda self, *args, **options: op(self, *args, **options)
+
+
+def listed(op: Any) -> Any:
+    """A method whose only option may be given as one sequence or as several arguments: t.reshape(2, 3)."""
+    def bound(self: Tensor, *given: Any) -> Any:
+        one = len(given) == 1 and (given[0] is None or isinstance(given[0], (tuple, list)))
+        return op(self, given[0] if one else given) if given else op(self)
+    return bound
+
+
+def convert(self: Tensor, dtype: Any) -> Tensor:
+    """This tensor in another dtype; a differentiated one only in a floating dtype."""
+    if self.node is not None and np.dtype(dtype).kind not in "fc":
+        raise DTypeError(f"astype: a tensor that is being differentiated cannot become {np.dtype(dtype)}; .detach() it first")
+    converted: Tensor = arithmetic.astype(self, dtype)
+    return converted
+
+
+OPERATORS = {
+    "add": arithmetic.add, "sub": arithmetic.subtract, "mul": arithmetic.multiply, "truediv": arithmetic.divide,
+    "pow": arithmetic.power, "matmul": linalg.matmul,
+}
+COMPARISONS = {
+    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+}
+METHODS = {
+    "__neg__": arithmetic.negative, "__abs__": arithmetic.absolute, "__getitem__": indexing.getitem,
+    "sum": reductions.sum, "mean": reductions.mean, "var": reductions.var, "std": reductions.std,
+    "prod": reductions.prod, "max": reductions.max, "min": reductions.min, "cumsum": reductions.cumsum,
+    "swapaxes": shapes.swapaxes, "squeeze": shapes.squeeze,
+}
+
+for name, op in OPERATORS.items():
+    forward, mirrored = binary(op)
+    setattr(Tensor, f"__{name}__", forward)
+    setattr(Tensor, f"__r{name}__", mirrored)
+for name, function in COMPARISONS.items():
+    setattr(Tensor, f"__{name}__", comparison(function))
+for name, op in METHODS.items():
+    setattr(Tensor, name, method(op))
+
+Tensor.reshape = listed(shapes.reshape)  # type: ignore[method-assign]
+Tensor.transpose = listed(shapes.transpose)  # type: ignore[method-assign]
+Tensor.astype = convert  # type: ignore[method-assign]
+Tensor.flatten = lambda self: shapes.reshape(self, (-1,))  # type: ignore[method-assign]
+Tensor.T = property(lambda self: shapes.transpose(self))  # type: ignore[assignment]
+Tensor.mT = property(lambda self: shapes.swapaxes(self, -1, -2))  # type: ignore[assignment]
+Tensor.argmax = lambda self, axis=None, keepdims=False: np.argmax(self._data, axis, keepdims=keepdims)  # type: ignore[method-assign]
+Tensor.argmin = lambda self, axis=None, keepdims=False: np.argmin(self._data, axis, keepdims=keepdims)  # type: ignore[method-assign]
+
+for module in (arithmetic, reductions, shapes, indexing, linalg):
+    for name in vars(module):
+        if callable(getattr(np, name, None)) and name not in ("sign",) and not name.startswith("_"):
+            register(getattr(module, name), getattr(np, name))
+register(arithmetic.sign, np.sign)
+register(shapes.concat, np.concatenate)
+register(reductions.norm, np.linalg.norm)
+register(reductions.max, np.amax)
+register(reductions.min, np.amin)
+register(arithmetic.absolute, np.fabs)

@@ -1,0 +1,179 @@
+"""Sums, means, extremes: many elements to one, and how the gradient spreads back."""
+
+from __future__ import annotations
+
+from math import prod as product
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array, ShapeError, adapts, inner, primitive
+from .arithmetic import absolute, square
+
+Axis = int | tuple[int, ...] | None
+
+
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The reduced axes as a tuple of non-negative numbers."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(i % (ndim or 1) for i in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def restored(y: Any, shape: tuple[int, ...], axis: Axis) -> Any:
+    """A reduced array with its reduced axes back, as axes of length 1 that broadcast against `shape`."""
+    axes = axes_of(axis, len(shape))
+    return y.reshape(tuple(1 if i in axes else n for i, n in enumerate(shape)))
+
+
+def spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
+    """`g` of a reduced array, copied to every element that was reduced."""
+    return np.broadcast_to(restored(g, shape, axis), shape)
+
+
+def count(shape: tuple[int, ...], axis: Axis) -> int:
+    """How many elements each result is made of."""
+    return product(shape[i] for i in axes_of(axis, len(shape)) if shape)
+
+
+@primitive
+def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Σ x over `axis` (None: all)."""
+    return np.sum(x, axis=axis, keepdims=keepdims)
+
+
+sum.defvjp(
+    lambda g, in_shape, axis: spread(g, in_shape, axis),                                # dx = dy, copied along the axis
+)
+
+
+@primitive
+def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Σ x / n over `axis` (None: all)."""
+    return np.mean(x, axis=axis, keepdims=keepdims)
+
+
+mean.defvjp(
+    lambda g, in_shape, axis: spread(g / count(in_shape, axis), in_shape, axis),        # dx = dy/n, copied along the axis
+)
+
+
+@primitive
+def prod(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Π x over `axis` (None: all)."""
+    return np.prod(x, axis=axis, keepdims=keepdims)
+
+
+prod.defvjp(
+    lambda g, x, in_shape, axis: restored(g, in_shape, axis) * products_of_others(x, in_shape, axis),   # dxᵢ = dy∘Πⱼ≠ᵢ xⱼ
+)
+
+
+def products_of_others(x: Any, shape: tuple[int, ...], axis: Axis) -> Any:
+    """For every element the product of the others it was multiplied with; y/x would fail at zeros."""
+    axes = axes_of(axis, len(shape))
+    order = [i for i in range(len(shape)) if i not in axes] + list(axes)
+    n = count(shape, axis)
+    rows = np.transpose(x, order).reshape([shape[i] for i in order if i not in axes] + [1, n])      # (..., 1, n)
+    others = prod(np.where(np.eye(n, dtype=bool), 1, rows), -1)                                     # (..., n)
+    return np.transpose(others.reshape([shape[i] for i in order]), np.argsort(order))
+
+
+def shared(g: Any, x: Any, extreme: Any, axis: Axis) -> Any:
+    """`g` divided evenly among the elements of x that equal the extreme of their group."""
+    hit = x == restored(extreme, x.shape, axis)
+    ties = hit.sum(axis=axes_of(axis, x.ndim), keepdims=True).astype(g.dtype)
+    return restored(g, x.shape, axis) / ties * hit
+
+
+@primitive
+def max(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The largest element over `axis`; ties share the gradient evenly."""
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
+max.defvjp(
+    lambda g, x, out, axis: shared(g, x, out, axis),                # dx = dy∘[x=y]/#[x=y]
+)
+
+
+@primitive
+def min(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The smallest element over `axis`; ties share the gradient evenly."""
+    return np.min(x, axis=axis, keepdims=keepdims)
+
+
+min.defvjp(
+    lambda g, x, out, axis: shared(g, x, out, axis),                # dx = dy∘[x=y]/#[x=y]
+)
+
+
+def finite(y: Any) -> Any:
+    """`y` with 0 where it is infinite, so that ∞ − ∞ does not arise."""
+    return np.where(np.isfinite(y), y, 0)
+
+
+@primitive
+def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """ln Σ exp(x) over `axis`, shifted by the maximum; −∞ where all are −∞ (with gradient 0)."""
+    top = finite(x.real.max(axis=axis, keepdims=True, initial=-np.inf))
+    total = np.exp(x - top).sum(axis=axis, keepdims=True)
+    with np.errstate(divide="ignore"):
+        out = np.log(total) + top
+    return out if keepdims else out.reshape(np.sum(x, axis=axis).shape)
+
+
+logsumexp.defvjp(
+    lambda g, x, out, axis: restored(g, x.shape, axis) * np.exp(x - restored(finite(out), x.shape, axis)),  # dx = dy∘eˣ⁻ʸ
+)
+
+
+@primitive
+def cumsum(x: Array, /, axis: int | None = None) -> Array:
+    """Running sums along `axis` (None: of the flattened array)."""
+    return np.cumsum(x, axis=axis)
+
+
+cumsum.defvjp(
+    lambda g, in_shape, axis: np.flip(np.cumsum(np.flip(g, axis), axis), axis).reshape(in_shape),    # dxᵢ = Σⱼ≥ᵢ dyⱼ
+)
+
+
+@inner("norm")
+def euclidean_norm(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """√Σx² over `axis`; the gradient of ‖0‖ is 0."""
+    return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
+
+
+euclidean_norm.defvjp(
+    lambda g, x, out, axis: restored(g / (out + (out == 0)), x.shape, axis) * x,         # dx = dy∘x/y
+)
+
+
+@adapts(euclidean_norm)
+def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Norm of vectors, NumPy's `linalg.norm`: ord None or 2 (Euclidean), 1, or np.inf, over `axis`.
+
+    Without `axis` the whole array is one vector (ord must be None).  ‖0‖ has gradient 0.
+    """
+    if ord is not None and not (isinstance(axis, int) or np.ndim(x) == 1):
+        raise ShapeError(f"norm: ord={ord!r} needs one axis (matrix norms are not supported), got axis={axis!r}")
+    if ord is None or ord == 2:
+        return euclidean_norm(x, axis, keepdims)
+    if ord == 1:
+        return sum(absolute(x), axis, keepdims)
+    if ord == np.inf:
+        return max(absolute(x), axis, keepdims)
+    raise ShapeError(f"norm: ord must be None, 1, 2 or np.inf, got {ord!r}")
+
+
+def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
+    """Σ(x − mean)² / (n − ddof) over `axis`."""
+    n = count(np.shape(x), axis)
+    return sum(square(x - mean(x, axis, True)), axis, keepdims) / (n - ddof)
+
+
+def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
+    """√var, as a norm: where all elements are equal the gradient is 0."""
+    n = count(np.shape(x), axis)
+    return euclidean_norm(x - mean(x, axis, True), axis, keepdims) / (n - ddof) ** 0.5
