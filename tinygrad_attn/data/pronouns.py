@@ -1,0 +1,100 @@
+"""Sentences whose pronoun needs the rest of the sentence to be understood.
+
+    the animal didn't cross the street because it was too tired     it = the animal
+    the animal didn't cross the street because it was too wide      it = the street
+
+One word decides, and it may stand anywhere: what attention is for.  With this pair Google presented
+the Transformer (J. Uszkoreit, 2017); such sentences are called Winograd schemas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from .errors import DataError
+from .vocabulary import Vocabulary
+
+AGENTS = ("animal", "dog", "cat", "horse", "child", "rabbit", "elephant", "sheep", "fox", "bird",
+          "goat", "bear")
+FEELINGS = ("tired", "sleepy", "hungry", "scared", "lazy", "sick", "young", "shy")
+# what one does, done to it (for the passive), what it is done to, and why that may fail
+DEEDS = (
+    ("cross", "crossed", ("street", "river", "bridge", "field", "railway"),
+     ("wide", "long", "busy", "slippery")),
+    ("climb", "climbed", ("wall", "hill", "ladder", "tower", "fence"),
+     ("high", "steep", "smooth", "slippery")),
+    ("enter", "entered", ("cave", "house", "tunnel", "barn", "garden"),
+     ("dark", "narrow", "crowded", "muddy")),
+    ("carry", "carried", ("box", "stone", "bag", "log", "basket"),
+     ("heavy", "large", "sharp", "bulky")),
+    ("eat", "eaten", ("apple", "bread", "cheese", "pear", "carrot"),
+     ("hard", "sour", "rotten", "salty")),
+)
+FORMS = (
+    "the {agent} didn't {deed} the {thing} because it was too {why}",
+    "the {thing} wasn't {done} by the {agent} because it was too {why}",
+    "because it was too {why} the {agent} didn't {deed} the {thing}",
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence.
+
+    Attributes:
+        words: the words, without punctuation.
+        pronoun: position of "it".
+        nouns: positions of the two nouns, in the order in which they stand.
+        answer: position of the noun that "it" means; one of `nouns`.
+    """
+
+    words: tuple[str, ...]
+    pronoun: int
+    nouns: tuple[int, int]
+    answer: int
+
+    def __str__(self) -> str:
+        return " ".join(self.words)
+
+
+@dataclass(frozen=True)
+class Pronouns:
+    """Sentences in two parts; no two nouns that meet in one part meet in the other."""
+
+    train: list[Sentence]
+    test: list[Sentence]
+    vocabulary: Vocabulary
+
+
+def pronouns(test: float = 0.2, seed: int = 0) -> Pronouns:
+    """All sentences in random order; `test` of the pairs of nouns are kept for the test part.
+
+    Raises:
+        DataError: a share that leaves one part empty.
+    """
+    if not 0.01 <= test <= 0.99:
+        raise DataError(f"pronouns: expected a test share from 0.01 to 0.99, got {test}")
+    rng = np.random.default_rng(seed)
+    pairs = [(agent, thing) for agent in AGENTS for _, _, things, _ in DEEDS for thing in things]
+    order = rng.permutation(len(pairs))
+    held_out = {pairs[i] for i in order[:round(len(pairs) * test)]}
+    parts: tuple[list[Sentence], list[Sentence]] = [], []
+    for pair, sentence in sentences():
+        parts[pair in held_out].append(sentence)
+    train, tested = ([part[i] for i in rng.permutation(len(part))] for part in parts)
+    return Pronouns(train, tested, Vocabulary.of(s.words for s in train + tested))
+
+
+def sentences() -> Iterator[tuple[tuple[str, str], Sentence]]:
+    """Every sentence with its two nouns."""
+    for deed, done, things, obstacles in DEEDS:
+        for agent, thing, form, why in product(AGENTS, things, FORMS, FEELINGS + obstacles):
+            sentence = form.format(agent=agent, thing=thing, deed=deed, done=done, why=why)
+            words = tuple(sentence.split())
+            meant = words.index(agent if why in FEELINGS else thing)
+            first, second = sorted((words.index(agent), words.index(thing)))
+            yield (agent, thing), Sentence(words, words.index("it"), (first, second), meant)
