@@ -1,0 +1,21 @@
+"""What drawing can raise or warn of: one sentence each, saying what to do."""
+
+from __future__ import annotations
+
+from ..engine import TensorError
+
+
+class RenderError(TensorError, RuntimeError):
+    """A picture could not be made or written."""
+
+
+class GraphTooLargeError(RenderError, ValueError):
+    """The graph has more boxes than one asked to lay out."""
+
+
+class MissingPackageError(RenderError, ImportError):
+    """A plot was asked for and matplotlib is not installed."""
+
+
+class MissingRendererWarning(UserWarning):
+    """No layout engine was found, so the DOT text was written instead of the picture."""
