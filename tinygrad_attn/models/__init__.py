@@ -1,0 +1,5 @@
+"""Whole models, one to a file."""
+
+from .gpt import GPT, GPTConfig
+
+__all__ = ["GPT", "GPTConfig"]

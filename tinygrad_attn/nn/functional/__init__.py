@@ -1,0 +1,20 @@
+"""Definitions in primitives: what layers compute, as functions without state.
+
+Everything here is composed of the operations of `tinygrad_attn.ops`, so it can be drawn, differentiated twice
+and checked.  Randomness enters as masks drawn beforehand.
+
+    layers.py      linear, embedding, norms, dropout
+    attention.py   attention and its stages
+    masks.py       which query may attend to which key
+    losses.py      cross-entropy, mean squared error
+"""
+
+from ...ops import gelu, log_softmax, relu, sigmoid, silu, softmax, tanh
+from .attention import Stages, attend, attention
+from .layers import dropout, dropout_mask, embedding, layer_norm, linear, probability, rms_norm
+from .losses import cross_entropy, mse_loss
+
+__all__ = [
+    "Stages", "attend", "attention", "cross_entropy", "dropout", "dropout_mask", "embedding", "gelu", "layer_norm", "linear",
+    "log_softmax", "mse_loss", "probability", "relu", "rms_norm", "sigmoid", "silu", "softmax", "tanh",
+]

@@ -1,0 +1,110 @@
+"""Linear maps, embeddings, norms and dropout, each as its formula."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ... import ops
+from ...engine import Array, DTypeError, IndexingError, ShapeError, Tensor
+from ...engine.dispatch import plain
+from ...engine.tensor import locked
+from ...rng import generator
+
+
+def last_axis(who: str, x: Any, width: int) -> None:
+    """Refuse an `x` whose last axis is not `width` long."""
+    shape = np.shape(x)
+    if not shape or shape[-1] != width:
+        raise ShapeError(f"{who}: expected last axis {width}, got shape {shape}")
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b: (..., d_in) with weight (d_out, d_in) -> (..., d_out).
+
+    Raises:
+        ShapeError: the last axis of x is not d_in.
+    """
+    last_axis("Linear", x, weight.shape[1])
+    shape = x.shape
+    # One flat product: a stack of small ones costs more, and the weight's gradient many times more.
+    flat = x if len(shape) == 2 else ops.reshape(x, (prod(shape[:-1]), shape[-1]))
+    out = ops.matmul(flat, ops.transpose(weight))
+    if bias is not None:
+        out = out + bias
+    return out if len(shape) == 2 else ops.reshape(out, (*shape[:-1], weight.shape[0]))  # type: ignore[no-any-return]
+
+
+def embedding(tokens: Any, weight: Tensor) -> Tensor:
+    """Rows of `weight` (n, d) named by integers: (...) -> (..., d).
+
+    Raises:
+        DTypeError: tokens are not integers.
+        IndexingError: a token lies outside [0, n).
+    """
+    tokens = np.asarray(plain(tokens))
+    if tokens.dtype.kind not in "iu":
+        raise DTypeError(f"Embedding: tokens must be integers, got {tokens.dtype}")
+    if tokens.size and not (tokens.min() >= 0 and tokens.max() < len(weight)):
+        raise IndexingError(f"Embedding: tokens must lie in [0, {len(weight)}), got {tokens.min()} … {tokens.max()}")
+    return ops.take(weight, tokens, 0)  # type: ignore[no-any-return]
+
+
+def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """(x − mean) / √(var + eps) ∘ weight + bias over the last axis (Ba et al. 2016, eq. 4).
+
+    Raises:
+        ShapeError: weight or bias do not fit the last axis of x.
+    """
+    for scale in (weight, bias):
+        if scale is not None:
+            last_axis("LayerNorm", x, scale.size)
+    centred = x - ops.mean(x, -1, True)
+    out = centred * ops.rsqrt(ops.mean(ops.square(centred), -1, True) + eps)
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias
+
+
+def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tensor:
+    """x / √(mean x² + eps) ∘ weight over the last axis (Zhang and Sennrich 2019, eq. 4).
+
+    Raises:
+        ShapeError: weight does not fit the last axis of x.
+    """
+    if weight is not None:
+        last_axis("RMSNorm", x, weight.size)
+    out = x * ops.rsqrt(ops.mean(ops.square(x), -1, True) + eps)
+    return out if weight is None else out * weight
+
+
+def probability(who: str, p: float) -> float:
+    """`p`, if it is one a dropout can have.
+
+    Raises:
+        ShapeError: p is outside [0, 1).
+    """
+    if not 0 <= p < 1:
+        raise ShapeError(f"{who}: the probability of dropping must lie in [0, 1), got {p}")
+    return p
+
+
+def dropout_mask(shape: tuple[int, ...], p: float, dtype: Any, rng: np.random.Generator | None = None) -> Array:
+    """0 with probability p, else 1/(1 − p): what dropout multiplies with."""
+    kept = generator(rng).random(shape, dtype=np.float32) >= p
+    return locked(np.multiply(kept, np.asarray(1 / (1 - p), dtype)))
+
+
+def dropout(x: Tensor, p: float, *, mask: Array | None = None, rng: np.random.Generator | None = None) -> Tensor:
+    """x with each element zeroed with probability p, the others divided by 1 − p (Srivastava et al. 2014).
+
+    Args:
+        mask: the factors to use instead of new ones (see dropout_mask).
+
+    Raises:
+        ShapeError: p is outside [0, 1).
+    """
+    if probability("dropout", p) == 0 and mask is None:
+        return x
+    return x * (dropout_mask(x.shape, p, x.dtype, rng) if mask is None else mask)

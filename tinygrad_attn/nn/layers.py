@@ -1,0 +1,151 @@
+"""The layers everything is built from, with PyTorch's parameter names, layouts and initial distributions."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from ..engine import ShapeError, Tensor
+from ..rng import generator
+from . import functional
+from .module import Module
+from .parameter import Parameter
+
+
+def uniform(shape: tuple[int, ...], bound: float, rng: np.random.Generator | None) -> Parameter:
+    """A parameter drawn evenly from [−bound, bound)."""
+    return Parameter(generator(rng).uniform(-bound, bound, shape))
+
+
+def positive(who: str, **sizes: int) -> None:
+    """Refuse sizes that are not integers ≥ 1."""
+    for name, size in sizes.items():
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            raise ShapeError(f"{who}: {name} must be an integer of 1 or more, got {size!r}")
+
+
+class Linear(Module):
+    """y = x Wᵀ + b over the last axis: (..., d_in) -> (..., d_out).
+
+    Attributes:
+        weight: (d_out, d_in), drawn from U(−1/√d_in, 1/√d_in).
+        bias: (d_out,), likewise; None with bias=False.
+    """
+
+    def __init__(self, d_in: int, d_out: int, bias: bool = True, *, rng: np.random.Generator | None = None) -> None:
+        positive("Linear", d_in=d_in, d_out=d_out)
+        self.weight = uniform((d_out, d_in), 1 / sqrt(d_in), rng)
+        self.bias = uniform((d_out,), 1 / sqrt(d_in), rng) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., d_in) -> (..., d_out)."""
+        return functional.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """d_in, d_out and whether there is no bias."""
+        d_out, d_in = self.weight.shape
+        return f"{d_in}, {d_out}" + ("" if self.bias is not None else ", bias=False")
+
+
+class Embedding(Module):
+    """Rows of a table: integers in [0, num_embeddings) of any shape -> (..., d).
+
+    Attributes:
+        weight: (num_embeddings, d), drawn from N(0, 1).
+    """
+
+    def __init__(self, num_embeddings: int, d: int, *, rng: np.random.Generator | None = None) -> None:
+        positive("Embedding", num_embeddings=num_embeddings, d=d)
+        self.weight = Parameter(generator(rng).standard_normal((num_embeddings, d)))
+
+    def forward(self, tokens: Any) -> Tensor:
+        """Integers (...) -> (..., d)."""
+        return functional.embedding(tokens, self.weight)
+
+    def extra_repr(self) -> str:
+        """num_embeddings, d."""
+        return "{}, {}".format(*self.weight.shape)
+
+
+class LayerNorm(Module):
+    """Zero mean and unit variance over the last axis, then weight and bias (Ba et al. 2016).
+
+    Attributes:
+        weight: (d,), ones.
+        bias: (d,), zeros; None with bias=False.
+    """
+
+    def __init__(self, d: int, eps: float = 1e-5, bias: bool = True) -> None:
+        positive("LayerNorm", d=d)
+        self.weight = Parameter(np.ones(d))
+        self.bias = Parameter(np.zeros(d)) if bias else None
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., d) -> (..., d)."""
+        return functional.layer_norm(x, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """d, eps."""
+        return f"{self.weight.size}, eps={self.eps}"
+
+
+class RMSNorm(Module):
+    """x / √(mean x² + eps) over the last axis, times weight (Zhang and Sennrich 2019).
+
+    Attributes:
+        weight: (d,), ones.
+    """
+
+    def __init__(self, d: int, eps: float = 1e-6) -> None:
+        positive("RMSNorm", d=d)
+        self.weight = Parameter(np.ones(d))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., d) -> (..., d)."""
+        return functional.rms_norm(x, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        """d, eps."""
+        return f"{self.weight.size}, eps={self.eps}"
+
+
+class Dropout(Module):
+    """While training, zeroes each element with probability p and divides the others by 1 − p (Srivastava et al. 2014)."""
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        self.p, self.rng = functional.probability("Dropout", p), rng
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape; `x` itself in evaluation."""
+        return functional.dropout(x, self.p, rng=self.rng) if self.training else x
+
+    def extra_repr(self) -> str:
+        """p."""
+        return f"{self.p}"
+
+
+class GELU(Module):
+    """x·Φ(x) (Hendrycks and Gimpel 2016); approximate="tanh" as GPT-2 does."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = approximate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        return functional.gelu(x, self.approximate)
+
+    def extra_repr(self) -> str:
+        """approximate."""
+        return f'approximate="{self.approximate}"'
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        return functional.relu(x)

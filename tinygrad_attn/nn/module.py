@@ -1,0 +1,202 @@
+"""Modules: parts of a model that own parameters and know their parts.
+
+A module's parameters and parts are its attributes, nothing else is kept beside them: what is assigned to an
+attribute is listed under the attribute's name, joined by dots on the way down ("blocks.0.attn.out_proj.weight").
+Calling a module runs its `forward` inside a scope of the same name, so a drawing shows the same tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine import Array, DTypeError, ShapeError, Tensor, scope
+from .parameter import Parameter
+
+T = TypeVar("T")
+
+
+class Module:
+    """Base of all layers and models: assign parameters and parts in `__init__`, compute in `forward`.
+
+        class Scale(nn.Module):
+            def __init__(self, width):
+                self.weight = nn.Parameter(np.ones(width))
+
+            def forward(self, x):
+                return x * self.weight
+
+    Attributes:
+        training: True while training; dropout is active only then.
+    """
+
+    training: bool = True
+    forward: Callable[..., Any]
+    _scope_name: str | None = None
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        with scope(self._scope_name or type(self).__name__):
+            return self.forward(*args, **options)
+
+    # ── registration ─────────────────────────────────────────────────────────────────────────────
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter):
+            self._register_parameter(name, value)
+        elif isinstance(value, Module):
+            value._enter_as(self._name_of_part(name))
+        elif isinstance(value, (list, tuple, dict)) and holds_parts(value):
+            raise DTypeError(f"{type(self).__name__}.{name}: parameters inside a plain {type(value).__name__} would not "
+                             "be found; wrap the modules in nn.ModuleList")
+        object.__setattr__(self, name, value)
+
+    def _register_parameter(self, name: str, new: Parameter) -> None:
+        """Check that `name` is free, and give the parameter its name.
+
+        A parameter that another module has already may take a place that is taken: that is how weights are tied.
+        """
+        who, old = type(self).__name__, vars(self).get(name)
+        if "." in name:
+            raise ShapeError(f"{who}: a parameter's name must not contain a dot, got {name!r}")
+        shared = getattr(new, "registered", False)
+        if isinstance(old, Parameter) and old is not new and not shared:
+            raise ShapeError(f"{who} already has a parameter named {name!r}; give the new one another name, or assign "
+                             f"{name}.data to change the values")
+        label = new.name or name
+        for sibling, other in vars(self).items():
+            if isinstance(other, Parameter) and other is not new and sibling != name and label in (other.name, sibling):
+                raise ShapeError(f"{who}.{name}: a sibling, {who}.{sibling}, is already named {label!r}; parameters of "
+                                 "one module need different names")
+        new.name, new.registered = label, True
+
+    def _name_of_part(self, name: str) -> str:
+        """The scope name of the part called `name`."""
+        return name
+
+    def _enter_as(self, name: str) -> None:
+        """Take the scope name a parent gives."""
+        object.__setattr__(self, "_scope_name", name)
+
+    # ── traversal ────────────────────────────────────────────────────────────────────────────────
+    def _parts(self) -> Iterator[tuple[str, Module]]:
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """(dotted name, module) for this module (named "") and all inside it, each once, parents first."""
+        return unique(self._walk(prefix))
+
+    def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
+        yield prefix, self
+        for name, part in self._parts():
+            yield from part._walk(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all inside it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, parameter) for every parameter inside, each once, under its first name."""
+        return unique((f"{prefix}.{name}" if prefix else name, value) for prefix, module in self.named_modules()
+                      for name, value in vars(module).items() if isinstance(value, Parameter))
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Every parameter inside, each once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    # ── state ────────────────────────────────────────────────────────────────────────────────────
+    def state_dict(self) -> dict[str, Array]:
+        """A copy of every parameter's array, by dotted name; a tied parameter stands under its first name."""
+        return {name: parameter.numpy() for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take every parameter's values from `state`, converted to the parameter's dtype.
+
+        Raises:
+            ShapeError: a name is missing or unknown, or an array has another shape; all such names are
+                listed, and no parameter has changed.
+            DTypeError: an array does not hold numbers that fit the parameter.
+        """
+        own = dict(self.named_parameters())
+        arrays = {name: np.asarray(value) for name, value in state.items() if name in own}
+        problems = [f"missing: {name}" for name in own if name not in state]
+        problems += [f"not in this model: {name}" for name in state if name not in own]
+        problems += [f"{name}: expected shape {own[name].shape}, got {array.shape}"
+                     for name, array in arrays.items() if array.shape != own[name].shape]
+        if problems:
+            raise ShapeError(f"{type(self).__name__}.load_state_dict: " + "; ".join(problems))
+        for name, array in arrays.items():
+            if not np.can_cast(array.dtype, own[name].dtype, "same_kind"):
+                raise DTypeError(f"{type(self).__name__}.load_state_dict: {name}: expected {own[name].dtype}, got {array.dtype}")
+        for name, array in arrays.items():
+            own[name].data = array
+
+    def astype(self, dtype: npt.DTypeLike) -> Self:
+        """Convert every parameter to a floating `dtype`; gradients are dropped.  Make the optimiser afterwards."""
+        dtype = np.dtype(dtype)
+        if dtype.kind not in "fc":
+            raise DTypeError(f"{type(self).__name__}.astype: expected a floating dtype such as np.float64, got {dtype}")
+        for parameter in self.parameters():
+            trained = parameter.requires_grad
+            parameter.requires_grad = False         # graphs that are still alive keep the old node
+            parameter._data = Tensor(parameter._data, dtype=dtype)._data
+            parameter.requires_grad = trained
+        return self
+
+    # ── switches ─────────────────────────────────────────────────────────────────────────────────
+    def train(self, mode: bool = True) -> Self:
+        """Switch this module and all inside it to training (dropout on), or with False to evaluation."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch this module and all inside it to evaluation: no dropout."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Clear the gradient of every parameter."""
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                parameter.grad = None
+
+    # ── display ──────────────────────────────────────────────────────────────────────────────────
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of the repr, for a module without parts."""
+        return ""
+
+    def __repr__(self) -> str:
+        head, parts = type(self).__name__, rolled_up(list(self._parts()))
+        if not parts:
+            return f"{head}({self.extra_repr()})"
+        lines = [f"{name}: {text}".replace("\n", "\n  ") for name, text in parts]
+        return f"{head}({self.extra_repr()}\n  " + "\n  ".join(lines) + "\n)"
+
+
+def holds_parts(value: Any) -> bool:
+    """Does a plain container hold a parameter or a module?"""
+    items = value.values() if isinstance(value, dict) else value
+    return any(isinstance(item, (Parameter, Module)) for item in items)
+
+
+def unique(pairs: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    """The pairs whose second has not come before."""
+    seen: set[int] = set()
+    for name, item in pairs:
+        if id(item) not in seen:
+            seen.add(id(item))
+            yield name, item
+
+
+def rolled_up(parts: list[tuple[str, Module]]) -> list[tuple[str, str]]:
+    """(name, repr) of each part; equal neighbours with numbers for names become one: ("0-3", "4 × Block(...)")."""
+    runs: list[tuple[list[str], str]] = []
+    for name, part in parts:
+        text = repr(part)
+        if runs and name.isdigit() and runs[-1][0][-1].isdigit() and runs[-1][1] == text:
+            runs[-1][0].append(name)
+        else:
+            runs.append(([name], text))
+    return [(names[0], text) if len(names) == 1 else (f"{names[0]}-{names[-1]}", f"{len(names)} × {text}")
+            for names, text in runs]

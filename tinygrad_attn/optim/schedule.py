@@ -1,0 +1,62 @@
+"""Learning-rate schedules."""
+
+from __future__ import annotations
+
+from math import cos, pi
+
+from ..engine import ShapeError
+from .optimizer import Optimizer
+
+
+class WarmupCosine:
+    """The learning rate rises evenly for `warmup` steps and then falls along half a cosine to `lr_min`.
+
+    Made with the optimiser, it sets the rate of the first step; `step()` after each `optimizer.step()` sets the
+    next.  From step `total` on the rate is lr_min (Loshchilov and Hutter 2017, eq. 5, without restarts).
+
+    Args:
+        optimizer: its groups' `lr` are the highest rates.
+        warmup: number of steps of the rise; the first has rate lr/(warmup + 1).
+        total: number of steps in all.
+        lr_min: the lowest rate.
+
+    Raises:
+        ShapeError: not 0 ≤ warmup ≤ total, or lr_min is negative.
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup: int, total: int, lr_min: float = 0.0) -> None:
+        if not 0 <= warmup <= total or not lr_min >= 0:
+            raise ShapeError(f"WarmupCosine: expected 0 ≤ warmup ≤ total and lr_min ≥ 0, got warmup={warmup}, total={total}, "
+                             f"lr_min={lr_min}")
+        self.optimizer, self.warmup, self.total, self.lr_min = optimizer, warmup, total, lr_min
+        self.highest = [group["lr"] for group in optimizer.groups]
+        self.done = 0
+        self.apply()
+
+    def rate(self, highest: float, done: int) -> float:
+        """The learning rate after `done` steps."""
+        if done < self.warmup:
+            return highest * (done + 1) / (self.warmup + 1)
+        progress = min((done - self.warmup) / max(self.total - self.warmup, 1), 1.0)
+        return self.lr_min + (highest - self.lr_min) * (1 + cos(pi * progress)) / 2
+
+    def apply(self) -> None:
+        """Write the rates into the optimiser's groups."""
+        for group, highest in zip(self.optimizer.groups, self.highest, strict=True):
+            group["lr"] = self.rate(highest, self.done)
+
+    def step(self) -> None:
+        """Go on to the next step's rate."""
+        self.done += 1
+        self.apply()
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the schedule stands."""
+        return {"done": self.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from where a schedule of the same form stood."""
+        if set(state) != {"done"}:
+            raise ShapeError(f'WarmupCosine.load_state_dict: expected the key "done", got {list(state)}')
+        self.done = int(state["done"])
+        self.apply()
