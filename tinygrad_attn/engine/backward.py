@@ -13,66 +13,100 @@ from typing import Any
 import numpy as np
 
 from .errors import DTypeError, GraphError, ShapeError
-from .node import Container, Node
-from .settings import SETTINGS
+from .node import Edge, Node
+from .results import Parts
+from .settings import SETTINGS, changed
 from .tensor import Array, Tensor, locked, wrapped
 
 
-class Everything:
-    """The container that holds every node."""
-
-    def __contains__(self, node: object) -> bool:
-        return True
-
-
-EVERYTHING = Everything()
-
-
-def walk(root: Node, g: Any, *, create_graph: bool, retain_graph: bool, relevant: Container = EVERYTHING,
-         wanted: Container = ()) -> list[tuple[Node, Any]]:
+def walk(root: Node, g: Any, *, create_graph: bool, retain_graph: bool,
+         relevant: set[Node] | None = None, wanted: Iterable[Node] = ()) -> list[tuple[Node, Any]]:
     """Carry `g` from `root` back through the graph.
 
     Args:
         g: gradient of the root; an array, or a Tensor under create_graph.
         create_graph: run the rules on Tensors, so that the gradients have a graph themselves.
         retain_graph: keep the saved arrays for another walk.
-        relevant: visit only these nodes.
+        relevant: visit only these nodes (None: all).
         wanted: report these nodes besides those that retain their gradient.
 
     Returns:
         (node, whole gradient) for every leaf, every retaining and every wanted node reached.
     """
-    keep_all = SETTINGS.get().keep_grads
+    if create_graph and not SETTINGS.get().recording:
+        with changed(recording=True):
+            return walk(root, g, create_graph=True, retain_graph=True, relevant=relevant, wanted=wanted)
+    keep_all, stops = SETTINGS.get().keep_grads, set(wanted)
     waiting = {root: g}
     heap = [(-root.order, root)]
-    reached: list[tuple[Node, Any]] = []
+    reached = []
     while heap:
         node = heappop(heap)[1]
         g = waiting.pop(node)
-        if node._hooks:
-            g = hooked(node, g)
-        if (node.retain or keep_all or node in wanted) and type(g) is not tuple:
-            reached.append((node, g))
+        if node.watched or keep_all or node in stops:
+            g = hooked(node, g) if node.hooks else g
+            if (node.retain or keep_all or node in stops) and type(g) is not Parts:
+                reached.append((node, g))
         if node.op is None:
             continue
-        if node.saved is None:
-            raise GraphError(f"backward reached `{node.label}`, whose saved arrays were freed by an earlier backward; "
-                             "pass retain_graph=True to the first one, or compute the forward pass again")
-        for parent, part in node.op.pull(node, g, create_graph, relevant):
-            if parent in waiting:
-                waiting[parent] = waiting[parent] + part
-            else:
-                waiting[parent] = part
-                heappush(heap, (-parent.order, parent))
-        if not retain_graph:
-            node.saved = None
+        edges = node.edges if type(node.edges) is list else opened(node, relevant)
+        if type(g) is Parts:
+            g = g.filled()
+        try:
+            for parent, rule, needs in edges:
+                if relevant is not None and parent not in relevant:
+                    continue
+                part = rule.fn(g, *(rule.attached(node, needs) if create_graph else needs))
+                if part.shape != parent.shape:
+                    part = unbroadcast(part, parent.shape)
+                if part.dtype is not parent.dtype:
+                    part = fitted(part, node, parent)
+                if parent in waiting:
+                    waiting[parent] = waiting[parent] + part
+                else:
+                    waiting[parent] = part
+                    heappush(heap, (-parent.order, parent))
+        except Exception as error:
+            error.add_note(f"in the gradient rule of `{node.label}`: {rule.formula}")
+            raise
+        if not (retain_graph or create_graph):
+            node.edges = None
     return reached
+
+
+def opened(node: Node, relevant: set[Node] | None) -> list[Edge]:
+    """The edges of a node that does not hold a list of them: it makes them now, or it was freed."""
+    if node.edges is None:
+        raise GraphError(f"backward reached `{node.label}`, whose saved arrays were freed by an earlier "
+                         "backward; pass retain_graph=True to that one, or run the forward pass again")
+    edges: list[Edge] = node.edges.expand(node, relevant)
+    return edges
+
+
+def unbroadcast(part: Any, shape: tuple[int, ...]) -> Any:
+    """Sum `part` over the axes along which an argument of `shape` was broadcast."""
+    extra = part.ndim - len(shape)
+    if extra >= 0:
+        axes = (*range(extra), *(i + extra for i, n in enumerate(shape)
+                                 if n == 1 and part.shape[i + extra] != 1))
+        total = part.sum(axis=axes).reshape(shape) if axes else part
+        if total.shape == shape:
+            return total
+    raise ShapeError(f"expected a gradient of shape {shape}, or of one that {shape} broadcasts to; "
+                     f"got {part.shape}")
+
+
+def fitted(part: Any, node: Node, parent: Node) -> Any:
+    """`part` in the argument's dtype; it must have come in the dtype of the node's own gradient."""
+    if part.dtype != node.dtype:
+        raise DTypeError(f"expected a gradient of dtype {node.dtype}, got {part.dtype}")
+    return part if part.dtype == parent.dtype else part.astype(parent.dtype)
 
 
 def hooked(node: Node, g: Any) -> Any:
     """`g` after the node's hooks."""
     bare = not isinstance(g, Tensor)
-    for hook in tuple(node.hooks):
+    for hook in node.hooks or ():
         seen = as_tensor(g)
         new = hook.fn(seen)
         if new is None:
@@ -88,28 +122,21 @@ def as_tensor(g: Any) -> Tensor:
     return g if isinstance(g, Tensor) else wrapped(locked(g), None)
 
 
-def upstream(output: Tensor, g: Any) -> Any:
-    """The gradient to start with: 1 for a scalar, else a copy of `g` in the output's shape and dtype."""
+def upstream(output: Tensor, g: Any, create_graph: bool) -> Any:
+    """The gradient to start with, an array or (create_graph) a Tensor: 1 for a scalar, else `g`, copied."""
     if g is None:
         if output.size != 1:
             raise ShapeError(f"backward: the output has shape {output.shape}; pass g of that shape, or reduce to a scalar")
-        return np.ones(output.shape, output.dtype)
-    shape = np.shape(g._data if isinstance(g, Tensor) else g)
-    if shape != output.shape:
-        raise ShapeError(f"backward: g must have the output's shape {output.shape}, got {shape}")
-    if isinstance(g, Tensor) and g.node is not None:
+        g = np.ones(output.shape, output.dtype)
+    array = g._data if isinstance(g, Tensor) else np.array(g)
+    if array.shape != output.shape:
+        raise ShapeError(f"backward: g must have the output's shape {output.shape}, got {array.shape}")
+    if create_graph and isinstance(g, Tensor) and g.dtype == output.dtype:
         return g
-    array = np.array(g._data if isinstance(g, Tensor) else g)
-    if not np.can_cast(array.dtype, output.dtype, "same_kind"):
+    if array.dtype != output.dtype and not np.can_cast(array.dtype, output.dtype, "same_kind"):
         raise DTypeError(f"backward: g must be of dtype {output.dtype}, got {array.dtype}")
-    return array.astype(output.dtype, copy=False)
-
-
-def start(output: Tensor, g: Any, create_graph: bool) -> Any:
-    g = upstream(output, g)
-    if create_graph:
-        return as_tensor(g)
-    return g._data if isinstance(g, Tensor) else g
+    array = array.astype(output.dtype, copy=False)
+    return as_tensor(array) if create_graph else array
 
 
 def backward(output: Tensor, g: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
@@ -124,9 +151,9 @@ def backward(output: Tensor, g: Any = None, *, retain_graph: bool = False, creat
         ShapeError: `g` is missing or has another shape.
         GraphError: there is no graph, or it was freed.  Leaf gradients are untouched by an error.
     """
-    node = output.need_node("backward")
-    reached = walk(node, start(output, g, create_graph), create_graph=create_graph,
-                   retain_graph=retain_graph or create_graph)
+    root = output.need_node("backward")
+    reached = walk(root, upstream(output, g, create_graph), create_graph=create_graph,
+                   retain_graph=retain_graph)
     for node, part in reached:                          # only now, when nothing can fail any more
         part = as_tensor(part)
         node.grad = part if node.grad is None else node.grad + part
@@ -146,7 +173,7 @@ def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], g: Any = None, *, cr
         ShapeError: `g` is missing or has another shape.
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    nodes = [t.need_node(f"grad: input {i}") for i, t in enumerate(inputs)]
+    nodes = [leaf_or_result(i, t) for i, t in enumerate(inputs)]
     root = output.need_node("grad")
     relevant = reaching(root, nodes)
     unused = [i for i, node in enumerate(nodes) if node not in relevant]
@@ -155,10 +182,16 @@ def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], g: Any = None, *, cr
                          f"({inputs[unused[0]].name or 'unnamed'}); pass allow_unused=True to get None for it")
     if root not in relevant:
         return (None,) * len(nodes)
-    reached = walk(root, start(output, g, create_graph), create_graph=create_graph,
-                   retain_graph=retain_graph or create_graph, relevant=relevant, wanted=set(nodes))
+    reached = walk(root, upstream(output, g, create_graph), create_graph=create_graph,
+                   retain_graph=retain_graph, relevant=relevant, wanted=nodes)
     found = dict(reached)
     return tuple(as_tensor(found[node]) if node in found else None for node in nodes)
+
+
+def leaf_or_result(i: int, t: Any) -> Node:
+    if not isinstance(t, Tensor):
+        raise DTypeError(f"grad: input {i} must be a Tensor, got {type(t).__name__}")
+    return t.need_node(f"grad: input {i}")
 
 
 def reaching(root: Node, targets: Iterable[Node]) -> set[Node]:

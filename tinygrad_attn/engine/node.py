@@ -7,7 +7,7 @@ newer than its arguments, so the creation order *is* a topological order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,18 +23,25 @@ CLOCK = count(1)
 
 
 class Op(Protocol):
-    """What made a node: it knows how to hand the node's gradient on to the nodes before it."""
+    """What made a node: a primitive, one result of a primitive, a recomputed function."""
 
     name: str
 
-    def pull(self, node: Node, g: Any, create_graph: bool, relevant: Container) -> Iterator[tuple[Node, Any]]:
-        """Yield (earlier node, its part of the gradient) for the parents that are in `relevant`."""
+
+class EdgeRule(Protocol):
+    """How a gradient passes along an edge: `fn(g, *needs)`; `attached` turns saved arrays into Tensors."""
+
+    fn: Callable[..., Any]
+
+    @property
+    def formula(self) -> str:
+        """The derivative as it is written in papers."""
+
+    def attached(self, node: Node, needs: Any) -> Any:
+        """`needs` with Tensors for arrays, so that the rule itself is recorded."""
 
 
-class Container(Protocol):
-    """Anything that answers `node in container`."""
-
-    def __contains__(self, node: object, /) -> bool: ...
+Edge = tuple["Node", EdgeRule, Any]         # (parent, rule, what the rule asked for)
 
 
 @dataclass(eq=False, slots=True)
@@ -51,37 +58,47 @@ class Node:
         order: position on the clock; larger is newer.
         op: the operation, or None for a leaf (a variable).
         parents: the node of each array argument, None for constants.
-        saved: what the operation's rules asked for; None once freed.
-        shape, dtype: of the tensor (of each result, for an operation with several).
+        edges: (parent, rule, what the rule asked for) for each argument that needs a gradient; None once
+            freed; for a recomputed function the Expansion that makes them.
+        shape, dtype: of the tensor (a tuple of shapes, for an operation with several results).
         scope: the part of the program that recorded it.
-        name, grad, value: the tensor's name, its kept gradient and its kept value.
-        retain: keep the gradient here too when a walk passes.
+        watched: must a walk stop here, to keep the gradient or to call hooks?
+
+    Unset (and so None) until needed:
+        name: the tensor's name.        grad: its kept gradient.        value: its kept value.
+        retain: keep the gradient when a walk passes?                   hooks: called with the gradient.
     """
 
-    __slots__ = ("_hooks", "dtype", "grad", "name", "op", "order", "parents", "retain", "saved", "scope",
-                 "shape", "value")
+    __slots__ = ("dtype", "edges", "grad", "hooks", "name", "op", "order", "parents", "retain", "scope",
+                 "shape", "value", "watched")
+    name: str | None
+    grad: Tensor | None
+    value: np.ndarray[Any, Any] | None
+    retain: bool | None
+    hooks: tuple[Hook, ...] | None
 
-    def __init__(self, op: Op | None, parents: tuple[Node | None, ...], saved: Any, shape: Any,
+    def __init__(self, op: Op | None, parents: tuple[Node | None, ...], edges: Any, shape: Any,
                  dtype: np.dtype[Any], scope: Scope | None = None) -> None:
         self.order = next(CLOCK)
         self.op = op
         self.parents = parents
-        self.saved = saved
+        self.edges = edges
         self.shape = shape
         self.dtype = dtype
         self.scope = scope
-        self.name: str | None = None
-        self.grad: Tensor | None = None
-        self.value: np.ndarray[Any, Any] | None = None
-        self.retain = op is None
-        self._hooks: list[Hook] | None = None
+        self.watched = False
 
-    @property
-    def hooks(self) -> list[Hook]:
-        """Functions called with this node's whole gradient during a walk."""
-        if self._hooks is None:
-            self._hooks = []
-        return self._hooks
+    def __getattr__(self, name: str) -> Any:
+        """An unset slot is None: most nodes never have a name, a gradient or a hook."""
+        if name in Node.__slots__:
+            return None
+        raise AttributeError(name)
+
+    def keep(self, value: np.ndarray[Any, Any], grad: bool) -> None:
+        """Keep the value and, when a walk passes, the gradient."""
+        self.value = value
+        if grad:
+            self.retain = self.watched = True
 
     @property
     def label(self) -> str:
@@ -90,11 +107,10 @@ class Node:
         return f"{what} in {self.scope.path}" if self.scope is not None else what
 
 
-def record(op: Op, parents: tuple[Node | None, ...], saved: Any, out: np.ndarray[Any, Any]) -> Node:
-    """A new node for the result `out` of `op`, in the current scope, keeping what the settings ask for."""
+def record(op: Op, parents: tuple[Node | None, ...], edges: Any, out: np.ndarray[Any, Any]) -> Node:
+    """A node for the result `out` of `op`, in the current scope, keeping what the settings ask for."""
     settings = SETTINGS.get()
-    node = Node(op, parents, saved, out.shape, out.dtype, settings.scope)
+    node = Node(op, parents, edges, out.shape, out.dtype, settings.scope)
     if settings.keep_values:
-        node.value = out
-        node.retain = settings.keep_grads
+        node.keep(out, settings.keep_grads)
     return node

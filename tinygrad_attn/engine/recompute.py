@@ -6,41 +6,72 @@ result is newer than everything that still waits in the heap, so the walk simply
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from .backward import reaching
 from .errors import DTypeError, GraphError
-from .node import CLOCK, Container, Node, record
+from .node import CLOCK, Edge, Node, record
 from .settings import SETTINGS, changed
-from .tensor import Tensor, frozen, wrapped
+from .tensor import Array, Tensor, frozen, wrapped
 
 
 class Recompute:
-    """The operation of a recomputed result; it saves the inputs and the function, nothing from inside."""
+    """The operation of a recomputed result."""
 
     name = "recompute"
 
-    def pull(self, node: Node, g: Any, create_graph: bool, relevant: Container) -> Iterator[tuple[Node, Any]]:
-        """Record `f` again and hand `g` to the new result."""
-        f, inputs = node.saved
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """In place of edges: the function and its inputs, to be recorded when backward arrives."""
+
+    f: Callable[..., Tensor]
+    inputs: list[tuple[Any, Node | None]]       # (array, its node)
+    out: Array                                  # the first result, to compare with
+
+    def expand(self, node: Node, relevant: set[Node] | None) -> list[Edge]:
+        """Record `f` again: the gradient goes to the new result, which is newer than all that waits."""
         with changed(recording=True, scope=node.scope):
-            out = f(*(wrapped(x, parent) if parent is not None else x for x, parent in inputs))
-        if out.node is None or out.shape != node.shape:
-            raise GraphError(f"recompute: run again, the function gave shape {out.shape} instead of {node.shape}; it must "
-                             "do the same each time")
-        if isinstance(relevant, set):               # under `grad`: tell the walk which new nodes lead to its inputs
+            out = self.f(*(x if parent is None else wrapped(x, parent) for x, parent in self.inputs))
+        if out.node is None or not np.array_equal(out._data, self.out, equal_nan=True):
+            raise GraphError("recompute: run again, the function gave another result; it must be pure "
+                             "(random masks are arguments), and its variables must not change meanwhile")
+        if relevant is not None:                # under `grad`: which new nodes lead to its inputs?
             relevant |= reaching(out.node, relevant)
-        yield out.node, g
+        return [(out.node, PASS_ON, ())]
 
 
-RECOMPUTE = Recompute()
+class PassOn:
+    """The rule of an edge along which the gradient passes unchanged."""
+
+    formula = "dx = dy"
+
+    @staticmethod
+    def fn(g: Any) -> Any:
+        """`g` itself."""
+        return g
+
+    @staticmethod
+    def attached(node: Node, needs: Any) -> Any:
+        """Nothing is saved."""
+        return needs
+
+
+RECOMPUTE, PASS_ON = Recompute(), PassOn()
 
 
 def recompute(f: Callable[..., Tensor], *xs: Any) -> Tensor:
     """f(*xs), keeping no intermediate array: they are computed again when backward needs them.
 
     `f` must be pure (pass random masks as arguments); variables it closes over get their gradients too.
+
+    Raises:
+        DTypeError: `f` returns something else than a Tensor.
+        GraphError: in backward, if `f` then gives another result.
     """
     if not SETTINGS.get().recording:
         return f(*xs)
@@ -53,7 +84,8 @@ def recompute(f: Callable[..., Tensor], *xs: Any) -> Tensor:
     if out.node is None or out.node.order < start:
         return out
     outside = older_nodes(out.node, start)
-    return wrapped(out._data, record(RECOMPUTE, outside, (f, inputs), out._data))
+    expansion = Expansion(f, inputs, out._data)
+    return wrapped(out._data, record(RECOMPUTE, outside, expansion, out._data))
 
 
 def older_nodes(root: Node, order: int) -> tuple[Node, ...]:

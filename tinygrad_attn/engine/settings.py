@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DTypeError
+from .errors import DTypeError, reraised
 
 
 class Scope:
@@ -104,7 +104,10 @@ class default_dtype:
 
     def __init__(self, dtype: npt.DTypeLike | None = None) -> None:
         settings = SETTINGS.get()
-        self.dtype = settings.dtype if dtype is None else np.dtype(dtype)
+        try:
+            self.dtype = settings.dtype if dtype is None else np.dtype(dtype)
+        except TypeError as error:
+            raise reraised(error, "default_dtype") from error
         if self.dtype.kind not in "fc":
             raise DTypeError(f"default_dtype: expected a floating dtype such as np.float32, got {self.dtype}")
         self.before = settings.dtype

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import dispatch
-from .errors import DTypeError, GraphError, ShapeError
+from .errors import DTypeError, GraphError, ShapeError, reraised
 from .node import Hook, Node
 from .settings import SETTINGS
 
@@ -104,8 +104,10 @@ class Tensor:
         if not wanted:
             self.node = None
         elif self.node is None:
-            self.node = Node(None, (), (), self.shape, self.dtype)
-            self.node.name = self._name
+            self.node = Node(None, (), [], self.shape, self.dtype)
+            self.node.retain = self.node.watched = True
+            if self._name is not None:
+                self.node.name = self._name
 
     @property
     def name(self) -> str | None:
@@ -125,6 +127,8 @@ class Tensor:
 
     @grad.setter
     def grad(self, grad: Tensor | Array | None) -> None:
+        if grad is None and self.node is None:
+            return
         if grad is not None:
             grad = grad if isinstance(grad, Tensor) else Tensor(grad)
             if grad.shape != self.shape:
@@ -137,17 +141,22 @@ class Tensor:
 
     def retain_grad(self) -> None:
         """Let backward write `.grad` here too, though this is an intermediate result."""
-        self.need_node("retain_grad").retain = True
+        node = self.need_node("retain_grad")
+        node.retain = node.watched = True
 
     def register_hook(self, fn: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         """Call `fn(grad)` when backward has this tensor's whole gradient; what it returns replaces it.
 
         Returns a function that takes the hook off again.
         """
-        hook = Hook(fn)
-        hooks = self.need_node("register_hook").hooks
-        hooks.append(hook)
-        return lambda: hooks.remove(hook) if hook in hooks else None
+        node, hook = self.need_node("register_hook"), Hook(fn)
+        node.hooks = (*(node.hooks or ()), hook)
+        node.watched = True
+
+        def remove() -> None:
+            node.hooks = tuple(other for other in node.hooks or () if other is not hook)
+
+        return remove
 
     def need_node(self, who: str) -> Node:
         if self.node is None:
@@ -219,7 +228,7 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        return bool(self._data)
+        return bool(self.item())
 
     def __float__(self) -> float:
         return float(self.item())
@@ -265,7 +274,7 @@ def locked(array: Any) -> Array:
     """`array` made read-only (a NumPy scalar becomes a 0-d array)."""
     if array.__class__ is not np.ndarray:
         array = np.asarray(array)
-    array.setflags(write=False)
+    array.setflags(False)     # write=False; by position it costs half
     return array  # type: ignore[no-any-return]
 
 
@@ -288,7 +297,11 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
             raise DTypeError("Tensor of a tensor that is being differentiated would cut its graph silently; "
                              "use .detach() to cut it on purpose")
         data = data._data
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+        dtype = None if dtype is None else np.dtype(dtype)
+    except (ValueError, TypeError) as error:
+        raise reraised(error, "Tensor") from error
     if array.dtype.kind not in "biufc":
         raise DTypeError(f"Tensor: expected numbers, got {type(data).__name__} of dtype {array.dtype}")
     if dtype is None and not isinstance(data, (np.ndarray, np.generic)) and array.dtype.kind in "iuf":

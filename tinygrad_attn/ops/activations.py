@@ -123,7 +123,7 @@ softplus.defvjp(
 @primitive
 def softmax(x: Array, /, axis: int = -1) -> Array:
     """exp(x) / Σ exp(x) along `axis`, shifted by the maximum so that it cannot overflow."""
-    e = np.exp(x - x.real.max(axis=axis, keepdims=True, initial=-np.inf))
+    e = np.exp(x - x.real.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
 
 
@@ -135,7 +135,7 @@ softmax.defvjp(
 @primitive
 def log_softmax(x: Array, /, axis: int = -1) -> Array:
     """ln softmax(x) along `axis`, without ever forming the softmax."""
-    shifted = x - x.real.max(axis=axis, keepdims=True, initial=-np.inf)
+    shifted = x - x.real.max(axis=axis, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
