@@ -111,9 +111,10 @@ def hooked(node: Node, g: Any) -> Any:
         new = hook.fn(seen)
         if new is None:
             continue
-        if not isinstance(new, Tensor) or new.shape != seen.shape:
-            raise ShapeError(f"a hook must return None or a Tensor of shape {seen.shape}, got "
-                             f"{new.shape if isinstance(new, Tensor) else type(new).__name__}")
+        if not isinstance(new, Tensor) or (new.shape, new.dtype) != (seen.shape, seen.dtype):
+            got = f"{new.dtype}{list(new.shape)}" if isinstance(new, Tensor) else type(new).__name__
+            raise ShapeError(f"a hook must return None or a Tensor like the gradient it was given, "
+                             f"{seen.dtype}{list(seen.shape)}; got {got}")
         g = new._data if bare else new
     return g
 
@@ -210,5 +211,5 @@ def reaching(root: Node, targets: Iterable[Node]) -> set[Node]:
     return found if root in found else set()
 
 
-Tensor.backward = backward  # type: ignore[method-assign]
+Tensor.backward = backward  # type: ignore[method-assign,assignment]  # declared in the class
 __all__ = ["Array", "backward", "grad"]

@@ -71,7 +71,10 @@ def jacobian(f: Function, x: Any, *, create_graph: bool = False) -> Tensor:
     shape = y.shape + np.shape(x if not isinstance(x, Tensor) else x._data)
     if not rows:
         return wrapped(locked(np.zeros(shape, y.dtype)), None)
-    return (np.stack(rows) if create_graph else Tensor(np.stack([row._data for row in rows]))).reshape(shape)
+    if create_graph:
+        stacked: Any = np.stack(rows)                   # NumPy's protocol finds our stack
+        return stacked.reshape(shape)
+    return wrapped(locked(np.stack([row._data for row in rows]).reshape(shape)), None)
 
 
 def gradient_of(f: Function) -> Function:

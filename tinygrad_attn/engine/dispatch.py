@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DTypeError
+from .errors import DTypeError, reraised
 
 REGISTRY: dict[Callable[..., Any], Callable[..., Any]] = {}
 PLAIN: set[Callable[..., Any]] = {
@@ -45,10 +45,14 @@ def array_function(self: Any, function: Any, types: Any, args: Any, options: dic
 
 
 def dispatched(function: Any, args: Any, options: dict[str, Any]) -> Any:
+    """Our operation for a NumPy function, or the function itself where no gradient is at stake."""
     if function in REGISTRY:
         return REGISTRY[function](*args, **options)
     if function in PLAIN:
-        return function(*plain(args), **plain(options))
+        try:
+            return function(*plain(args), **plain(options))
+        except (ValueError, TypeError, IndexError) as error:
+            raise reraised(error, f"np.{function.__name__}") from error
     raise DTypeError(f"np.{function.__name__} is not supported on tensors; use operations of tinygrad_attn, "
                      "or .detach().numpy() where no gradient is needed")
 

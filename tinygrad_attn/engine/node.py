@@ -31,7 +31,9 @@ class Op(Protocol):
 class EdgeRule(Protocol):
     """How a gradient passes along an edge: `fn(g, *needs)`; `attached` turns saved arrays into Tensors."""
 
-    fn: Callable[..., Any]
+    @property
+    def fn(self) -> Callable[..., Any]:
+        """The VJP."""
 
     @property
     def formula(self) -> str:

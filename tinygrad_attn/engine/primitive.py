@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,7 @@ from .tensor import Array, Tensor, as_array, frozen, locked, wrapped
 
 PRIMITIVES: dict[str, Primitive] = {}
 MISSING = inspect.Parameter.empty
+ndarray = np.ndarray
 
 
 class Primitive:
@@ -59,7 +60,7 @@ class Primitive:
         self.forward = by_position(forward, list(self.options)) if self.variadic else forward
         self.arity = sys.maxsize if self.variadic else len(self.arrays)
         self.rules: tuple[Rule | None, ...] = ()
-        self.local = False              # does a rule ask for something that differs among arguments?
+        self.local = self.variadic      # does a rule ask for something that differs among arguments?
         PRIMITIVES[self.name] = self
 
     def __repr__(self) -> str:
@@ -72,7 +73,7 @@ class Primitive:
             raise DTypeError(f"{self.name}.defvjp: expected one rule for each of {self.arrays}, "
                              f"got {len(rules)}")
         self.rules = tuple(None if fn is None else Rule(fn, self) for fn in rules)
-        self.local = any(rule.local for rule in self.rules if rule is not None)
+        self.local = self.variadic or any(rule is not None and rule.local for rule in self.rules)
 
     @contextmanager
     def replaced_vjp(self, argument: int | str, rule: Callable[..., Any]) -> Iterator[None]:
@@ -109,13 +110,18 @@ class Primitive:
                 parents.append(None)
                 constants = True
         if constants:
-            if not any(isinstance(a, Tensor) for a in arrays):
-                return self.computed([listed(a) for a in raw], options)
-            raw = [weak(a) for a in raw]
-        out = self.computed(raw, options)
-        if type(out) is tuple:
-            return self.several(raw, options, parents, out, constants)
-        out = locked(out)
+            raw, tensors = weakened(arrays, raw)
+            if not tensors:
+                return self.computed(raw, options)
+        try:
+            out = self.forward(*raw, *options)
+        except Exception as error:
+            raise self.explained(error, raw, options) from error
+        if out.__class__ is not ndarray:
+            if out.__class__ is tuple:
+                return self.several(raw, options, parents, out, constants)
+            out = np.asarray(out)
+        out.setflags(False)                         # write=False; by position it costs half
         settings = SETTINGS.get()
         if not linked or not settings.recording:
             return wrapped(out, None)
@@ -126,15 +132,19 @@ class Primitive:
         return wrapped(out, node)
 
     def computed(self, raw: list[Any], options: tuple[Any, ...]) -> Any:
-        """The forward function on arrays; its errors name the call."""
+        """The forward function on arrays, its errors explained."""
         try:
             return self.forward(*raw, *options)
-        except (ValueError, TypeError, IndexError) as error:
-            raise reraised(error, self.described(raw, options)) from error
-        except AttributeError as error:             # a list or a string instead of an array?
-            if all(hasattr(a, "dtype") for a in raw):
-                raise
-            raise DTypeError(f"{self.described(raw, options)}: expected arrays or tensors") from error
+        except Exception as error:
+            raise self.explained(error, raw, options) from error
+
+    def explained(self, error: Exception, raw: list[Any], options: tuple[Any, ...]) -> Exception:
+        """NumPy's `error` as one of ours that names the call; a fault of `forward` is raised as it is."""
+        if isinstance(error, AttributeError) and not all(hasattr(a, "dtype") for a in raw):
+            return DTypeError(f"{self.described(raw, options)}: expected arrays or tensors")
+        if isinstance(error, (ValueError, TypeError, IndexError)):
+            return reraised(error, self.described(raw, options))
+        raise error
 
     def several(self, raw: list[Any], options: tuple[Any, ...], parents: list[Node | None],
                 outs: tuple[Array, ...], constants: bool) -> tuple[Tensor, ...]:
@@ -163,7 +173,7 @@ class Primitive:
                 raise DTypeError(f"{self.name}: the option {name!r} must not be a tensor")
         return tuple([o if o.__class__ in ATOMS else safe(o) for o in full])
 
-    def described(self, raw: Sequence[Any], options: tuple[Any, ...]) -> str:
+    def described(self, raw: list[Any], options: tuple[Any, ...]) -> str:
         """The call, for messages: names, dtypes and shapes of the arrays, and the options."""
         arrays = [f"{self.argument(i)}: {a.dtype}{list(a.shape)}" if hasattr(a, "dtype")
                   else f"{self.argument(i)}={a!r}" for i, a in enumerate(raw)]
@@ -175,25 +185,31 @@ class Primitive:
         return f"{self.arrays[0]}[{i}]" if self.variadic else self.arrays[i]
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────
-    def gather(self, raw: list[Any], options: Sequence[Any], parents: Sequence[Node | None], out: Any,
+    def gather(self, raw: list[Any], options: tuple[Any, ...], parents: list[Node | None], out: Any,
                constants: bool) -> list[Edge]:
-        """(parent, rule, what the rule asked for) for each rule that will run; nothing else lives on."""
+        """An edge for each rule that will run, with what it asked for; nothing else lives on."""
         if constants:
             raw = [constant(a, out) for a in raw]
-        known, rules = [*raw, *options, out], self.rules
-        if self.variadic:
-            known = [*options, out, None, None, tuple(raw), tuple(a.shape for a in raw)]
-            rules = self.rules * len(raw)
-        elif self.local:
-            known += None, None, None, None
-        edges = []
-        for i, parent in enumerate(parents):
-            rule = rules[i]
+        if self.local:
+            return self.gather_local(raw, options, parents, out)
+        known: list[Any] = [*raw, *options, out]
+        edges: list[Edge] = []
+        for parent, rule in zip(parents, self.rules):
             if parent is not None and rule is not None:
-                if rule.local:
-                    known[-4:-2] = parent.shape, i
                 edges.append((parent, rule, rule.fetch(known)))
         return edges
+
+    def gather_local(self, raw: list[Any], options: tuple[Any, ...], parents: list[Node | None],
+                     out: Any) -> list[Edge]:
+        """The same for rules that ask for something that differs from argument to argument."""
+        given, rules = raw, self.rules
+        args = shapes = None
+        if self.variadic:
+            given, rules = [], self.rules * len(raw)
+            args, shapes = tuple(raw), tuple(a.shape for a in raw)
+        return [(parent, rule, rule.fetch([*given, *options, out, parent.shape, i, args, shapes]))
+                for i, (parent, rule) in enumerate(zip(parents, rules))
+                if parent is not None and rule is not None]
 
 
 ATOMS = frozenset({int, float, bool, str, type(None)})      # options that need no copy
@@ -204,16 +220,15 @@ def primitive(forward: Callable[..., Any]) -> Primitive:
     return Primitive(forward)
 
 
-def weak(a: Any) -> Any:
-    """A constant operand beside tensors: scalars weak, so that float32 stays float32; lists as arrays."""
-    if isinstance(a, np.generic):
-        return a.item()
-    return listed(a)
+def weakened(arrays: tuple[Any, ...], raw: list[Any]) -> tuple[list[Any], bool]:
+    """Constant operands ready for use, and is there any tensor among the arguments?
 
-
-def listed(a: Any) -> Any:
-    """Lists of numbers as arrays, as in `Tensor(a)`."""
-    return as_array(a) if isinstance(a, (list, tuple)) else a
+    Lists become arrays as in `Tensor(a)`; beside tensors NumPy scalars are as weak as Python's, so that
+    float32 stays float32.
+    """
+    tensors = any(isinstance(a, Tensor) for a in arrays)
+    raw = [as_array(a) if isinstance(a, (list, tuple)) else a for a in raw]
+    return [a.item() if tensors and isinstance(a, np.generic) else a for a in raw], tensors
 
 
 def safe(option: Any) -> Any:
@@ -234,38 +249,3 @@ def by_position(forward: Callable[..., Any], names: list[str]) -> Callable[..., 
         split = len(values) - len(names)
         return forward(*values[:split], **dict(zip(names, values[split:], strict=True)))
     return called
-
-
-# ── other calling forms ──────────────────────────────────────────────────────────────────────────────
-class Adapter:
-    """A function in NumPy's calling form around a primitive, whose arrays stand first.
-
-        @adapts(concatenate)
-        def concat(arrays, axis=0):
-            return concatenate(*arrays, axis=axis)
-    """
-
-    def __init__(self, fn: Callable[..., Any], inner: Primitive) -> None:
-        functools.update_wrapper(self, fn)
-        self.fn, self.primitive, self.name = fn, inner, fn.__name__
-        self.replaced_vjp = inner.replaced_vjp
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        return self.fn(*args, **options)
-
-    def __repr__(self) -> str:
-        return f"<{self.name}, an adapter of {self.primitive!r}>"
-
-
-def adapts(inner: Primitive) -> Callable[[Callable[..., Any]], Adapter]:
-    """Make a function the public form of the primitive `inner`."""
-    return lambda fn: Adapter(fn, inner)
-
-
-def inner(name: str) -> Callable[[Callable[..., Any]], Primitive]:
-    """Make a function the primitive `name`, whose public form is an adapter."""
-    return lambda forward: Primitive(forward, name)
-
-
-__all__ = ["EXTRAS", "PRIMITIVES", "Adapter", "Array", "Primitive", "Rule", "adapts", "inner",
-           "primitive"]

@@ -14,7 +14,7 @@ import numpy as np
 
 from .backward import reaching
 from .errors import DTypeError, GraphError
-from .node import CLOCK, Edge, Node, record
+from .node import CLOCK, Edge, EdgeRule, Node, record
 from .settings import SETTINGS, changed
 from .tensor import Array, Tensor, frozen, wrapped
 
@@ -61,7 +61,8 @@ class PassOn:
         return needs
 
 
-RECOMPUTE, PASS_ON = Recompute(), PassOn()
+RECOMPUTE = Recompute()
+PASS_ON: EdgeRule = PassOn()
 
 
 def recompute(f: Callable[..., Tensor], *xs: Any) -> Tensor:

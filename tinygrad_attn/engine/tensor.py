@@ -275,7 +275,7 @@ def locked(array: Any) -> Array:
     if array.__class__ is not np.ndarray:
         array = np.asarray(array)
     array.setflags(False)     # write=False; by position it costs half
-    return array  # type: ignore[no-any-return]
+    return array
 
 
 def frozen(value: Any) -> Any:

@@ -87,7 +87,7 @@ def gelu_gate(x: Any, approximate: str) -> Any:
         return (1 + erf(x / sqrt(2))) / 2
     if approximate == "tanh":
         return (1 + np.tanh(sqrt(2 / pi) * (x + 0.044715 * (x * x * x)))) / 2
-    raise ShapeError(f'approximate must be "none" or "tanh", got {approximate!r}')
+    raise ShapeError(f'gelu: approximate must be "none" or "tanh", got {approximate!r}')
 
 
 def gelu_slope(x: Any, approximate: str) -> Any:
@@ -123,7 +123,7 @@ softplus.defvjp(
 @primitive
 def softmax(x: Array, /, axis: int = -1) -> Array:
     """exp(x) / Σ exp(x) along `axis`, shifted by the maximum so that it cannot overflow."""
-    e = np.exp(x - x.real.max(axis=axis, keepdims=True))
+    e = np.exp(x - (x.real.max(axis=axis, keepdims=True) if x.size else 0))
     return e / e.sum(axis=axis, keepdims=True)
 
 
@@ -135,7 +135,7 @@ softmax.defvjp(
 @primitive
 def log_softmax(x: Array, /, axis: int = -1) -> Array:
     """ln softmax(x) along `axis`, without ever forming the softmax."""
-    shifted = x - x.real.max(axis=axis, keepdims=True)
+    shifted = x - (x.real.max(axis=axis, keepdims=True) if x.size else 0)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, primitive
+from ..engine import Array, DTypeError, Tensor, adapts, inner, primitive
 
 # ── two arguments ────────────────────────────────────────────────────────────────────────────────────
 
@@ -300,12 +300,21 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Any:
     return where(mask, value, x)
 
 
-@primitive
-def astype(x: Array, /, dtype: Any) -> Array:
-    """x converted to a floating `dtype`; the gradient is converted back."""
+@inner("astype")
+def converted(x: Array, /, dtype: Any) -> Array:
+    """x in another dtype."""
     return np.asarray(x).astype(dtype, copy=False)
 
 
-astype.defvjp(
+converted.defvjp(
     lambda g: g,                                                    # dx = dy
 )
+
+
+@adapts(converted)
+def astype(x: Any, dtype: Any) -> Any:
+    """x converted to `dtype`, a floating one where gradients flow; the gradient is converted back."""
+    if isinstance(x, Tensor) and x.requires_grad and np.dtype(dtype).kind not in "fc":
+        raise DTypeError(f"astype: a tensor that is being differentiated cannot become {np.dtype(dtype)}; "
+                         ".detach() it first")
+    return converted(x, dtype)

@@ -42,7 +42,8 @@ def error_function(x: Array) -> Array:
     """erf of each element, real or complex near the real axis, to about 3e-16."""
     y = np.where(x.real < 0, -x, x)
     small, middle = y.real <= 0.46875, y.real <= 4.0
-    near = x * ratio(SMALL, np.where(small, x * x, 0))
+    near = np.where(small, x, 0)
+    near = near * ratio(SMALL, near * near)
     y = np.where(small, 1, np.where(y.real > 27, 27, y))        # beyond 27 erfc underflows to 0
     inverse = 1 / (y * y)
     tail = np.where(middle, ratio(MIDDLE, np.where(middle, y, 1)),

@@ -10,6 +10,23 @@ import numpy.typing as npt
 from ..engine import Array, DTypeError, IndexingError, ShapeError, Tensor, adapts, inner, primitive
 from ..engine.dispatch import plain
 from ..engine.settings import SETTINGS
+from .shapes import moveaxis, reshape
+
+
+@primitive
+def scatter(g: Array, /, index: Any, shape: tuple[int, ...]) -> Array:
+    """Zeros of `shape` with `g` added at `index`; elements named more than once add up."""
+    out = np.zeros(shape, g.dtype)
+    if repeats_possible(index):
+        np.add.at(out, index, g)
+    else:
+        out[index] = g
+    return out
+
+
+scatter.defvjp(
+    lambda g, index: g[index],                                      # dx = dy[index]
+)
 
 
 @inner("getitem")
@@ -29,37 +46,10 @@ def getitem(x: Any, index: Any) -> Any:
     return element(x, plain(index))
 
 
-@primitive
-def scatter(g: Array, /, index: Any, shape: tuple[int, ...]) -> Array:
-    """Zeros of `shape` with `g` added at `index`; elements named more than once add up."""
-    out = np.zeros(shape, g.dtype)
-    if repeats_possible(index):
-        np.add.at(out, index, g)
-    else:
-        out[index] = g
-    return out
-
-
-scatter.defvjp(
-    lambda g, index: g[index],                                      # dx = dy[index]
-)
-
-
 def repeats_possible(index: Any) -> bool:
     """Can an index name one element twice?  Only integer arrays and lists can."""
     parts = index if isinstance(index, tuple) else (index,)
     return any(isinstance(part, (list, np.ndarray)) and np.asarray(part).dtype != bool for part in parts)
-
-
-@inner("take")
-def taken(x: Array, /, indices: Array, axis: int) -> Array:
-    """Whole slices of x along `axis`, in the order of `indices`."""
-    return np.take(x, indices, axis)
-
-
-taken.defvjp(
-    lambda g, indices, axis, in_shape: untaken(g, indices, axis, in_shape),     # dx = Σ dy over the places a slice was taken to
-)
 
 
 @primitive
@@ -80,12 +70,23 @@ untaken.defvjp(
 )
 
 
+@inner("take")
+def taken(x: Array, /, indices: Array, axis: int) -> Array:
+    """Whole slices of x along `axis`, in the order of `indices`."""
+    return np.take(x, indices, axis)
+
+
+taken.defvjp(
+    lambda g, indices, axis, in_shape: untaken(g, indices, axis, in_shape),     # dx = Σ dy over the places a slice was taken to
+)
+
+
 @adapts(taken)
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """Elements (axis None) or whole slices along `axis`; `indices` of any shape, negative ones from the end."""
     indices = integers("take", indices)
     if axis is None:
-        return taken(x.reshape((-1,)), indices, 0)
+        return taken(reshape(x, (-1,)), indices, 0)
     if not -np.ndim(x) <= axis < np.ndim(x):
         raise ShapeError(f"take: axis {axis} is out of bounds for shape {np.shape(x)}")
     return taken(x, indices, axis % np.ndim(x))
@@ -112,8 +113,10 @@ def grid(who: str, indices: Any, axis: int, shape: tuple[int, ...]) -> tuple[Arr
     return tuple(array if k == at else ranges[k] for k in range(len(shape)))
 
 
-def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Any:
-    """For each position along the other axes the elements of `axis` that `indices` names."""
+def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
+    """For each position along the other axes the elements of `axis` (None: of all) that `indices` names."""
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
     return element(x, grid("take_along_axis", indices, axis, np.shape(x)))
 
 
@@ -134,15 +137,17 @@ def one_hot(indices: Any, depth: int, dtype: npt.DTypeLike | None = None) -> Ten
     return Tensor(array[..., None] == np.arange(depth), dtype=dtype or SETTINGS.get().dtype)
 
 
-def sort(x: Any, axis: int = -1) -> Any:
-    """Elements in ascending order along `axis`; the gradient goes to where each came from."""
+def sort(x: Any, axis: int | None = -1) -> Any:
+    """Elements in ascending order along `axis` (None: all); the gradient goes to where each came from."""
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
     order = np.argsort(x, axis=axis, kind="stable")
     return take_along_axis(x, order, axis)
 
 
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonal of two axes, as a new last axis."""
-    ends = np.moveaxis(x, (axis1, axis2), (-2, -1))
+    ends = moveaxis(x, (axis1, axis2), (-2, -1))
     rows, columns = ends.shape[-2:]
     steps = np.arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
     return element(ends, (..., steps - min(offset, 0), steps + max(offset, 0)))

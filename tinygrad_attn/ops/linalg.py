@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, ShapeError, adapts, inner
+from ..engine import Array, DTypeError, ShapeError, adapts, inner
 from .shapes import reshape
 
 
@@ -54,9 +54,10 @@ def operand_gradient(g: Any, i: int, args: tuple[Any, ...], subscripts: str) -> 
     sources, target = subscripts.split("->")
     letters = sources.split(",")
     others = [(row, x) for k, (row, x) in enumerate(zip(letters, args)) if k != i]
-    known = set(target).union(*(row for row, _ in others))
+    length = dict(zip(letters[i], args[i].shape))
+    known = set(target).union(c for row, x in others for c, n in zip(row, x.shape) if n == length.get(c))
     alone = "".join(letter for letter in letters[i] if letter not in known)
-    ones = np.ones([args[i].shape[letters[i].index(letter)] for letter in alone], g.dtype)
+    ones = np.ones([length[letter] for letter in alone], g.dtype)
     rows = [target, *(row for row, _ in others), alone]
     return summed_product(g, *(x for _, x in others), ones, subscripts=f"{','.join(rows)}->{letters[i]}")
 
@@ -64,6 +65,8 @@ def operand_gradient(g: Any, i: int, args: tuple[Any, ...], subscripts: str) -> 
 @adapts(summed_product)
 def einsum(subscripts: str, *arrays: Any) -> Any:
     """Einstein summation, NumPy's notation: repeated letters, an ellipsis, an implicit result."""
+    if not isinstance(subscripts, str):
+        raise DTypeError(f'einsum: subscripts must be a string such as "ij,jk->ik", got {subscripts!r}')
     rows, target = parsed(subscripts.replace(" ", ""), [np.ndim(x) for x in arrays])
     operands = list(arrays)
     for k, row in enumerate(rows):                  # "ii" becomes "ij" beside an identity "ij"
@@ -72,7 +75,7 @@ def einsum(subscripts: str, *arrays: Any) -> Any:
                 fresh = next(c for c in ascii_letters if c not in "".join(rows))
                 rows[k] = row = row[:place] + fresh + row[place + 1:]
                 rows.append(letter + fresh)
-                operands.append(np.eye(np.shape(arrays[k])[place], dtype=arrays[k].dtype))
+                operands.append(np.eye(np.shape(arrays[k])[place], dtype=bool))
     return summed_product(*operands, subscripts=f"{','.join(rows)}->{target}")
 
 
@@ -91,6 +94,8 @@ def parsed(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
     dots = "".join(free[:max(hidden, default=0)])
     rows = [row.replace("...", dots[len(dots) - extra:]) for row, extra in zip(rows, hidden)]
     if arrow:
+        if dots and "..." not in target:
+            raise ShapeError(f"einsum: the result in {subscripts!r} needs the '...' of its operands")
         return rows, target.replace("...", dots)
     joined = "".join(rows)
     return rows, dots + "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots))

@@ -6,18 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import DTypeError, Tensor, register
-from ..engine.dispatch import plain
+from ..engine import Tensor, register
 from . import arithmetic, indexing, linalg, reductions, shapes
 
 
 def binary(op: Any) -> tuple[Any, Any]:
     """The operator and its mirror image, for `t + 1` and `1 + t`."""
-    return (lambda self, other: op(self, other)), (lambda self, other: op(other, self))
+    call = op.__call__              # bound once: operators are the hottest calls
+    return (lambda self, other: call(self, other)), (lambda self, other: call(other, self))
 
 
 def comparison(function: Any) -> Any:
-    return lambda self, other: function(self._data, plain(other))
+    """A comparison of elements: a plain array."""
+    return lambda self, other: function(self, other)
 
 
 def method(op: Any) -> Any:
@@ -32,14 +33,6 @@ def listed(op: Any) -> Any:
     return bound
 
 
-def convert(self: Tensor, dtype: Any) -> Tensor:
-    """This tensor in another dtype; a differentiated one only in a floating dtype."""
-    if self.node is not None and np.dtype(dtype).kind not in "fc":
-        raise DTypeError(f"astype: a tensor that is being differentiated cannot become {np.dtype(dtype)}; .detach() it first")
-    converted: Tensor = arithmetic.astype(self, dtype)
-    return converted
-
-
 OPERATORS = {
     "add": arithmetic.add, "sub": arithmetic.subtract, "mul": arithmetic.multiply, "truediv": arithmetic.divide,
     "pow": arithmetic.power, "matmul": linalg.matmul,
@@ -51,7 +44,9 @@ METHODS = {
     "__neg__": arithmetic.negative, "__abs__": arithmetic.absolute, "__getitem__": indexing.getitem,
     "sum": reductions.sum, "mean": reductions.mean, "var": reductions.var, "std": reductions.std,
     "prod": reductions.prod, "max": reductions.max, "min": reductions.min, "cumsum": reductions.cumsum,
-    "swapaxes": shapes.swapaxes, "squeeze": shapes.squeeze,
+    "swapaxes": shapes.swapaxes, "squeeze": shapes.squeeze, "astype": arithmetic.astype,
+    "argmax": lambda self, axis=None, keepdims=False: np.argmax(self, axis, keepdims=keepdims),
+    "argmin": lambda self, axis=None, keepdims=False: np.argmin(self, axis, keepdims=keepdims),
 }
 
 for name, op in OPERATORS.items():
@@ -65,12 +60,9 @@ for name, op in METHODS.items():
 
 Tensor.reshape = listed(shapes.reshape)  # type: ignore[method-assign]
 Tensor.transpose = listed(shapes.transpose)  # type: ignore[method-assign]
-Tensor.astype = convert  # type: ignore[method-assign]
 Tensor.flatten = lambda self: shapes.reshape(self, (-1,))  # type: ignore[method-assign]
 Tensor.T = property(lambda self: shapes.transpose(self))  # type: ignore[assignment]
 Tensor.mT = property(lambda self: shapes.swapaxes(self, -1, -2))  # type: ignore[assignment]
-Tensor.argmax = lambda self, axis=None, keepdims=False: np.argmax(self._data, axis, keepdims=keepdims)  # type: ignore[method-assign]
-Tensor.argmin = lambda self, axis=None, keepdims=False: np.argmin(self._data, axis, keepdims=keepdims)  # type: ignore[method-assign]
 
 for module in (arithmetic, reductions, shapes, indexing, linalg):
     for name in vars(module):

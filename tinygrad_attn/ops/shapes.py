@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, ShapeError, adapts, inner, primitive
+from ..engine import Array, DTypeError, ShapeError, adapts, inner, primitive
 
 Axes = int | tuple[int, ...] | None
 
@@ -52,7 +52,7 @@ swapaxes.defvjp(
 
 
 @primitive
-def moveaxis(x: Array, /, source: Axes, destination: Axes) -> Array:
+def moveaxis(x: Array, /, source: Any, destination: Any) -> Array:
     """Axes moved to new places, the others kept in order."""
     return np.moveaxis(x, source, destination)
 
@@ -156,7 +156,7 @@ split.defvjp(
 @inner("pad")
 def padded(x: Array, /, widths: tuple[tuple[int, int], ...], value: float = 0) -> Array:
     """x with (before, after) elements of `value` around each axis."""
-    return np.pad(x, widths, constant_values=value)
+    return np.pad(x, widths or 0, constant_values=value)
 
 
 padded.defvjp(
@@ -169,7 +169,10 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     """x with a border of `constant_values`; `pad_width` as NumPy's: n, (before, after) or one pair an axis."""
     if mode != "constant":
         raise ShapeError(f'pad: mode must be "constant", got {mode!r}')
-    widths = np.broadcast_to(np.asarray(pad_width, dtype=int), (np.ndim(x), 2))
+    widths = np.asarray(pad_width)
+    if widths.dtype.kind not in "iu":
+        raise DTypeError(f"pad: pad_width must be integers, got {pad_width!r}")
+    widths = np.broadcast_to(widths, (np.ndim(x), 2))
     return padded(x, tuple((int(before), int(after)) for before, after in widths), constant_values)
 
 
@@ -191,7 +194,7 @@ def roll(x: Array, /, shift: int | tuple[int, ...], axis: Axes = None) -> Array:
 
 
 roll.defvjp(
-    lambda g, shift, axis: np.roll(g, tuple(-s for s in shift) if isinstance(shift, tuple) else -shift, axis),  # dx = dy, rolled back
+    lambda g, shift, axis: np.roll(g, np.negative(shift), axis),     # dx = dy, rolled back
 )
 
 
@@ -227,7 +230,7 @@ repeat.defvjp(
 
 def sum_runs(g: Any, repeats: Any, axis: int | None, shape: tuple[int, ...]) -> Any:
     """Undo `repeat` by summing each run of copies."""
-    if axis is None:
+    if axis is None or not shape:
         g, at, n = g.reshape((-1,)), 0, int(np.prod(shape))
     else:
         at, n = axis % len(shape), shape[axis]
