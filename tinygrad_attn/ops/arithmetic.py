@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, DTypeError, Tensor, adapts, inner, primitive
+from ..engine import Array, DTypeError, Tensor, adapts, composed, inner, primitive
 
 # ── two arguments ────────────────────────────────────────────────────────────────────────────────────
 
@@ -295,6 +295,7 @@ def within(x: Any, low: Any, high: Any) -> Any:
     return (True if low is None else x >= low) & (True if high is None else x <= high)
 
 
+@composed
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
     """x with `value` wherever `mask` is True (so for attention: the complement of the mask that keeps)."""
     return where(mask, value, x)

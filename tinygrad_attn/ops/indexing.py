@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Array, DTypeError, IndexingError, ShapeError, Tensor, adapts, inner, primitive
+from ..engine import (
+    Array,
+    DTypeError,
+    IndexingError,
+    ShapeError,
+    Tensor,
+    adapts,
+    composed,
+    inner,
+    primitive,
+)
 from ..engine.dispatch import plain
 from ..engine.settings import SETTINGS
 from .shapes import moveaxis, reshape
@@ -113,6 +124,7 @@ def grid(who: str, indices: Any, axis: int, shape: tuple[int, ...]) -> tuple[Arr
     return tuple(array if k == at else ranges[k] for k in range(len(shape)))
 
 
+@composed
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
     """For each position along the other axes the elements of `axis` (None: of all) that `indices` names."""
     if axis is None:
@@ -120,6 +132,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
     return element(x, grid("take_along_axis", indices, axis, np.shape(x)))
 
 
+@composed
 def scatter_add(x: Any, indices: Any, updates: Any, axis: int = -1) -> Any:
     """x with `updates` added at `indices` along `axis` (`np.put_along_axis`, adding); repeated indices add up."""
     where = grid("scatter_add", indices, axis, np.shape(x))
@@ -129,14 +142,16 @@ def scatter_add(x: Any, indices: Any, updates: Any, axis: int = -1) -> Any:
     return x + scatter(updates, where, np.shape(x))
 
 
+@composed
 def one_hot(indices: Any, depth: int, dtype: npt.DTypeLike | None = None) -> Tensor:
     """Rows of the identity: shape indices.shape + (depth,), a constant."""
     array = integers("one_hot", indices)
     if array.size and not (0 <= array.min() and array.max() < depth):
         raise IndexingError(f"one_hot: indices must lie in [0, {depth}), got {array.min()} … {array.max()}")
-    return Tensor(array[..., None] == np.arange(depth), dtype=dtype or SETTINGS.get().dtype)
+    return Tensor(array[..., None] == np.arange(operator.index(depth)), dtype=dtype or SETTINGS.get().dtype)
 
 
+@composed
 def sort(x: Any, axis: int | None = -1) -> Any:
     """Elements in ascending order along `axis` (None: all); the gradient goes to where each came from."""
     if axis is None:
@@ -145,6 +160,7 @@ def sort(x: Any, axis: int | None = -1) -> Any:
     return take_along_axis(x, order, axis)
 
 
+@composed
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonal of two axes, as a new last axis."""
     ends = moveaxis(x, (axis1, axis2), (-2, -1))

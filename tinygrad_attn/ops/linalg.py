@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, DTypeError, ShapeError, adapts, inner
+from ..engine import Array, DTypeError, ShapeError, adapts, composed, inner
 from .shapes import reshape
 
 
@@ -101,6 +101,7 @@ def parsed(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
     return rows, dots + "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots))
 
 
+@composed
 def outer(a: Any, b: Any) -> Any:
     """aᵢ bⱼ of the flattened arrays: shape (a.size, b.size)."""
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, ShapeError, adapts, inner, primitive
+from ..engine import Array, ShapeError, adapts, composed, inner, primitive
 from .arithmetic import absolute, square
 
 Axis = int | tuple[int, ...] | None
@@ -167,12 +167,14 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
     raise ShapeError(f"norm: ord must be None, 1, 2 or np.inf, got {ord!r}")
 
 
+@composed
 def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """Σ(x − mean)² / (n − ddof) over `axis`."""
     n = count(np.shape(x), axis)
     return sum(square(x - mean(x, axis, True)), axis, keepdims) / (n - ddof)
 
 
+@composed
 def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """√var, as a norm: where all elements are equal the gradient is 0."""
     n = count(np.shape(x), axis)

@@ -1,0 +1,33 @@
+"""What every test file shares: one thread, a seeded generator, settings that do not leak."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")   # before NumPy loads: small matrices gain nothing
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from tinygrad_attn.engine.settings import SETTINGS
+
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=60, database=None)
+settings.load_profile("same")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The same random numbers in every run."""
+    return np.random.default_rng(20)
+
+
+@pytest.fixture(autouse=True)
+def _settings_as_found() -> Iterator[None]:
+    """No test leaves a dtype, a scope or a switch behind."""
+    before = SETTINGS.get()
+    yield
+    left, _ = SETTINGS.get(), SETTINGS.set(before)
+    assert left == before, f"the test left the settings changed: {left}"
