@@ -13,7 +13,7 @@ def seed(n: int) -> None:
     """Restart the library's own generator, so that what follows is the same every time.
 
     Raises:
-        DTypeError: `n` is not an integer ≥ 0.
+        DTypeError: `n` is not an integer of 0 or more.
     """
     if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 0:
         raise DTypeError(f"seed: expected an integer of 0 or more, got {n!r}")
@@ -28,5 +28,5 @@ def generator(rng: np.random.Generator | None = None) -> np.random.Generator:
     """
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise DTypeError(f"rng: expected an np.random.Generator or None, got {type(rng).__name__}; "
-                         "np.random.default_rng(0) makes a generator")
+                         "np.random.default_rng(0) makes one")
     return OWN if rng is None else rng

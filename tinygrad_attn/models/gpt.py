@@ -1,21 +1,33 @@
 """GPT-2: a decoder-only Transformer that predicts the next token (Radford et al. 2019).
 
-    tokens -> embedding + position -> blocks -> norm -> embeddingᵀ -> logits
+    model:    tokens -> embedding + position -> blocks -> norm -> embeddingᵀ -> logits
     block:    x + attention(norm(x)), then x + mlp(norm(x))
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from ..engine import Array, DTypeError, IndexingError, ShapeError, Tensor, no_grad
+from ..engine import Array, ShapeError, Tensor, no_grad
 from ..engine.dispatch import plain
-from ..nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, MultiHeadAttention
-from ..nn import functional
+from ..nn import (
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Linear,
+    Module,
+    ModuleList,
+    MultiHeadAttention,
+    functional,
+)
+from ..nn.functional.layers import whole_numbers
+from ..nn.layers import positive
 from ..rng import generator
 
 
@@ -29,8 +41,11 @@ class GPTConfig:
         num_layers: number of blocks.
         num_heads: attention heads in each block; divides d_model.
         d_model: width.
-        dropout: probability of dropping embeddings, attention weights and residual branches while training.
+        dropout: probability of dropping embeddings, attention weights and branches in training.
         bias: biases in linear layers and norms.
+
+    Raises:
+        ShapeError: sizes that do not fit.
     """
 
     vocab_size: int
@@ -42,41 +57,44 @@ class GPTConfig:
     bias: bool = True
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if name not in ("dropout", "bias") and (not isinstance(value, (int, np.integer)) or value < 1):
-                raise ShapeError(f"GPTConfig: {name} must be an integer of 1 or more, got {value!r}")
+        positive("GPTConfig", vocab_size=self.vocab_size, max_length=self.max_length,
+                 num_layers=self.num_layers, num_heads=self.num_heads, d_model=self.d_model)
         if self.d_model % self.num_heads:
-            raise ShapeError(f"GPTConfig: num_heads must divide d_model, got {self.num_heads} and {self.d_model}")
+            raise ShapeError(f"GPTConfig: num_heads must divide d_model, got {self.num_heads} and "
+                             f"{self.d_model}")
         functional.probability("GPTConfig", self.dropout)
 
 
 class MLP(Module):
-    """Two linear layers with GELU (its tanh form, as in GPT-2) between, four times as wide inside."""
+    """Two linear layers, four times as wide inside, with GELU (its tanh form) between."""
 
-    def __init__(self, config: GPTConfig, rng: np.random.Generator) -> None:
+    def __init__(self, config: GPTConfig, rng: np.random.Generator | None) -> None:
         self.up = Linear(config.d_model, 4 * config.d_model, config.bias, rng=rng)
         self.down = Linear(4 * config.d_model, config.d_model, config.bias, rng=rng)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        return self.down(functional.gelu(self.up(x), "tanh"))  # type: ignore[no-any-return]
+        out: Tensor = self.down(functional.gelu(self.up(x), "tanh"))
+        return out
 
 
 class Block(Module):
     """Attention and MLP, each on a normalised input and added to what it came from."""
 
-    def __init__(self, config: GPTConfig, rng: np.random.Generator, noise: np.random.Generator | None) -> None:
-        self.ln_1 = LayerNorm(config.d_model, bias=config.bias)
-        self.attn = MultiHeadAttention(config.d_model, config.num_heads, bias=config.bias, dropout=config.dropout, rng=rng)
-        self.attn.rng = noise
-        self.ln_2 = LayerNorm(config.d_model, bias=config.bias)
+    def __init__(self, config: GPTConfig, rng: np.random.Generator | None) -> None:
+        width = config.d_model
+        self.ln_1 = LayerNorm(width, bias=config.bias)
+        self.attn = MultiHeadAttention(width, config.num_heads, bias=config.bias,
+                                       dropout=config.dropout, rng=rng)
+        self.ln_2 = LayerNorm(width, bias=config.bias)
         self.mlp = MLP(config, rng)
-        self.drop = Dropout(config.dropout, rng=noise)
+        self.drop = Dropout(config.dropout, rng=rng)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, D); position i sees positions up to i."""
+        """(B, T, D) -> (B, T, D); position i sees the positions up to i."""
         x = x + self.drop(self.attn(self.ln_1(x), causal=True))
-        return x + self.drop(self.mlp(self.ln_2(x)))  # type: ignore[no-any-return]
+        out: Tensor = x + self.drop(self.mlp(self.ln_2(x)))
+        return out
 
 
 class GPT(Module):
@@ -84,25 +102,28 @@ class GPT(Module):
 
     Args:
         config: the sizes.
-        rng: generator for the initial values and for dropout; the library's own where None.
+        rng: generator for initial values and dropout; the library's own where None.
     """
 
     def __init__(self, config: GPTConfig, *, rng: np.random.Generator | None = None) -> None:
-        draw = generator(rng)
         self.config = config
-        self.wte = Embedding(config.vocab_size, config.d_model, rng=draw)
-        self.wpe = Embedding(config.max_length, config.d_model, rng=draw)
+        self.wte = Embedding(config.vocab_size, config.d_model, rng=rng)
+        self.wpe = Embedding(config.max_length, config.d_model, rng=rng)
         self.drop = Dropout(config.dropout, rng=rng)
-        self.blocks = ModuleList(Block(config, draw, rng) for _ in range(config.num_layers))
+        self.blocks = ModuleList(Block(config, rng) for _ in range(config.num_layers))
         self.ln_f = LayerNorm(config.d_model, bias=config.bias)
-        self.initialise(draw)
+        self.initialise(generator(rng))
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """GPT-2's values: N(0, 0.02²), less by √(2·num_layers) where a branch joins the residual stream, zero biases."""
-        joining = 0.02 / sqrt(2 * self.config.num_layers)
+        """GPT-2's initial values: zero biases, and weights from N(0, 0.02²).
+
+        Where a branch joins the residual stream, the deviation is smaller by √(2·num_layers), so
+        that the stream does not grow with the depth.
+        """
         for name, parameter in self.named_parameters():
+            joins = name.endswith(("out_proj.weight", "down.weight"))
+            deviation = 0.02 / sqrt(2 * self.config.num_layers) if joins else 0.02
             if parameter.ndim == 2:
-                deviation = joining if name.endswith(("out_proj.weight", "down.weight")) else 0.02
                 parameter.data = rng.normal(0.0, deviation, parameter.shape)
             elif name.endswith("bias"):
                 parameter.data = np.zeros(parameter.shape)
@@ -115,30 +136,27 @@ class GPT(Module):
             DTypeError: tokens are not integers.
             IndexingError: a token is outside the vocabulary.
         """
-        tokens = self.checked(tokens)
+        tokens = whole_numbers("GPT", "tokens", tokens, self.config.vocab_size)
+        if tokens.ndim != 2 or not 0 < tokens.shape[1] <= self.config.max_length:
+            raise ShapeError("GPT: expected tokens (B, T) with T between 1 and "
+                             f"{self.config.max_length}, got {tokens.shape}")
         x = self.drop(self.wte(tokens) + self.wpe(np.arange(tokens.shape[1])))
         for block in self.blocks:
             x = block(x)
         return functional.linear(self.ln_f(x), self.wte.weight)
 
-    def checked(self, tokens: Any) -> Array:
-        """`tokens` as an array this model can read."""
-        tokens = np.asarray(plain(tokens))
-        if tokens.ndim != 2 or not 0 < tokens.shape[1] <= self.config.max_length:
-            raise ShapeError(f"GPT: expected tokens (B, T) with 1 ≤ T ≤ {self.config.max_length}, got {tokens.shape}")
-        if tokens.dtype.kind not in "iu":
-            raise DTypeError(f"GPT: tokens must be integers, got {tokens.dtype}")
-        if tokens.size and not (tokens.min() >= 0 and tokens.max() < self.config.vocab_size):
-            raise IndexingError(f"GPT: tokens must lie in [0, {self.config.vocab_size}), got {tokens.min()} … {tokens.max()}")
-        return tokens  # type: ignore[no-any-return]
-
     def loss(self, tokens: Any, targets: Any) -> Tensor:
-        """Mean cross-entropy of the next tokens `targets` (B, T), in nats; −100 marks a target that does not count."""
+        """Mean cross-entropy, in nats, of `targets` (B, T): each the token after that in `tokens`.
+
+        A target of −100 does not count.
+        """
         return functional.cross_entropy(self(tokens), targets)
 
-    def generate(self, tokens: Any, steps: int, *, temperature: float = 1.0, top_k: int | None = None,
-                 rng: np.random.Generator | None = None) -> Array:
-        """`tokens` (B, T) continued by `steps` tokens drawn from the model's distribution, in evaluation mode.
+    def generate(self, tokens: Any, steps: int, *, temperature: float = 1.0,
+                 top_k: int | None = None, rng: np.random.Generator | None = None) -> Array:
+        """`tokens` (B, T) continued by `steps` tokens drawn from the model, without dropout.
+
+        The model sees the last max_length tokens.
 
         Args:
             temperature: divides the logits; 0 takes the most probable token each time.
@@ -146,32 +164,44 @@ class GPT(Module):
             rng: generator for the draws.
 
         Returns:
-            Integers (B, T + steps).  The model sees the last max_length tokens.
+            Integers (B, T + steps).
 
         Raises:
             ShapeError: an option is out of range, or tokens are not (B, T).
         """
         if not temperature >= 0 or steps < 0 or (top_k is not None and top_k < 1):
-            raise ShapeError(f"generate: expected temperature ≥ 0, steps ≥ 0 and top_k ≥ 1, got {temperature}, {steps}, {top_k}")
-        tokens, draw, mode = np.asarray(plain(tokens)), generator(rng), self.training
-        self.eval()
-        try:
+            raise ShapeError("generate: expected temperature ≥ 0, steps ≥ 0 and top_k ≥ 1, got "
+                             f"{temperature=}, {steps=}, {top_k=}")
+        sequence: Array = np.asarray(plain(tokens))
+        draw = generator(rng)
+        with evaluating(self), no_grad():
             for _ in range(steps):
-                with no_grad():
-                    logits = self(tokens[:, -self.config.max_length:])._data[:, -1]
-                tokens = np.concatenate([tokens, chosen(logits, temperature, top_k, draw)[:, None]], axis=1)
-        finally:
-            self.train(mode)
-        return tokens  # type: ignore[no-any-return]
+                logits = self(sequence[:, -self.config.max_length:])._data[:, -1]
+                following = chosen(logits, temperature, top_k, draw)
+                sequence = np.concatenate([sequence, following[:, None]], axis=1)
+        return sequence
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode inside the block; every module's own mode again afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def chosen(logits: Array, temperature: float, top_k: int | None, rng: np.random.Generator) -> Array:
     """One token for each row of logits (B, V)."""
-    if temperature == 0:
-        return logits.argmax(axis=-1)
-    logits = logits.astype(np.float64) / temperature
-    if top_k is not None and top_k < logits.shape[-1]:
+    scores: Array = logits.astype(np.float64)
+    if temperature > 0:
+        # The largest of logits + Gumbel noise is distributed as softmax(logits).
+        scores = scores / temperature + rng.gumbel(size=scores.shape)
+    if top_k is not None and top_k < scores.shape[-1]:
         least = np.partition(logits, -top_k, axis=-1)[:, -top_k, None]
-        logits = np.where(logits < least, -np.inf, logits)
-    noise = rng.gumbel(size=logits.shape)               # argmax of logits + Gumbel noise ~ softmax(logits)
-    return (logits + noise).argmax(axis=-1)
+        scores = np.where(logits < least, -np.inf, scores)
+    tokens: Array = scores.argmax(axis=-1)
+    return tokens

@@ -1,9 +1,9 @@
 """Layers and models' parts.
 
-    module.py, parameter.py   Module: named parameters and parts, state, scopes
+    parameter.py, module.py   named parameters and parts, state, scopes
+    containers.py             ModuleList, Sequential
     layers.py                 Linear, Embedding, norms, Dropout
     attention.py              MultiHeadAttention
-    containers.py             Sequential, ModuleList
     functional/               the same computations as functions
 """
 
@@ -16,6 +16,6 @@ from .module import Module
 from .parameter import Parameter
 
 __all__ = [
-    "GELU", "Dropout", "Embedding", "LayerNorm", "Linear", "Module", "ModuleList", "MultiHeadAttention", "Parameter",
-    "RMSNorm", "ReLU", "Sequential", "Stages", "functional",
+    "GELU", "Dropout", "Embedding", "LayerNorm", "Linear", "Module", "ModuleList",
+    "MultiHeadAttention", "Parameter", "RMSNorm", "ReLU", "Sequential", "Stages", "functional",
 ]

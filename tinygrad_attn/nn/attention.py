@@ -17,36 +17,42 @@ from .parameter import Parameter
 
 
 class MultiHeadAttention(Module):
-    """Queries from `x` attend to `keys` and collect `values`, in several heads at once; batch first.
+    """Queries from `x` attend to `keys` and collect `values`, several heads at once; batch first.
 
     Args:
         d_model: width of x and of the result.
         num_heads: number of heads; each is d_model / num_heads wide.
-        num_kv_heads: number of key and value heads, each serving a group of query heads; num_heads where None.
+        num_kv_heads: number of key and value heads, each serving a group of query heads; num_heads
+            where None.
         kdim, vdim: widths of `keys` and `values`; d_model where None.
         bias: add biases after the projections.
         dropout: probability of dropping an attention weight while training.
         rng: generator for initial values and dropout.
 
     Attributes:
-        in_proj_weight: (3·d_model, d_model), the rows of W_Q, W_K and W_V; drawn from Xavier's uniform distribution.
-        q_proj_weight, k_proj_weight, v_proj_weight: instead of it, where widths or numbers of heads differ.
+        in_proj_weight: (3·d_model, d_model), the rows of W_Q, W_K and W_V, drawn from Xavier's
+            uniform distribution.
+        q_proj_weight, k_proj_weight, v_proj_weight: instead of it, where widths or numbers of heads
+            differ.
         in_proj_bias: the biases of q, k and v in one vector, zeros; None with bias=False.
         out_proj: the output projection W_O, a Linear with zero bias.
     """
 
-    def __init__(self, d_model: int, num_heads: int, *, num_kv_heads: int | None = None, kdim: int | None = None,
-                 vdim: int | None = None, bias: bool = True, dropout: float = 0.0,
-                 rng: np.random.Generator | None = None) -> None:
-        kv_heads, kdim, vdim = num_kv_heads or num_heads, kdim or d_model, vdim or d_model
-        positive("MultiHeadAttention", d_model=d_model, num_heads=num_heads, num_kv_heads=kv_heads, kdim=kdim, vdim=vdim)
+    def __init__(self, d_model: int, num_heads: int, *, num_kv_heads: int | None = None,
+                 kdim: int | None = None, vdim: int | None = None, bias: bool = True,
+                 dropout: float = 0.0, rng: np.random.Generator | None = None) -> None:
+        kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        kdim, vdim = (d_model if width is None else width for width in (kdim, vdim))
+        positive("MultiHeadAttention", d_model=d_model, num_heads=num_heads, num_kv_heads=kv_heads,
+                 kdim=kdim, vdim=vdim)
         if d_model % num_heads or num_heads % kv_heads:
-            raise ShapeError(f"MultiHeadAttention: num_heads must divide d_model and num_kv_heads must divide num_heads, "
-                             f"got d_model={d_model}, num_heads={num_heads}, num_kv_heads={kv_heads}")
+            raise ShapeError("MultiHeadAttention: num_heads must divide d_model, and num_kv_heads "
+                             f"num_heads; got {d_model=}, {num_heads=}, num_kv_heads={kv_heads}")
         self.d_model, self.num_heads, self.num_kv_heads = d_model, num_heads, kv_heads
         self.d_kv = d_model // num_heads * kv_heads
         self.dropout, self.rng = functional.probability("MultiHeadAttention", dropout), rng
-        if (kv_heads, kdim, vdim) == (num_heads, d_model, d_model):
+        self.packed = (kv_heads, kdim, vdim) == (num_heads, d_model, d_model)
+        if self.packed:
             self.in_proj_weight = xavier(3 * d_model, d_model, rng)
         else:
             self.q_proj_weight = xavier(d_model, d_model, rng)
@@ -57,67 +63,77 @@ class MultiHeadAttention(Module):
         if self.out_proj.bias is not None:
             self.out_proj.bias.data = np.zeros(d_model)
 
-    def forward(self, x: Tensor, keys: Tensor | None = None, values: Tensor | None = None, mask: Any = None, *,
-                causal: bool = False, offset: int = 0, return_weights: bool = False, return_stages: bool = False) -> Any:
+    def forward(self, x: Tensor, keys: Tensor | None = None, values: Tensor | None = None,
+                mask: Any = None, *, causal: bool = False, offset: int = 0,
+                return_weights: bool = False, return_stages: bool = False) -> Any:
         """Attention of `x` (B, T, d_model) to `keys` (B, S, kdim) and `values` (B, S, vdim).
 
         Args:
             keys: what is attended to; x itself where None.
             values: what is collected; the keys where None.
-            mask: boolean (True = may attend) or floating (added to the scores), of shape (T, S), (B, T, S) or
-                (B, heads, T, S); each length may be 1.
+            mask: boolean (True = may attend) or floating (added to the scores), of shape (T, S),
+                (B, T, S) or (B, heads, T, S); each length may be 1.
             causal, offset: query i may attend to key j only if j ≤ i + offset.
-            return_weights: return (out, weights of shape (B, heads, T, S)).
-            return_stages: return (out, Stages) with every step and its gradient.
+            return_weights: return (out, weights), the weights (B, heads, T, S) before dropout.
+            return_stages: return (out, Stages) with every step, whose gradients backward keeps.
+
+        Returns:
+            (B, T, d_model).
 
         Raises:
             ShapeError: shapes do not fit.
+            DTypeError: the mask is of a wrong kind.
         """
         keys = x if keys is None else keys
         values = keys if values is None else values
-        q, k, v = map(self.divided, self.projected(x, keys, values), (self.num_heads, *[self.num_kv_heads] * 2))
+        self.check(x, keys, values)
+        heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
+        q, k, v = map(divided, self.projected(x, keys, values), heads)
         stages = functional.attend(q, k, v, head_mask(mask), causal, offset, rng=self.rng,
-                          dropout=self.dropout if self.training else 0.0)
-        concat = ops.reshape(ops.transpose(stages.context, (0, 2, 1, 3)), x.shape)      # (B, H, T, d) -> (B, T, D)
+                                   dropout=self.dropout if self.training else 0.0)
+        concat = ops.transpose(stages.context, (0, 2, 1, 3)).reshape(x.shape)   # (B, T, D)
         out = self.out_proj(concat)
         if return_stages:
             return out, replace(stages, concat=concat, output=out).retain()
         return (out, stages.weights) if return_weights else out
 
     def projected(self, x: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, ...]:
-        """Q, K and V (B, time, width), by one product where the inputs are one."""
-        self.check(x, keys, values)
-        packed = getattr(self, "in_proj_weight", None)
-        cuts, bias = [self.d_model, self.d_model + self.d_kv], self.in_proj_bias
-        if packed is not None and keys is x and values is x:
-            return ops.split(functional.linear(x, packed, bias), cuts, -1)  # type: ignore[no-any-return]
-        weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight) if packed is None else ops.split(packed, cuts)
+        """Q, K and V (B, time, width); by one product where x, keys and values are one."""
+        cuts = (self.d_model, self.d_model + self.d_kv)
+        bias = self.in_proj_bias
+        if self.packed and x is keys and keys is values:
+            together = functional.linear(x, self.in_proj_weight, bias)
+            parts: tuple[Tensor, ...] = ops.split(together, cuts, -1)
+            return parts
+        weights = ops.split(self.in_proj_weight, cuts) if self.packed else self.separate_weights
         biases = (None, None, None) if bias is None else ops.split(bias, cuts)
         return tuple(map(functional.linear, (x, keys, values), weights, biases))
 
+    @property
+    def separate_weights(self) -> tuple[Parameter, Parameter, Parameter]:
+        """W_Q, W_K and W_V, where they are not packed into one."""
+        return self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
+
     def check(self, x: Tensor, keys: Tensor, values: Tensor) -> None:
         """Refuse inputs that do not fit together."""
-        packed = getattr(self, "in_proj_weight", None)
-        widths = [self.d_model] * 3 if packed is not None else [
-            w.shape[1] for w in (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)]
-        for name, axes, y, width in zip(("x", "keys", "values"), "TSS", (x, keys, values), widths, strict=True):
+        widths = [self.d_model] * 3 if self.packed else [w.shape[1] for w in self.separate_weights]
+        inputs = (("x", "T", x), ("keys", "S", keys), ("values", "S", values))
+        for (name, time, y), width in zip(inputs, widths, strict=True):
             if np.ndim(y) != 3 or y.shape[-1] != width or y.shape[0] != x.shape[0]:
-                raise ShapeError(f"MultiHeadAttention: expected {name} of shape (B, {axes}, {width}), got {np.shape(y)}"
-                                 + (f" beside x {x.shape}" if name != "x" else ""))
+                beside = "" if y is x else f" beside x {np.shape(x)}"
+                raise ShapeError(f"MultiHeadAttention: expected {name} (B, {time}, {width}), got "
+                                 f"{np.shape(y)}{beside}")
         if keys.shape[1] != values.shape[1]:
-            raise ShapeError(f"MultiHeadAttention: keys have {keys.shape[1]} time steps but values have "
-                             f"{values.shape[1]}; they must match")
-
-    def divided(self, x: Tensor, heads: int) -> Tensor:
-        """(B, time, heads·d) -> (B, heads, time, d)."""
-        batch, time, width = x.shape
-        return ops.transpose(ops.reshape(x, (batch, time, heads, width // heads)), (0, 2, 1, 3))  # type: ignore[no-any-return]
+            raise ShapeError(f"MultiHeadAttention: keys have {keys.shape[1]} time steps but values "
+                             f"have {values.shape[1]}; they must match")
 
     def extra_repr(self) -> str:
         """d_model, num_heads and what is not as usual."""
         notes = [f"{self.d_model}", f"num_heads={self.num_heads}"]
-        notes += [f"num_kv_heads={self.num_kv_heads}"] if self.num_kv_heads != self.num_heads else []
-        notes += [f"dropout={self.dropout}"] if self.dropout else []
+        if self.num_kv_heads != self.num_heads:
+            notes.append(f"num_kv_heads={self.num_kv_heads}")
+        if self.dropout:
+            notes.append(f"dropout={self.dropout}")
         return ", ".join(notes)
 
 
@@ -126,11 +142,18 @@ def xavier(rows: int, columns: int, rng: np.random.Generator | None) -> Paramete
     return uniform((rows, columns), sqrt(6 / (rows + columns)), rng)
 
 
+def divided(x: Tensor, heads: int) -> Tensor:
+    """(B, time, heads·d) -> (B, heads, time, d)."""
+    batch, time, width = x.shape
+    return x.reshape(batch, time, heads, width // heads).transpose(0, 2, 1, 3)
+
+
 def head_mask(mask: Any) -> Any:
-    """A mask (T, S), (B, T, S) or (B, heads, T, S) in a form that broadcasts to (B, heads, T, S)."""
+    """A mask (T, S), (B, T, S) or (B, heads, T, S), made to broadcast to (B, heads, T, S)."""
     if mask is None:
         return None
     mask = mask if isinstance(mask, Tensor) else np.asarray(mask)
     if mask.ndim not in (2, 3, 4):
-        raise ShapeError(f"MultiHeadAttention: a mask has shape (T, S), (B, T, S) or (B, heads, T, S), got {mask.shape}")
+        raise ShapeError("MultiHeadAttention: expected a mask (T, S), (B, T, S) or (B, heads, T, S)"
+                         f", got {mask.shape}")
     return ops.expand_dims(mask, 1) if mask.ndim == 3 else mask

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..engine import DTypeError, IndexingError
-from .module import Module
+from .module import Module, joined
 
 
 class ModuleList(Module):
@@ -19,17 +19,18 @@ class ModuleList(Module):
     def append(self, module: Module) -> None:
         """Add a module at the end."""
         if not isinstance(module, Module):
-            raise DTypeError(f"{type(self).__name__}: expected modules, got {type(module).__name__}")
+            raise DTypeError(f"{type(self).__name__}: expected modules, got "
+                             f"{type(module).__name__}")
         setattr(self, str(len(self)), module)
 
     def _enter_as(self, name: str) -> None:
-        """A list is not called, so its modules carry its name: their scopes are "blocks.0", "blocks.1", …"""
+        """A list is not called, so its modules carry its name: their scopes are "blocks.0", …"""
         super()._enter_as(name)
         for index, module in self._parts():
             module._enter_as(self._name_of_part(index))
 
     def _name_of_part(self, name: str) -> str:
-        return f"{self._scope_name}.{name}" if self._scope_name else name
+        return joined(self._scope_name or "", name)
 
     def __len__(self) -> int:
         return len(list(self._parts()))
@@ -40,7 +41,8 @@ class ModuleList(Module):
     def __getitem__(self, index: int) -> Module:
         modules = list(self)
         if not -len(modules) <= index < len(modules):
-            raise IndexingError(f"{type(self).__name__}: index {index} is outside its {len(modules)} modules")
+            raise IndexingError(f"{type(self).__name__}: index {index} is outside its "
+                                f"{len(modules)} modules")
         return modules[index]
 
 

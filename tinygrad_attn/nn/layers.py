@@ -1,4 +1,4 @@
-"""The layers everything is built from, with PyTorch's parameter names, layouts and initial distributions."""
+"""The layers everything is built from, with PyTorch's names, layouts and initial distributions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def uniform(shape: tuple[int, ...], bound: float, rng: np.random.Generator | Non
 
 
 def positive(who: str, **sizes: int) -> None:
-    """Refuse sizes that are not integers ≥ 1."""
+    """Refuse sizes that are not integers of 1 or more."""
     for name, size in sizes.items():
         if not isinstance(size, (int, np.integer)) or size < 1:
             raise ShapeError(f"{who}: {name} must be an integer of 1 or more, got {size!r}")
@@ -34,7 +34,8 @@ class Linear(Module):
         bias: (d_out,), likewise; None with bias=False.
     """
 
-    def __init__(self, d_in: int, d_out: int, bias: bool = True, *, rng: np.random.Generator | None = None) -> None:
+    def __init__(self, d_in: int, d_out: int, bias: bool = True, *,
+                 rng: np.random.Generator | None = None) -> None:
         positive("Linear", d_in=d_in, d_out=d_out)
         self.weight = uniform((d_out, d_in), 1 / sqrt(d_in), rng)
         self.bias = uniform((d_out,), 1 / sqrt(d_in), rng) if bias else None
@@ -56,7 +57,8 @@ class Embedding(Module):
         weight: (num_embeddings, d), drawn from N(0, 1).
     """
 
-    def __init__(self, num_embeddings: int, d: int, *, rng: np.random.Generator | None = None) -> None:
+    def __init__(self, num_embeddings: int, d: int, *,
+                 rng: np.random.Generator | None = None) -> None:
         positive("Embedding", num_embeddings=num_embeddings, d=d)
         self.weight = Parameter(generator(rng).standard_normal((num_embeddings, d)))
 
@@ -114,7 +116,10 @@ class RMSNorm(Module):
 
 
 class Dropout(Module):
-    """While training, zeroes each element with probability p and divides the others by 1 − p (Srivastava et al. 2014)."""
+    """While training, zeroes each element with probability p and divides the others by 1 − p.
+
+    Srivastava et al. 2014, in the form that leaves evaluation alone.
+    """
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         self.p, self.rng = functional.probability("Dropout", p), rng
@@ -136,7 +141,8 @@ class GELU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
-        return functional.gelu(x, self.approximate)
+        out: Tensor = functional.gelu(x, self.approximate)
+        return out
 
     def extra_repr(self) -> str:
         """approximate."""
@@ -148,4 +154,5 @@ class ReLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
-        return functional.relu(x)
+        out: Tensor = functional.relu(x)
+        return out

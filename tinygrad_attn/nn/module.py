@@ -1,8 +1,9 @@
 """Modules: parts of a model that own parameters and know their parts.
 
-A module's parameters and parts are its attributes, nothing else is kept beside them: what is assigned to an
-attribute is listed under the attribute's name, joined by dots on the way down ("blocks.0.attn.out_proj.weight").
-Calling a module runs its `forward` inside a scope of the same name, so a drawing shows the same tree.
+A module's parameters and parts are its attributes; nothing is kept beside them.  What is assigned
+to an attribute is listed under the attribute's name, joined by dots on the way down
+("blocks.0.attn.out_proj.weight").  Calling a module runs its `forward` inside a scope of the same
+name, so that a drawing shows the same tree.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import numpy.typing as npt
 from ..engine import Array, DTypeError, ShapeError, Tensor, scope
 from .parameter import Parameter
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class Module:
-    """Base of all layers and models: assign parameters and parts in `__init__`, compute in `forward`.
+    """Base of layers and models: assign parameters and parts in `__init__`, compute in `forward`.
 
         class Scale(nn.Module):
             def __init__(self, width):
@@ -38,38 +39,40 @@ class Module:
     _scope_name: str | None = None
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        """`forward`, inside this module's scope."""
         with scope(self._scope_name or type(self).__name__):
             return self.forward(*args, **options)
 
     # ── registration ─────────────────────────────────────────────────────────────────────────────
     def __setattr__(self, name: str, value: Any) -> None:
+        who = f"{type(self).__name__}.{name}"
+        if isinstance(value, (Parameter, Module)) and "." in name:
+            raise ShapeError(f"{who}: the name of a parameter or part must not contain a dot")
         if isinstance(value, Parameter):
-            self._register_parameter(name, value)
+            self._register(name, value, who)
         elif isinstance(value, Module):
             value._enter_as(self._name_of_part(name))
         elif isinstance(value, (list, tuple, dict)) and holds_parts(value):
-            raise DTypeError(f"{type(self).__name__}.{name}: parameters inside a plain {type(value).__name__} would not "
-                             "be found; wrap the modules in nn.ModuleList")
+            raise DTypeError(f"{who}: parameters inside a plain {type(value).__name__} would not "
+                             "be found; put modules into nn.ModuleList, parameters into attributes")
         object.__setattr__(self, name, value)
 
-    def _register_parameter(self, name: str, new: Parameter) -> None:
-        """Check that `name` is free, and give the parameter its name.
+    def _register(self, name: str, new: Parameter, who: str) -> None:
+        """Check that the place and the name are free, and give the parameter its name.
 
-        A parameter that another module has already may take a place that is taken: that is how weights are tied.
+        A parameter that has a home already may take any place: that is how weights are tied.
         """
-        who, old = type(self).__name__, vars(self).get(name)
-        if "." in name:
-            raise ShapeError(f"{who}: a parameter's name must not contain a dot, got {name!r}")
-        shared = getattr(new, "registered", False)
-        if isinstance(old, Parameter) and old is not new and not shared:
-            raise ShapeError(f"{who} already has a parameter named {name!r}; give the new one another name, or assign "
-                             f"{name}.data to change the values")
+        if new.home is not None:
+            return
+        if isinstance(vars(self).get(name), Parameter):
+            raise ShapeError(f"{who}: there is a parameter of this name already; give the new one "
+                             "another name, assign .data to change values, or `del` the old one")
         label = new.name or name
         for sibling, other in vars(self).items():
-            if isinstance(other, Parameter) and other is not new and sibling != name and label in (other.name, sibling):
-                raise ShapeError(f"{who}.{name}: a sibling, {who}.{sibling}, is already named {label!r}; parameters of "
-                                 "one module need different names")
-        new.name, new.registered = label, True
+            if isinstance(other, Parameter) and other.home == sibling and other.name == label:
+                raise ShapeError(f"{who}: the parameter {sibling} of the same module is already "
+                                 f"named {label!r}; siblings need different names")
+        new.name, new.home = label, name
 
     def _name_of_part(self, name: str) -> str:
         """The scope name of the part called `name`."""
@@ -77,20 +80,20 @@ class Module:
 
     def _enter_as(self, name: str) -> None:
         """Take the scope name a parent gives."""
-        object.__setattr__(self, "_scope_name", name)
+        self._scope_name = name
 
     # ── traversal ────────────────────────────────────────────────────────────────────────────────
     def _parts(self) -> Iterator[tuple[str, Module]]:
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """(dotted name, module) for this module (named "") and all inside it, each once, parents first."""
-        return unique(self._walk(prefix))
-
     def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
         yield prefix, self
         for name, part in self._parts():
-            yield from part._walk(f"{prefix}.{name}" if prefix else name)
+            yield from part._walk(joined(prefix, name))
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """(dotted name, module) of this module, named "", and all inside; each once, parents first."""
+        return unique(self._walk(prefix))
 
     def modules(self) -> Iterator[Module]:
         """This module and all inside it, each once."""
@@ -98,7 +101,7 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(dotted name, parameter) for every parameter inside, each once, under its first name."""
-        return unique((f"{prefix}.{name}" if prefix else name, value) for prefix, module in self.named_modules()
+        return unique((joined(prefix, name), value) for prefix, module in self.named_modules()
                       for name, value in vars(module).items() if isinstance(value, Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
@@ -107,46 +110,49 @@ class Module:
 
     # ── state ────────────────────────────────────────────────────────────────────────────────────
     def state_dict(self) -> dict[str, Array]:
-        """A copy of every parameter's array, by dotted name; a tied parameter stands under its first name."""
+        """A copy of every parameter's array, by dotted name; a tied one under its first name."""
         return {name: parameter.numpy() for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take every parameter's values from `state`, converted to the parameter's dtype.
 
         Raises:
-            ShapeError: a name is missing or unknown, or an array has another shape; all such names are
-                listed, and no parameter has changed.
-            DTypeError: an array does not hold numbers that fit the parameter.
+            ShapeError: names are missing or unknown, or arrays have other shapes or hold something
+                else than numbers; all of them are listed, and no parameter has changed.
         """
         own = dict(self.named_parameters())
         arrays = {name: np.asarray(value) for name, value in state.items() if name in own}
-        problems = [f"missing: {name}" for name in own if name not in state]
-        problems += [f"not in this model: {name}" for name in state if name not in own]
-        problems += [f"{name}: expected shape {own[name].shape}, got {array.shape}"
+        problems = [f"{name} is missing" for name in own if name not in state]
+        problems += [f"{name} is not in this model" for name in state if name not in own]
+        problems += [f"{name} has shape {array.shape}, expected {own[name].shape}"
                      for name, array in arrays.items() if array.shape != own[name].shape]
+        problems += [f"{name} has dtype {array.dtype}, expected {own[name].dtype}"
+                     for name, array in arrays.items()
+                     if not np.can_cast(array.dtype, own[name].dtype, "same_kind")]
         if problems:
             raise ShapeError(f"{type(self).__name__}.load_state_dict: " + "; ".join(problems))
-        for name, array in arrays.items():
-            if not np.can_cast(array.dtype, own[name].dtype, "same_kind"):
-                raise DTypeError(f"{type(self).__name__}.load_state_dict: {name}: expected {own[name].dtype}, got {array.dtype}")
         for name, array in arrays.items():
             own[name].data = array
 
     def astype(self, dtype: npt.DTypeLike) -> Self:
-        """Convert every parameter to a floating `dtype`; gradients are dropped.  Make the optimiser afterwards."""
+        """Convert every parameter to a floating `dtype`; gradients are dropped.
+
+        Make the optimiser afterwards: its state has the dtype of the parameters.
+        """
         dtype = np.dtype(dtype)
         if dtype.kind not in "fc":
-            raise DTypeError(f"{type(self).__name__}.astype: expected a floating dtype such as np.float64, got {dtype}")
+            raise DTypeError(f"{type(self).__name__}.astype: expected a floating dtype such as "
+                             f"np.float64, got {dtype}")
         for parameter in self.parameters():
             trained = parameter.requires_grad
-            parameter.requires_grad = False         # graphs that are still alive keep the old node
+            parameter.requires_grad = False         # a graph that is still alive keeps the old node
             parameter._data = Tensor(parameter._data, dtype=dtype)._data
             parameter.requires_grad = trained
         return self
 
     # ── switches ─────────────────────────────────────────────────────────────────────────────────
     def train(self, mode: bool = True) -> Self:
-        """Switch this module and all inside it to training (dropout on), or with False to evaluation."""
+        """Switch this module and all inside it to training, or with False to evaluation."""
         for module in self.modules():
             module.training = mode
         return self
@@ -163,15 +169,18 @@ class Module:
 
     # ── display ──────────────────────────────────────────────────────────────────────────────────
     def extra_repr(self) -> str:
-        """What stands between the parentheses of the repr, for a module without parts."""
+        """What the repr says about this module besides its parts."""
         return ""
 
     def __repr__(self) -> str:
-        head, parts = type(self).__name__, rolled_up(list(self._parts()))
-        if not parts:
-            return f"{head}({self.extra_repr()})"
-        lines = [f"{name}: {text}".replace("\n", "\n  ") for name, text in parts]
-        return f"{head}({self.extra_repr()}\n  " + "\n  ".join(lines) + "\n)"
+        lines = [f"{name}: {text}".replace("\n", "\n  ") for name, text in rolled_up(self._parts())]
+        inside = "\n  ".join([self.extra_repr(), *lines])
+        return f"{type(self).__name__}({inside}" + ("\n)" if lines else ")")
+
+
+def joined(prefix: str, name: str) -> str:
+    """The dotted name of what is called `name` inside `prefix`."""
+    return f"{prefix}.{name}" if prefix else name
 
 
 def holds_parts(value: Any) -> bool:
@@ -180,7 +189,7 @@ def holds_parts(value: Any) -> bool:
     return any(isinstance(item, (Parameter, Module)) for item in items)
 
 
-def unique(pairs: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+def unique(pairs: Iterable[tuple[str, Item]]) -> Iterator[tuple[str, Item]]:
     """The pairs whose second has not come before."""
     seen: set[int] = set()
     for name, item in pairs:
@@ -189,14 +198,14 @@ def unique(pairs: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
             yield name, item
 
 
-def rolled_up(parts: list[tuple[str, Module]]) -> list[tuple[str, str]]:
-    """(name, repr) of each part; equal neighbours with numbers for names become one: ("0-3", "4 × Block(...)")."""
+def rolled_up(parts: Iterable[tuple[str, Module]]) -> list[tuple[str, str]]:
+    """(name, repr) of each part; equal numbered neighbours become one: ("0-3", "4 × Block(…)")."""
     runs: list[tuple[list[str], str]] = []
     for name, part in parts:
         text = repr(part)
-        if runs and name.isdigit() and runs[-1][0][-1].isdigit() and runs[-1][1] == text:
+        if runs and runs[-1][1] == text and (runs[-1][0][-1] + name).isdigit():
             runs[-1][0].append(name)
         else:
             runs.append(([name], text))
-    return [(names[0], text) if len(names) == 1 else (f"{names[0]}-{names[-1]}", f"{len(names)} × {text}")
-            for names, text in runs]
+    return [(names[0], text) if len(names) == 1
+            else (f"{names[0]}-{names[-1]}", f"{len(names)} × {text}") for names, text in runs]

@@ -16,16 +16,26 @@ class Parameter(Tensor):
 
     Args:
         data: the initial values; copied.
-        dtype: float dtype; the default dtype (float32) where None.
+        dtype: a floating dtype; the default dtype (float32) where None.
         name: shown in drawings and messages; the attribute's name where None.
+
+    Attributes:
+        home: the attribute under which a module first registered it, None before that.
     """
 
-    __slots__ = ("registered",)
-    registered: bool
+    __slots__ = ("home",)
+    home: str | None
 
-    def __init__(self, data: Any, dtype: npt.DTypeLike | None = None, name: str | None = None) -> None:
+    def __init__(self, data: Any, dtype: npt.DTypeLike | None = None,
+                 name: str | None = None) -> None:
         array = as_array(data)
         if dtype is None and array.dtype.kind != "c":
             dtype = SETTINGS.get().dtype
         super().__init__(array, requires_grad=True, dtype=dtype, name=name)
-        self.registered = False
+        self.home = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        twin = super().__deepcopy__(memo)
+        assert isinstance(twin, Parameter)
+        twin.home = self.home
+        return twin

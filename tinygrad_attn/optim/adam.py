@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import sqrt
-from typing import Any
 
 import numpy as np
 
-from ..engine import Array, Tensor
-from .optimizer import Optimizer, State
+from ..engine import Array
+from .optimizer import Group, Optimizer, Params, State
 
 
 class Adam(Optimizer):
@@ -20,25 +18,26 @@ class Adam(Optimizer):
         lr: step width.
         betas: decay of the two running means.
         eps: added to the root, so that it is never 0.
-        weight_decay: factor of the L2 penalty's gradient, added to g.
+        weight_decay: factor of the L2 penalty's gradient, which is added to g.
     """
 
+    state_names = ("step", "exp_avg", "exp_avg_sq")
     decoupled = False
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-3,
-                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0) -> None:
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.0) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def updated(self, value: Array, grad: Array, state: State, group: dict[str, Any]) -> Array:
-        """One step; the corrections of the means, (1 − βᵗ), are moved into the step width and eps."""
-        lr, (beta1, beta2), eps, decay = (group[name] for name in ("lr", "betas", "eps", "weight_decay"))
+    def updated(self, value: Array, grad: Array, state: State, group: Group) -> Array:
+        """One step; the means' corrections (1 − βᵗ) are moved into the step width and eps."""
+        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
         if decay and not self.decoupled:
             grad = grad + decay * value
         if not state:
             state.update(step=0, exp_avg=np.zeros_like(value), exp_avg_sq=np.zeros_like(value))
         state["step"] += 1
-        m, v, unbias = state["exp_avg"], state["exp_avg_sq"], sqrt(1 - beta2 ** state["step"])
-        buffer = np.multiply(grad, 1 - beta1)
+        m, v, root = state["exp_avg"], state["exp_avg_sq"], sqrt(1 - beta2 ** state["step"])
+        buffer: Array = grad * (1 - beta1)
         m *= beta1
         m += buffer                                         # m ← β₁m + (1 − β₁)g
         np.multiply(grad, grad, out=buffer)
@@ -46,18 +45,21 @@ class Adam(Optimizer):
         v *= beta2
         v += buffer                                         # v ← β₂v + (1 − β₂)g²
         np.sqrt(v, out=buffer)
-        buffer += eps * unbias
+        buffer += group["eps"] * root
         np.divide(m, buffer, out=buffer)
-        buffer *= -lr * unbias / (1 - beta1 ** state["step"])
+        buffer *= -lr * root / (1 - beta1 ** state["step"])
         buffer += value * (1 - lr * decay) if decay and self.decoupled else value
         return buffer
 
 
 class AdamW(Adam):
-    """Adam whose weight decay is not mixed into the gradient: w shrinks by lr·weight_decay first (Loshchilov and Hutter 2019)."""
+    """Adam whose weight decay stays out of g: w shrinks by lr·weight_decay·w instead.
+
+    Loshchilov and Hutter 2019, algorithm 2.  Arguments as Adam's.
+    """
 
     decoupled = True
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-3,
-                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01) -> None:
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.01) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)

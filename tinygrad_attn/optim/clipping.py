@@ -7,24 +7,30 @@ from math import isfinite, sqrt
 
 import numpy as np
 
-from ..engine import ShapeError, Tensor
+from ..engine import Array, ShapeError, Tensor
 from ..engine.tensor import locked, wrapped
 
 
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients so that the norm of all of them together is at most `max_norm`; the norm before.
+    """Scale all gradients so that their common norm is at most `max_norm`; return the norm before.
 
-    Gradients with a norm that is not finite are left as they are, for the caller to see.
+    A norm that is not finite is returned too, with the gradients left as they are.
 
     Raises:
         ShapeError: max_norm is not positive.
     """
     if not max_norm > 0:
         raise ShapeError(f"clip_grad_norm: max_norm must be positive, got {max_norm}")
-    clipped = [(p, p.grad._data) for p in params if p.grad is not None]
-    norm = sqrt(sum(float(np.vdot(g, g).real) for _, g in (( p, g.ravel("K")) for p, g in clipped)))
+    grads = [(p, p.grad._data) for p in params if p.grad is not None]
+    norm = sqrt(sum(squared_norm(g) for _, g in grads))
     if isfinite(norm) and norm > max_norm:
-        factor = max_norm / (norm + 1e-6)
-        for p, g in clipped:
+        factor = max_norm / (norm + 1e-6)                   # PyTorch's guard
+        for p, g in grads:
             p.grad = wrapped(locked(g * factor), None)
     return norm
+
+
+def squared_norm(g: Array) -> float:
+    """Σ|g|², in whatever order the elements lie."""
+    flat = g.ravel("K")
+    return float(np.vdot(flat, flat).real)

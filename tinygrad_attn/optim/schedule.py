@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import cos, pi
+from typing import Any
 
 from ..engine import ShapeError
 from .optimizer import Optimizer
 
 
 class WarmupCosine:
-    """The learning rate rises evenly for `warmup` steps and then falls along half a cosine to `lr_min`.
+    """The learning rate rises evenly for `warmup` steps, then falls along half a cosine.
 
-    Made with the optimiser, it sets the rate of the first step; `step()` after each `optimizer.step()` sets the
-    next.  From step `total` on the rate is lr_min (Loshchilov and Hutter 2017, eq. 5, without restarts).
+    Made with the optimiser, it sets the rate of the first step; `step()` after each
+    `optimizer.step()` sets the next.  From step `total` on the rate is lr_min (Loshchilov and
+    Hutter 2017, eq. 5, without restarts).
 
     Args:
         optimizer: its groups' `lr` are the highest rates.
-        warmup: number of steps of the rise; the first has rate lr/(warmup + 1).
+        warmup: number of steps of the rise; the first has the rate lr/(warmup + 1).
         total: number of steps in all.
         lr_min: the lowest rate.
 
@@ -26,8 +29,8 @@ class WarmupCosine:
 
     def __init__(self, optimizer: Optimizer, warmup: int, total: int, lr_min: float = 0.0) -> None:
         if not 0 <= warmup <= total or not lr_min >= 0:
-            raise ShapeError(f"WarmupCosine: expected 0 ≤ warmup ≤ total and lr_min ≥ 0, got warmup={warmup}, total={total}, "
-                             f"lr_min={lr_min}")
+            raise ShapeError("WarmupCosine: expected 0 ≤ warmup ≤ total and lr_min ≥ 0, got "
+                             f"{warmup=}, {total=}, {lr_min=}")
         self.optimizer, self.warmup, self.total, self.lr_min = optimizer, warmup, total, lr_min
         self.highest = [group["lr"] for group in optimizer.groups]
         self.done = 0
@@ -54,9 +57,9 @@ class WarmupCosine:
         """Where the schedule stands."""
         return {"done": self.done}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where a schedule of the same form stood."""
         if set(state) != {"done"}:
-            raise ShapeError(f'WarmupCosine.load_state_dict: expected the key "done", got {list(state)}')
+            raise ShapeError(f'WarmupCosine: expected a state with "done", got {list(state)}')
         self.done = int(state["done"])
         self.apply()

@@ -1,7 +1,7 @@
 """Definitions in primitives: what layers compute, as functions without state.
 
-Everything here is composed of the operations of `tinygrad_attn.ops`, so it can be drawn, differentiated twice
-and checked.  Randomness enters as masks drawn beforehand.
+Everything here is composed of the operations of `tinygrad_attn.ops`, so it can be drawn,
+differentiated twice and checked.  Randomness enters as masks drawn beforehand.
 
     layers.py      linear, embedding, norms, dropout
     attention.py   attention and its stages
@@ -15,6 +15,7 @@ from .layers import dropout, dropout_mask, embedding, layer_norm, linear, probab
 from .losses import cross_entropy, mse_loss
 
 __all__ = [
-    "Stages", "attend", "attention", "cross_entropy", "dropout", "dropout_mask", "embedding", "gelu", "layer_norm", "linear",
-    "log_softmax", "mse_loss", "probability", "relu", "rms_norm", "sigmoid", "silu", "softmax", "tanh",
+    "Stages", "attend", "attention", "cross_entropy", "dropout", "dropout_mask", "embedding",
+    "gelu", "layer_norm", "linear", "log_softmax", "mse_loss", "probability", "relu", "rms_norm",
+    "sigmoid", "silu", "softmax", "tanh",
 ]

@@ -26,13 +26,13 @@ METHODS = ("auto", "definition")
 
 @dataclass(frozen=True)
 class Stages:
-    """The steps of one attention, each a Tensor whose gradient is kept.
+    """The steps of one attention, each a Tensor.
 
     Attributes:
         q, k, v: (..., heads, time, d).
         raw: Q Kᵀ, (..., heads, T, S).
         scores: raw · scale.
-        masked: scores after the soft cap and the masks; −∞ where a query must not attend.
+        masked: scores after soft cap and masks; −∞ where a query must not attend.
         weights: softmax of masked, before dropout.
         context: weights · V, (..., heads, T, dv).
         concat: the heads side by side, (..., T, heads·dv); only from a multi-head layer.
@@ -52,57 +52,62 @@ class Stages:
 
     def retain(self) -> Stages:
         """Let backward write `.grad` of every stage."""
-        for field in fields(self):
-            stage = getattr(self, field.name)
+        for stage in (getattr(self, field.name) for field in fields(self)):
             if stage is not None and stage.node is not None:
                 stage.retain_grad()
         return self
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, *, causal: bool = False, offset: int = 0,
-              window: Window | None = None, scale: float | None = None, softcap: float | None = None,
-              dropout: float = 0.0, rng: np.random.Generator | None = None, empty_row: str = "zero",
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, *, causal: bool = False,
+              offset: int = 0, window: Window | None = None, scale: float | None = None,
+              softcap: float | None = None, dropout: float = 0.0,
+              rng: np.random.Generator | None = None, empty_row: str = "zero",
               method: str = "auto", return_stages: bool = False) -> Any:
-    """softmax(Q Kᵀ · scale + mask) V.
+    """softmax(Q Kᵀ · scale + mask) V, of shape (..., heads, T, dv).
 
     Args:
         q: queries (..., heads, T, d); the axes before T may be missing.
-        k, v: keys (..., heads, S, d) and values (..., heads, S, dv); they may have fewer heads than the queries,
-            each then serving a group of neighbouring query heads (Ainslie et al. 2023).
-        mask: boolean (True = may attend) or floating (added to the scores), broadcast to (..., heads, T, S).
+        k, v: keys (..., heads, S, d) and values (..., heads, S, dv); with fewer heads than the
+            queries, each serves a group of neighbouring query heads (Ainslie et al. 2023).
+        mask: boolean (True = may attend) or floating (added to the scores), broadcast to
+            (..., heads, T, S).
         causal: query i may attend to key j only if j ≤ i + offset.
         offset: number of keys before the first query, e.g. the length of a cache.
-        window: (left, right): at most so many keys before and after position i + offset; None for no limit.
+        window: (left, right): so many keys before and after position i + offset; None: no limit.
         scale: factor of the scores; 1/√d where None.
-        softcap: c for scores limited to c·tanh(scores/c), before the mask.
+        softcap: c limits the scores to c·tanh(scores/c), before the mask.
         dropout: probability of dropping a weight.
         rng: generator for dropout.
-        empty_row: for a query that may attend to no key: "zero" gives a zero row, "uniform" the mean of all
-            values, "nan" not-a-number, "error" raises.  No gradient flows from such a row to q and k.
+        empty_row: for a query that may attend to no key "zero" gives a zero row, "uniform" the mean
+            of the values, "nan" not-a-number; "error" raises.  It gives q and k no gradient.
         method: "auto" or "definition".
-        return_stages: return (context, Stages) with every step and its gradient.
+        return_stages: return (context, Stages) with every step, whose gradients backward keeps.
 
     Raises:
-        ShapeError: shapes do not fit, an option is unknown, or a row is empty under empty_row="error".
+        ShapeError: shapes do not fit, an option is unknown, or a row is empty under "error".
         DTypeError: q, k or v is not floating, or the mask is of a wrong kind.
     """
-    stages = attend(q, k, v, mask, causal, offset, window, scale, softcap, dropout, rng, empty_row, method)
+    stages = attend(q, k, v, mask, causal, offset, window, scale, softcap, dropout, rng, empty_row,
+                    method)
     return (stages.context, stages.retain()) if return_stages else stages.context
 
 
-def attend(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False, offset: int = 0, window: Window | None = None,
-           scale: float | None = None, softcap: float | None = None, dropout: float = 0.0,
-           rng: np.random.Generator | None = None, empty_row: str = "zero", method: str = "auto") -> Stages:
-    """The steps of `attention`, which documents the arguments; their gradients are not kept yet."""
+def attend(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False, offset: int = 0,
+           window: Window | None = None, scale: float | None = None, softcap: float | None = None,
+           dropout: float = 0.0, rng: np.random.Generator | None = None, empty_row: str = "zero",
+           method: str = "auto") -> Stages:
+    """The steps of `attention`, which documents the arguments; no gradients are kept yet."""
+    check_options(empty_row, method, softcap)
     q, k, v = (x if isinstance(x, Tensor) else Tensor(x) for x in (q, k, v))
     shape = score_shape(q, k, v)
-    check_options(empty_row, method, softcap)
     limits = masking(mask, shape, q.dtype, causal, offset, window)
     if limits.alive is not None and empty_row == "error":
         row = tuple(int(i) for i in np.argwhere(~limits.alive[..., 0])[0])
-        raise ShapeError(f"attention: query {row} may attend to no key; unmask one, or choose empty_row from {EMPTY_ROWS}")
+        raise ShapeError(f"attention: query {row} may attend to no key; unmask one, or choose "
+                         f"another empty_row of {EMPTY_ROWS}")
     keep = dropout_mask(shape, dropout, q.dtype, rng) if probability("attention", dropout) else None
-    return definition(q, k, v, limits, keep, 1 / sqrt(q.shape[-1] or 1) if scale is None else scale, softcap, empty_row)
+    scale = 1 / sqrt(q.shape[-1] or 1) if scale is None else scale
+    return definition(q, k, v, limits, keep, scale, softcap, empty_row)
 
 
 def definition(q: Tensor, k: Tensor, v: Tensor, limits: Masking, keep: Array | None, scale: float,
@@ -121,37 +126,36 @@ def definition(q: Tensor, k: Tensor, v: Tensor, limits: Masking, keep: Array | N
 
 
 def normalised(masked: Tensor, alive: Array | None, empty_row: str) -> Tensor:
-    """Softmax over the keys; rows that have none are set aside, so that ∞ − ∞ does not arise."""
-    if alive is None:
-        return ops.softmax(masked)  # type: ignore[no-any-return]
-    weights = ops.softmax(ops.where(alive, masked, 0.0))
-    if empty_row == "uniform":
-        return weights  # type: ignore[no-any-return]
-    return ops.where(alive, weights, 0.0 if empty_row == "zero" else np.nan)  # type: ignore[no-any-return]
+    """Softmax over the keys; rows without any are set aside, so that ∞ − ∞ does not arise."""
+    weights: Tensor = ops.softmax(masked if alive is None else ops.where(alive, masked, 0.0))
+    if alive is not None and empty_row != "uniform":
+        weights = ops.where(alive, weights, 0.0 if empty_row == "zero" else np.nan)
+    return weights
 
 
 def score_shape(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
-    """The shape (..., heads, T, S) of the scores."""
+    """The shape (..., heads, T, S) of the scores, once everything fits."""
     for name, x in (("query", q), ("key", k), ("value", v)):
         if x.ndim < 2:
-            raise ShapeError(f"attention: expected {name} of shape (..., heads, time, width), got {x.shape}")
+            raise ShapeError(f"attention: expected {name} (..., heads, time, width), got {x.shape}")
         if x.dtype.kind not in "fc":
             raise DTypeError(f"attention: expected a floating {name}, got {x.dtype}")
     if q.shape[-1] != k.shape[-1]:
-        raise ShapeError(f"attention: query has width {q.shape[-1]} but key has width {k.shape[-1]}; they must match")
+        raise ShapeError(f"attention: query has width {q.shape[-1]} but key has width "
+                         f"{k.shape[-1]}; they must match")
     if k.shape[-2] != v.shape[-2]:
-        raise ShapeError(f"attention: key has {k.shape[-2]} time steps but value has {v.shape[-2]}; they must match")
-    heads = [x.shape[-3] if x.ndim > 2 else 1 for x in (q, k, v)]
-    if heads[1] != heads[2] or not heads[1] or heads[0] % heads[1]:
-        raise ShapeError(f"attention: query has {heads[0]} heads, key {heads[1]} and value {heads[2]}; key and value "
-                         "must have equally many, and their number must divide the query's")
+        raise ShapeError(f"attention: key has {k.shape[-2]} time steps but value has "
+                         f"{v.shape[-2]}; they must match")
+    heads, kv_heads, value_heads = (x.shape[-3] if x.ndim > 2 else 1 for x in (q, k, v))
+    if kv_heads != value_heads or not kv_heads or heads % kv_heads:
+        raise ShapeError(f"attention: query has {heads} heads, key {kv_heads} and value "
+                         f"{value_heads}; key and value need equally many, a divisor of query's")
     try:
         lead = np.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
     except ValueError:
-        raise ShapeError(f"attention: the leading axes of query {q.shape}, key {k.shape} and value {v.shape} do not "
-                         "broadcast") from None
-    most = max(q.ndim, k.ndim, v.ndim)
-    return (*lead, *(heads[:1] if most > 2 else ()), q.shape[-2], k.shape[-2])
+        raise ShapeError(f"attention: the leading axes of query {q.shape}, key {k.shape} and value "
+                         f"{v.shape} do not broadcast") from None
+    return (*lead, *([heads] if max(q.ndim, k.ndim, v.ndim) > 2 else []), q.shape[-2], k.shape[-2])
 
 
 def check_options(empty_row: str, method: str, softcap: float | None) -> None:

@@ -28,13 +28,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ShapeError: the last axis of x is not d_in.
     """
     last_axis("Linear", x, weight.shape[1])
-    shape = x.shape
+    *lead, d_in = x.shape
     # One flat product: a stack of small ones costs more, and the weight's gradient many times more.
-    flat = x if len(shape) == 2 else ops.reshape(x, (prod(shape[:-1]), shape[-1]))
-    out = ops.matmul(flat, ops.transpose(weight))
-    if bias is not None:
-        out = out + bias
-    return out if len(shape) == 2 else ops.reshape(out, (*shape[:-1], weight.shape[0]))  # type: ignore[no-any-return]
+    flat = x if len(lead) == 1 else ops.reshape(x, (prod(lead), d_in))
+    out: Tensor = ops.matmul(flat, ops.transpose(weight))
+    out = out if bias is None else out + bias
+    return out if len(lead) == 1 else out.reshape(*lead, weight.shape[0])
 
 
 def embedding(tokens: Any, weight: Tensor) -> Tensor:
@@ -44,15 +43,28 @@ def embedding(tokens: Any, weight: Tensor) -> Tensor:
         DTypeError: tokens are not integers.
         IndexingError: a token lies outside [0, n).
     """
-    tokens = np.asarray(plain(tokens))
-    if tokens.dtype.kind not in "iu":
-        raise DTypeError(f"Embedding: tokens must be integers, got {tokens.dtype}")
-    if tokens.size and not (tokens.min() >= 0 and tokens.max() < len(weight)):
-        raise IndexingError(f"Embedding: tokens must lie in [0, {len(weight)}), got {tokens.min()} … {tokens.max()}")
-    return ops.take(weight, tokens, 0)  # type: ignore[no-any-return]
+    rows: Tensor = ops.take(weight, whole_numbers("Embedding", "tokens", tokens, len(weight)), 0)
+    return rows
 
 
-def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+def whole_numbers(who: str, what: str, values: Any, limit: int) -> Array:
+    """`values` as an array of integers, if they all lie in [0, limit).
+
+    Raises:
+        DTypeError: they are not integers.
+        IndexingError: one lies outside.
+    """
+    array: Array = np.asarray(plain(values))
+    if array.dtype.kind not in "iu":
+        raise DTypeError(f"{who}: {what} must be an array of integers, got {array.dtype}")
+    if array.size and not (array.min() >= 0 and array.max() < limit):
+        raise IndexingError(f"{who}: {what} must lie in [0, {limit}), got {array.min()} … "
+                            f"{array.max()}")
+    return array
+
+
+def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None,
+               eps: float = 1e-5) -> Tensor:
     """(x − mean) / √(var + eps) ∘ weight + bias over the last axis (Ba et al. 2016, eq. 4).
 
     Raises:
@@ -62,7 +74,7 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
         if scale is not None:
             last_axis("LayerNorm", x, scale.size)
     centred = x - ops.mean(x, -1, True)
-    out = centred * ops.rsqrt(ops.mean(ops.square(centred), -1, True) + eps)
+    out: Tensor = centred * ops.rsqrt(ops.mean(ops.square(centred), -1, True) + eps)
     out = out if weight is None else out * weight
     return out if bias is None else out + bias
 
@@ -75,35 +87,37 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tens
     """
     if weight is not None:
         last_axis("RMSNorm", x, weight.size)
-    out = x * ops.rsqrt(ops.mean(ops.square(x), -1, True) + eps)
+    out: Tensor = x * ops.rsqrt(ops.mean(ops.square(x), -1, True) + eps)
     return out if weight is None else out * weight
 
 
 def probability(who: str, p: float) -> float:
-    """`p`, if it is one a dropout can have.
+    """`p`, if it is one that dropout can have.
 
     Raises:
-        ShapeError: p is outside [0, 1).
+        ShapeError: p lies outside [0, 1).
     """
     if not 0 <= p < 1:
         raise ShapeError(f"{who}: the probability of dropping must lie in [0, 1), got {p}")
     return p
 
 
-def dropout_mask(shape: tuple[int, ...], p: float, dtype: Any, rng: np.random.Generator | None = None) -> Array:
+def dropout_mask(shape: tuple[int, ...], p: float, dtype: Any,
+                 rng: np.random.Generator | None = None) -> Array:
     """0 with probability p, else 1/(1 − p): what dropout multiplies with."""
     kept = generator(rng).random(shape, dtype=np.float32) >= p
     return locked(np.multiply(kept, np.asarray(1 / (1 - p), dtype)))
 
 
-def dropout(x: Tensor, p: float, *, mask: Array | None = None, rng: np.random.Generator | None = None) -> Tensor:
-    """x with each element zeroed with probability p, the others divided by 1 − p (Srivastava et al. 2014).
+def dropout(x: Tensor, p: float, *, mask: Array | None = None,
+            rng: np.random.Generator | None = None) -> Tensor:
+    """x with each element zeroed with probability p, the others divided by 1 − p.
 
     Args:
         mask: the factors to use instead of new ones (see dropout_mask).
 
     Raises:
-        ShapeError: p is outside [0, 1).
+        ShapeError: p lies outside [0, 1).
     """
     if probability("dropout", p) == 0 and mask is None:
         return x
