@@ -1,4 +1,73 @@
-"""tinygrad_attn: see how gradients flow through attention, and trust what you see."""
+"""tinygrad_attn: see how gradients flow through attention, and trust what you see.
 
-from .engine import *  # noqa: F403
-from .ops import *  # noqa: F403
+    import numpy as np, tinygrad_attn as ta
+
+    x = ta.Tensor([[1.0, 2.0, 3.0]], requires_grad=True)
+    (ta.softmax(x) * np.array([0.0, 0.0, 1.0])).sum().backward()
+    x.grad
+
+The engine (tensors and their graph) and the operations are here; the rest is loaded when first
+used: `nn` (layers and attention), `optim`, `models`, `check` (gradient checks), `viz` (drawings),
+`data`, `train`, `checkpoint`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import ops
+from .engine import (
+    PRIMITIVES,
+    DTypeError,
+    GraphError,
+    IndexingError,
+    Primitive,
+    ShapeError,
+    Tensor,
+    TensorError,
+    adapts,
+    backward,
+    composed,
+    default_dtype,
+    grad,
+    hessian,
+    hvp,
+    inner,
+    jacobian,
+    jvp,
+    keep_grads,
+    keep_values,
+    no_grad,
+    primitive,
+    recompute,
+    scope,
+    vjp,
+)
+from .ops import *  # noqa: F403  (its __all__ is the list of operations)
+from .rng import seed
+
+if TYPE_CHECKING:
+    from . import check, checkpoint, data, models, nn, optim, train, viz
+
+__version__ = "0.1.0"
+
+SUBMODULES = ("check", "checkpoint", "data", "models", "nn", "optim", "train", "viz")
+
+__all__ = [
+    "PRIMITIVES", "DTypeError", "GraphError", "IndexingError", "Primitive", "ShapeError",
+    "Tensor", "TensorError", "adapts", "backward", "check", "checkpoint", "composed", "data",
+    "default_dtype", "grad", "hessian", "hvp", "inner", "jacobian", "jvp", "keep_grads",
+    "keep_values", "models", "nn", "no_grad", "optim", "primitive", "recompute", "scope",
+    "seed", "train", "viz", "vjp",
+    *ops.__all__,
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load a submodule when it is first used."""
+    if name in SUBMODULES:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,12 +1,12 @@
 """Other calling forms: NumPy's own around a primitive, and operations composed of others.
 
-    @adapts(concatenate)
-    def concat(arrays, axis=0):
-        return concatenate(*arrays, axis=axis)
+@adapts(concatenate)
+def concat(arrays, axis=0):
+    return concatenate(*arrays, axis=axis)
 
-    @composed
-    def var(x, axis=None, ddof=0, keepdims=False):
-        return sum(square(x - mean(x, axis, True)), axis, keepdims) / (count(x, axis) - ddof)
+@composed
+def var(x, axis=None, ddof=0, keepdims=False):
+    return sum(square(x - mean(x, axis, True)), axis, keepdims) / (count(x, axis) - ddof)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .primitive import Primitive
 
 
 class Adapter:
-    """A function of tensors whose errors name it; `primitive` is what it adapts, None if composed."""
+    """A function of tensors whose errors name it; `primitive`: what it adapts, or None."""
 
     def __init__(self, fn: Callable[..., Any], primitive: Primitive | None) -> None:
         functools.update_wrapper(self, fn)
@@ -40,8 +40,10 @@ class Adapter:
     def replaced_vjp(self, argument: int | str, rule: Callable[..., Any]) -> Any:
         """Plant another rule in the primitive inside the block (see `Primitive.replaced_vjp`)."""
         if self.primitive is None:
-            raise DTypeError(f"{self.name}.replaced_vjp: it is composed of other operations and has no "
-                             "rule of its own; plant one in those")
+            raise DTypeError(
+                f"{self.name}.replaced_vjp: it is composed of other operations and has no "
+                "rule of its own; plant one in those"
+            )
         return self.primitive.replaced_vjp(argument, rule)
 
     def __repr__(self) -> str:

@@ -1,7 +1,8 @@
 """The walk: from the newest node to the oldest, each when its gradient is complete.
 
-Every result is newer than its arguments.  So the newest waiting node can get no further contribution, and a
-heap on the creation order is all it takes: no recursion, no search, no topological sort.
+Every result is newer than its arguments.  So the newest waiting node can get no further
+contribution, and a heap on the creation order is all it takes: no recursion, no search, no
+topological sort.
 """
 
 from __future__ import annotations
@@ -19,8 +20,15 @@ from .settings import SETTINGS, changed
 from .tensor import Array, Tensor, locked, wrapped
 
 
-def walk(root: Node, g: Any, *, create_graph: bool, retain_graph: bool,
-         relevant: set[Node] | None = None, wanted: Iterable[Node] = ()) -> list[tuple[Node, Any]]:
+def walk(
+    root: Node,
+    g: Any,
+    *,
+    create_graph: bool,
+    retain_graph: bool,
+    relevant: set[Node] | None = None,
+    wanted: Iterable[Node] = (),
+) -> list[tuple[Node, Any]]:
     """Carry `g` from `root` back through the graph.
 
     Args:
@@ -35,15 +43,18 @@ def walk(root: Node, g: Any, *, create_graph: bool, retain_graph: bool,
     """
     if create_graph and not SETTINGS.get().recording:
         with changed(recording=True):
-            return walk(root, g, create_graph=True, retain_graph=True, relevant=relevant, wanted=wanted)
+            return walk(
+                root, g, create_graph=True, retain_graph=True, relevant=relevant, wanted=wanted
+            )
     keep_all, stops = SETTINGS.get().keep_grads, set(wanted)
+    watch_all = keep_all or bool(stops)
     waiting = {root: g}
     heap = [(-root.order, root)]
     reached = []
     while heap:
         node = heappop(heap)[1]
         g = waiting.pop(node)
-        if node.watched or keep_all or node in stops:
+        if node.watched or watch_all:
             g = hooked(node, g) if node.hooks else g
             if (node.retain or keep_all or node in stops) and type(g) is not Parts:
                 reached.append((node, g))
@@ -77,8 +88,10 @@ def walk(root: Node, g: Any, *, create_graph: bool, retain_graph: bool,
 def opened(node: Node, relevant: set[Node] | None) -> list[Edge]:
     """The edges of a node that does not hold a list of them: it makes them now, or it was freed."""
     if node.edges is None:
-        raise GraphError(f"backward reached `{node.label}`, whose saved arrays were freed by an earlier "
-                         "backward; pass retain_graph=True to that one, or run the forward pass again")
+        raise GraphError(
+            f"backward reached `{node.label}`, whose saved arrays were freed by an earlier "
+            "backward; pass retain_graph=True to that one, or run the forward pass again"
+        )
     edges: list[Edge] = node.edges.expand(node, relevant)
     return edges
 
@@ -87,13 +100,17 @@ def unbroadcast(part: Any, shape: tuple[int, ...]) -> Any:
     """Sum `part` over the axes along which an argument of `shape` was broadcast."""
     extra = part.ndim - len(shape)
     if extra >= 0:
-        axes = (*range(extra), *(i + extra for i, n in enumerate(shape)
-                                 if n == 1 and part.shape[i + extra] != 1))
+        axes = (
+            *range(extra),
+            *(i + extra for i, n in enumerate(shape) if n == 1 and part.shape[i + extra] != 1),
+        )
         total = part.sum(axis=axes).reshape(shape) if axes else part
         if total.shape == shape:
             return total
-    raise ShapeError(f"expected a gradient of shape {shape}, or of one that {shape} broadcasts to; "
-                     f"got {part.shape}")
+    raise ShapeError(
+        f"expected a gradient of shape {shape}, or of one that {shape} broadcasts to; "
+        f"got {part.shape}"
+    )
 
 
 def fitted(part: Any, node: Node, parent: Node) -> Any:
@@ -113,8 +130,10 @@ def hooked(node: Node, g: Any) -> Any:
             continue
         if not isinstance(new, Tensor) or (new.shape, new.dtype) != (seen.shape, seen.dtype):
             got = f"{new.dtype}{list(new.shape)}" if isinstance(new, Tensor) else type(new).__name__
-            raise ShapeError(f"a hook must return None or a Tensor like the gradient it was given, "
-                             f"{seen.dtype}{list(seen.shape)}; got {got}")
+            raise ShapeError(
+                f"a hook must return None or a Tensor like the gradient it was given, "
+                f"{seen.dtype}{list(seen.shape)}; got {got}"
+            )
         g = new._data if bare else new
     return g
 
@@ -124,14 +143,18 @@ def as_tensor(g: Any) -> Tensor:
 
 
 def upstream(output: Tensor, g: Any, create_graph: bool) -> Any:
-    """The gradient to start with, an array or (create_graph) a Tensor: 1 for a scalar, else `g`, copied."""
+    """The gradient to start with, an array or (create_graph) a Tensor: 1 or a copy of `g`."""
     if g is None:
         if output.size != 1:
-            raise ShapeError(f"backward: the output has shape {output.shape}; pass g of that shape, or reduce to a scalar")
+            raise ShapeError(
+                f"backward: the output has shape {output.shape}; pass g of that shape, or a scalar"
+            )
         g = np.ones(output.shape, output.dtype)
     array = g._data if isinstance(g, Tensor) else np.array(g)
     if array.shape != output.shape:
-        raise ShapeError(f"backward: g must have the output's shape {output.shape}, got {array.shape}")
+        raise ShapeError(
+            f"backward: g must have the output's shape {output.shape}, got {array.shape}"
+        )
     if create_graph and isinstance(g, Tensor) and g.dtype == output.dtype:
         return g
     if array.dtype != output.dtype and not np.can_cast(array.dtype, output.dtype, "same_kind"):
@@ -140,28 +163,41 @@ def upstream(output: Tensor, g: Any, create_graph: bool) -> Any:
     return as_tensor(array) if create_graph else array
 
 
-def backward(output: Tensor, g: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
+def backward(
+    output: Tensor, g: Any = None, *, retain_graph: bool = False, create_graph: bool = False
+) -> None:
     """Add d⟨output, g⟩/d(leaf) to `.grad` of every leaf that `output` depends on.
 
     Args:
         g: upstream gradient, shaped like `output`; needed unless `output` has one element.
         retain_graph: keep what the graph saved, for another backward.
-        create_graph: give the gradients a graph, so that they can be differentiated (retains the graph).
+        create_graph: give the gradients a graph themselves (this retains the first one too).
 
     Raises:
         ShapeError: `g` is missing or has another shape.
         GraphError: there is no graph, or it was freed.  Leaf gradients are untouched by an error.
     """
     root = output.need_node("backward")
-    reached = walk(root, upstream(output, g, create_graph), create_graph=create_graph,
-                   retain_graph=retain_graph)
-    for node, part in reached:                          # only now, when nothing can fail any more
+    reached = walk(
+        root,
+        upstream(output, g, create_graph),
+        create_graph=create_graph,
+        retain_graph=retain_graph,
+    )
+    for node, part in reached:  # only now, when nothing can fail any more
         part = as_tensor(part)
         node.grad = part if node.grad is None else node.grad + part
 
 
-def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], g: Any = None, *, create_graph: bool = False,
-         retain_graph: bool = False, allow_unused: bool = False) -> tuple[Tensor | None, ...]:
+def grad(
+    output: Tensor,
+    inputs: Tensor | Sequence[Tensor],
+    g: Any = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
     """d⟨output, g⟩/d(input) for each input, total derivatives; `.grad` is not touched.
 
     Args:
@@ -179,12 +215,20 @@ def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], g: Any = None, *, cr
     relevant = reaching(root, nodes)
     unused = [i for i, node in enumerate(nodes) if node not in relevant]
     if unused and not allow_unused:
-        raise GraphError(f"grad: the output does not depend on input {unused[0]} "
-                         f"({inputs[unused[0]].name or 'unnamed'}); pass allow_unused=True to get None for it")
+        raise GraphError(
+            f"grad: the output does not depend on input {unused[0]} "
+            f"({inputs[unused[0]].name or 'unnamed'}); pass allow_unused=True to get None for it"
+        )
     if root not in relevant:
         return (None,) * len(nodes)
-    reached = walk(root, upstream(output, g, create_graph), create_graph=create_graph,
-                   retain_graph=retain_graph, relevant=relevant, wanted=nodes)
+    reached = walk(
+        root,
+        upstream(output, g, create_graph),
+        create_graph=create_graph,
+        retain_graph=retain_graph,
+        relevant=relevant,
+        wanted=nodes,
+    )
     found = dict(reached)
     return tuple(as_tensor(found[node]) if node in found else None for node in nodes)
 
@@ -205,7 +249,9 @@ def reaching(root: Node, targets: Iterable[Node]) -> set[Node]:
             if parent is not None and parent.order >= oldest and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
-    for node in sorted(seen, key=lambda node: node.order):          # oldest first: parents are decided already
+    for node in sorted(
+        seen, key=lambda node: node.order
+    ):  # oldest first: parents are decided already
         if node not in found and any(parent in found for parent in node.parents):
             found.add(node)
     return found if root in found else set()

@@ -10,18 +10,18 @@ import numpy as np
 from .backward import grad
 from .errors import ShapeError
 from .settings import changed
-from .tensor import Tensor, wrapped, locked
+from .tensor import Tensor, locked, wrapped
 
 Function = Callable[..., Tensor]
 
 
 def variable(x: Any) -> Tensor:
-    """A tensor to differentiate by: `x` itself where it has a graph, so that outer derivatives see it."""
+    """A tensor to differentiate by: `x` itself where it has a graph, for outer derivatives."""
     return x if isinstance(x, Tensor) and x.node is not None else Tensor(x, requires_grad=True)
 
 
 def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
-    """(f(*xs), pullback) where pullback(g) = one gᵀ∂f/∂x for each x; it can be called again and again.
+    """(f(*xs), pullback): pullback(g) = one gᵀ∂f/∂x for each x; it can be called repeatedly.
 
     `pullback(g, create_graph=True)` gives gradients that can be differentiated.
     """
@@ -32,13 +32,16 @@ def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]
     def pullback(g: Any = None, *, create_graph: bool = False) -> tuple[Tensor, ...]:
         if y.node is None:
             return tuple(zeros_like(x) for x in variables)
-        parts = grad(y, variables, g, create_graph=create_graph, retain_graph=True, allow_unused=True)
+        parts = grad(
+            y, variables, g, create_graph=create_graph, retain_graph=True, allow_unused=True
+        )
         return tuple(zeros_like(x) if part is None else part for x, part in zip(variables, parts))
 
     return y, pullback
 
 
 def zeros_like(x: Tensor) -> Tensor:
+    """A constant of zeros, shaped like `x`."""
     return wrapped(locked(np.zeros(x.shape, x.dtype)), None)
 
 
@@ -49,7 +52,9 @@ def jvp(f: Function, xs: Any, us: Any) -> tuple[Tensor, Tensor]:
     """
     xs, us = (tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in (xs, us))
     if len(xs) != len(us):
-        raise ShapeError(f"jvp: expected one direction for each of the {len(xs)} inputs, got {len(us)}")
+        raise ShapeError(
+            f"jvp: expected one direction for each of the {len(xs)} inputs, got {len(us)}"
+        )
     y, pullback = vjp(f, *xs)
     g = Tensor(np.zeros(y.shape, y.dtype), requires_grad=True)
     dy = zeros_like(y)
@@ -72,18 +77,20 @@ def jacobian(f: Function, x: Any, *, create_graph: bool = False) -> Tensor:
     if not rows:
         return wrapped(locked(np.zeros(shape, y.dtype)), None)
     if create_graph:
-        stacked: Any = np.stack(rows)                   # NumPy's protocol finds our stack
+        stacked: Any = np.stack(rows)  # NumPy's protocol finds our stack
         return stacked.reshape(shape)
     return wrapped(locked(np.stack([row._data for row in rows]).reshape(shape)), None)
 
 
 def gradient_of(f: Function) -> Function:
     """x ↦ ∇f(x) for a function with one element, itself differentiable."""
+
     def gradient(x: Tensor) -> Tensor:
         y, pullback = vjp(f, x)
         if y.size != 1:
             raise ShapeError(f"hessian, hvp: f must return a scalar, got shape {y.shape}")
         return pullback(np.ones(y.shape, y.dtype), create_graph=True)[0]
+
     return gradient
 
 

@@ -1,8 +1,8 @@
-"""NumPy's protocols: `np.exp(t)`, `array * t`, `np.concatenate([t, u])` find this library's operations.
+"""NumPy's protocols: `np.exp(t)`, `array * t`, `np.concatenate([t, u])` find our operations.
 
-Operations carry NumPy's names, so the registry maps a NumPy function to the operation of the same name.  What
-has no gradient by nature (comparisons, shapes, `isfinite`) returns plain arrays; everything else is refused:
-nothing detaches silently.
+Operations carry NumPy's names, so the registry maps a NumPy function to the operation of the same
+name.  What has no gradient by nature (comparisons, shapes, `isfinite`) returns plain arrays;
+everything else is refused: nothing detaches silently.
 """
 
 from __future__ import annotations
@@ -16,11 +16,47 @@ from .errors import DTypeError, reraised
 
 REGISTRY: dict[Callable[..., Any], Callable[..., Any]] = {}
 PLAIN: set[Callable[..., Any]] = {
-    np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isfinite, np.isnan, np.isinf,
-    np.logical_and, np.logical_or, np.logical_not, np.floor, np.ceil, np.rint, np.trunc, np.floor_divide,
-    np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.allclose, np.isclose, np.array_equal, np.any,
-    np.all, np.count_nonzero, np.nonzero, np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.array2string,
-    np.array_repr, np.array_str, np.result_type, np.iscomplexobj, np.isrealobj, np.signbit,
+    np.equal,
+    np.not_equal,
+    np.less,
+    np.less_equal,
+    np.greater,
+    np.greater_equal,
+    np.isfinite,
+    np.isnan,
+    np.isinf,
+    np.logical_and,
+    np.logical_or,
+    np.logical_not,
+    np.floor,
+    np.ceil,
+    np.rint,
+    np.trunc,
+    np.floor_divide,
+    np.shape,
+    np.ndim,
+    np.size,
+    np.argmax,
+    np.argmin,
+    np.argsort,
+    np.allclose,
+    np.isclose,
+    np.array_equal,
+    np.any,
+    np.all,
+    np.count_nonzero,
+    np.nonzero,
+    np.zeros_like,
+    np.ones_like,
+    np.empty_like,
+    np.full_like,
+    np.array2string,
+    np.array_repr,
+    np.array_str,
+    np.result_type,
+    np.iscomplexobj,
+    np.isrealobj,
+    np.signbit,
 }
 
 
@@ -34,8 +70,10 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any
     """`np.<ufunc>` of tensors."""
     if method != "__call__" or options:
         asked = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
-        raise DTypeError(f"{asked} on a tensor takes no {', '.join(options) or 'reduction'}; write "
-                         f"ta.{ufunc.__name__}(...) and combine it with other operations")
+        raise DTypeError(
+            f"{asked} on a tensor takes no {', '.join(options) or 'reduction'}; write "
+            f"ta.{ufunc.__name__}(...) and combine it with other operations"
+        )
     return dispatched(ufunc, inputs, {})
 
 
@@ -53,8 +91,10 @@ def dispatched(function: Any, args: Any, options: dict[str, Any]) -> Any:
             return function(*plain(args), **plain(options))
         except (ValueError, TypeError, IndexError) as error:
             raise reraised(error, f"np.{function.__name__}") from error
-    raise DTypeError(f"np.{function.__name__} is not supported on tensors; use operations of tinygrad_attn, "
-                     "or .detach().numpy() where no gradient is needed")
+    raise DTypeError(
+        f"np.{function.__name__} is not supported on tensors; use operations of tinygrad_attn, "
+        "or .detach().numpy() where no gradient is needed"
+    )
 
 
 def plain(value: Any) -> Any:

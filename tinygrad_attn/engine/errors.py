@@ -30,7 +30,7 @@ def reraised(error: Exception, where: str) -> TensorError:
     """NumPy's `error` as one of ours that begins with `where` (the operation and its arguments)."""
     if isinstance(error, TensorError):
         return error
-    kind: type[TensorError] = ShapeError        # NumPy's AxisError is a ValueError and an IndexError
+    kind: type[TensorError] = ShapeError  # NumPy's AxisError is a ValueError and an IndexError
     if isinstance(error, TypeError):
         kind = DTypeError
     elif isinstance(error, IndexError) and not isinstance(error, ValueError):

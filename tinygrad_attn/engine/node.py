@@ -1,8 +1,8 @@
 """The graph: nodes that point back in time.
 
-A node says which operation made a tensor and links to the nodes of the operation's arguments; never to
-the tensors, so a tensor nobody saved is freed at once, and no cycle can arise.  Every result is
-newer than its arguments, so the creation order *is* a topological order.
+A node says which operation made a tensor and links to the nodes of the operation's arguments;
+never to the tensors, so a tensor nobody saved is freed at once, and no cycle can arise.  Every
+result is newer than its arguments, so the creation order *is* a topological order.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Op(Protocol):
 
 
 class EdgeRule(Protocol):
-    """How a gradient passes along an edge: `fn(g, *needs)`; `attached` turns saved arrays into Tensors."""
+    """How a gradient passes along an edge: by `fn(g, *needs)`."""
 
     @property
     def fn(self) -> Callable[..., Any]:
@@ -43,7 +43,7 @@ class EdgeRule(Protocol):
         """`needs` with Tensors for arrays, so that the rule itself is recorded."""
 
 
-Edge = tuple["Node", EdgeRule, Any]         # (parent, rule, what the rule asked for)
+Edge = tuple["Node", EdgeRule, Any]  # (parent, rule, what the rule asked for)
 
 
 @dataclass(eq=False, slots=True)
@@ -60,27 +60,37 @@ class Node:
         order: position on the clock; larger is newer.
         op: the operation, or None for a leaf (a variable).
         parents: the node of each array argument, None for constants.
-        edges: (parent, rule, what the rule asked for) for each argument that needs a gradient; None once
-            freed; for a recomputed function the Expansion that makes them.
+        edges: (parent, rule, what the rule asked for) for each argument that needs a gradient;
+            None once freed; for a recomputed function the Expansion that makes them.
         shape, dtype: of the tensor (a tuple of shapes, for an operation with several results).
         scope: the part of the program that recorded it.
         watched: must a walk stop here, to keep the gradient or to call hooks?
 
     Unset (and so None) until needed:
-        name: the tensor's name.        grad: its kept gradient.        value: its kept value.
-        retain: keep the gradient when a walk passes?                   hooks: called with the gradient.
+        name, value, grad: the tensor's name, its kept value, its kept gradient.
+        retain: keep the gradient when a walk passes?
+        hooks: called with the gradient.
     """
 
-    __slots__ = ("dtype", "edges", "grad", "hooks", "name", "op", "order", "parents", "retain", "scope",
-                 "shape", "value", "watched")
+    __slots__ = (
+        "dtype", "edges", "grad", "hooks", "name", "op", "order", "parents", "retain", "scope",
+        "shape", "value", "watched",
+    )  # fmt: skip
     name: str | None
     grad: Tensor | None
     value: np.ndarray[Any, Any] | None
     retain: bool | None
     hooks: tuple[Hook, ...] | None
 
-    def __init__(self, op: Op | None, parents: tuple[Node | None, ...], edges: Any, shape: Any,
-                 dtype: np.dtype[Any], scope: Scope | None = None) -> None:
+    def __init__(
+        self,
+        op: Op | None,
+        parents: tuple[Node | None, ...],
+        edges: Any,
+        shape: Any,
+        dtype: np.dtype[Any],
+        scope: Scope | None = None,
+    ) -> None:
         self.order = next(CLOCK)
         self.op = op
         self.parents = parents
@@ -110,7 +120,7 @@ class Node:
 
 
 def record(op: Op, parents: tuple[Node | None, ...], edges: Any, out: np.ndarray[Any, Any]) -> Node:
-    """A node for the result `out` of `op`, in the current scope, keeping what the settings ask for."""
+    """A node for the result `out` of `op`, in the scope and with the keeping that are set."""
     settings = SETTINGS.get()
     node = Node(op, parents, edges, out.shape, out.dtype, settings.scope)
     if settings.keep_values:

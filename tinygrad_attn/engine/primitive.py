@@ -9,13 +9,13 @@
         lambda g, a: g * a,      # db = dy∘a
     )
 
-Arrays stand before `/` (or are `*arrays`), options follow; what a rule may ask for is said in rule.py.
-The engine does the rest: unwrapping, recording, summing over broadcast axes, checking, freeing.
+Arrays stand before `/` (or are `*arrays`), options follow; what a rule may ask for is said in
+rule.py. The engine does the rest: unwrapping, recording, summing over broadcast axes, checking,
+freeing.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ import numpy as np
 from .errors import DTypeError, ShapeError, reraised
 from .node import Edge, Node
 from .results import results
-from .rule import EXTRAS, Rule
+from .rule import Rule
 from .settings import SETTINGS
 from .tensor import Array, Tensor, as_array, frozen, locked, wrapped
 
@@ -47,20 +47,24 @@ class Primitive:
     """
 
     def __init__(self, forward: Callable[..., Any], name: str | None = None) -> None:
-        functools.update_wrapper(self, forward)
+        # One by one: functools.update_wrapper would make every later attribute look-up slower.
+        self.__doc__, self.__module__ = forward.__doc__, forward.__module__
+        self.__wrapped__ = forward
         parameters = inspect.signature(forward).parameters.values()
-        self.name = name or forward.__name__
+        self.name = self.__name__ = self.__qualname__ = name or forward.__name__
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        self.arrays = [p.name for p in parameters
-                       if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
+        self.arrays = [
+            p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)
+        ]
         self.options = {p.name: p.default for p in parameters if p.name not in self.arrays}
         self.defaults = tuple(self.options.values())
         self.num_options = len(self.options)
-        self.demanding = any(default is MISSING for default in self.defaults)
+        demanding = any(default is MISSING for default in self.defaults)
         self.forward = by_position(forward, list(self.options)) if self.variadic else forward
         self.arity = sys.maxsize if self.variadic else len(self.arrays)
+        self.simple_arity = -1 if demanding or self.variadic else self.arity  # needs no binding
         self.rules: tuple[Rule | None, ...] = ()
-        self.local = self.variadic      # does a rule ask for something that differs among arguments?
+        self.local = self.variadic  # does a rule ask for something that differs among arguments?
         PRIMITIVES[self.name] = self
 
     def __repr__(self) -> str:
@@ -70,8 +74,9 @@ class Primitive:
     def defvjp(self, *rules: Callable[..., Any] | None) -> None:
         """Give one rule per array argument; None for an argument no gradient flows to."""
         if len(rules) != len(self.arrays):
-            raise DTypeError(f"{self.name}.defvjp: expected one rule for each of {self.arrays}, "
-                             f"got {len(rules)}")
+            raise DTypeError(
+                f"{self.name}.defvjp: expected one rule for each of {self.arrays}, got {len(rules)}"
+            )
         self.rules = tuple(None if fn is None else Rule(fn, self) for fn in rules)
         self.local = self.variadic or any(rule is not None and rule.local for rule in self.rules)
 
@@ -83,8 +88,10 @@ class Primitive:
         """
         at = self.arrays.index(argument) if argument in self.arrays else argument
         if not isinstance(at, int) or not 0 <= at < len(self.arrays):
-            raise ShapeError(f"{self.name}.replaced_vjp: expected one of {self.arrays} or its "
-                             f"position, got {argument!r}")
+            raise ShapeError(
+                f"{self.name}.replaced_vjp: expected one of {self.arrays} or its "
+                f"position, got {argument!r}"
+            )
         before = self.rules, self.local
         planted = Rule(rule, self)
         self.rules = (*self.rules[:at], planted, *self.rules[at:][1:])
@@ -96,9 +103,10 @@ class Primitive:
 
     # ── the call ─────────────────────────────────────────────────────────────────────────────────
     def __call__(self, *args: Any, **given: Any) -> Any:
+        """Compute; record a node if an argument has one."""
         arrays, options = args, self.defaults
-        if given or len(args) != self.arity or self.demanding:
-            arrays, options = args[:self.arity], self.bind(args[self.arity:], given)
+        if given or len(args) != self.simple_arity:
+            arrays, options = args[: self.arity], self.bind(args[self.arity :], given)
         raw, parents, constants, linked = [], [], False, False
         for a in arrays:
             if isinstance(a, Tensor):
@@ -121,7 +129,7 @@ class Primitive:
             if out.__class__ is tuple:
                 return self.several(raw, options, parents, out, constants)
             out = np.asarray(out)
-        out.setflags(False)                         # write=False; by position it costs half
+        out.setflags(False)  # write=False; by position it costs half
         settings = SETTINGS.get()
         if not linked or not settings.recording:
             return wrapped(out, None)
@@ -139,15 +147,21 @@ class Primitive:
             raise self.explained(error, raw, options) from error
 
     def explained(self, error: Exception, raw: list[Any], options: tuple[Any, ...]) -> Exception:
-        """NumPy's `error` as one of ours that names the call; a fault of `forward` is raised as it is."""
+        """NumPy's `error` as one of ours that names the call; others are raised as they are."""
         if isinstance(error, AttributeError) and not all(hasattr(a, "dtype") for a in raw):
             return DTypeError(f"{self.described(raw, options)}: expected arrays or tensors")
         if isinstance(error, (ValueError, TypeError, IndexError)):
             return reraised(error, self.described(raw, options))
         raise error
 
-    def several(self, raw: list[Any], options: tuple[Any, ...], parents: list[Node | None],
-                outs: tuple[Array, ...], constants: bool) -> tuple[Tensor, ...]:
+    def several(
+        self,
+        raw: list[Any],
+        options: tuple[Any, ...],
+        parents: list[Node | None],
+        outs: tuple[Array, ...],
+        constants: bool,
+    ) -> tuple[Tensor, ...]:
         """A Tensor for each result, on a shared node if there is anything to record."""
         settings = SETTINGS.get()
         outs = tuple(map(locked, outs))
@@ -160,10 +174,14 @@ class Primitive:
 
     def bind(self, options: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, ...]:
         """Every option in order: given by position, by name, or the default."""
-        full = options + self.defaults[len(options):]
-        if len(full) > self.num_options or not given.keys() <= set(list(self.options)[len(options):]):
-            raise DTypeError(f"{self.name}: expected arrays {self.arrays} and at most once each of the "
-                             f"options {list(self.options)}; got {len(options)} options and {given}")
+        full = options + self.defaults[len(options) :]
+        if len(full) > self.num_options or not given.keys() <= set(
+            list(self.options)[len(options) :]
+        ):
+            raise DTypeError(
+                f"{self.name}: expected arrays {self.arrays} and at most once each of the "
+                f"options {list(self.options)}; got {len(options)} options and {given}"
+            )
         if given:
             full = tuple([given.get(name, value) for name, value in zip(self.options, full)])
         for name, value in zip(self.options, full):
@@ -175,8 +193,12 @@ class Primitive:
 
     def described(self, raw: list[Any], options: tuple[Any, ...]) -> str:
         """The call, for messages: names, dtypes and shapes of the arrays, and the options."""
-        arrays = [f"{self.argument(i)}: {a.dtype}{list(a.shape)}" if hasattr(a, "dtype")
-                  else f"{self.argument(i)}={a!r}" for i, a in enumerate(raw)]
+        arrays = [
+            f"{self.argument(i)}: {a.dtype}{list(a.shape)}"
+            if hasattr(a, "dtype")
+            else f"{self.argument(i)}={a!r}"
+            for i, a in enumerate(raw)
+        ]
         named = [f"{k}={v!r}" for k, v in zip(self.options, options, strict=True)]
         return f"{self.name}({', '.join(arrays + named)})"
 
@@ -185,8 +207,14 @@ class Primitive:
         return f"{self.arrays[0]}[{i}]" if self.variadic else self.arrays[i]
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────
-    def gather(self, raw: list[Any], options: tuple[Any, ...], parents: list[Node | None], out: Any,
-               constants: bool) -> list[Edge]:
+    def gather(
+        self,
+        raw: list[Any],
+        options: tuple[Any, ...],
+        parents: list[Node | None],
+        out: Any,
+        constants: bool,
+    ) -> list[Edge]:
         """An edge for each rule that will run, with what it asked for; nothing else lives on."""
         if constants:
             raw = [constant(a, out) for a in raw]
@@ -199,32 +227,35 @@ class Primitive:
                 edges.append((parent, rule, rule.fetch(known)))
         return edges
 
-    def gather_local(self, raw: list[Any], options: tuple[Any, ...], parents: list[Node | None],
-                     out: Any) -> list[Edge]:
+    def gather_local(
+        self, raw: list[Any], options: tuple[Any, ...], parents: list[Node | None], out: Any
+    ) -> list[Edge]:
         """The same for rules that ask for something that differs from argument to argument."""
         given, rules = raw, self.rules
         args = shapes = None
         if self.variadic:
             given, rules = [], self.rules * len(raw)
             args, shapes = tuple(raw), tuple(a.shape for a in raw)
-        return [(parent, rule, rule.fetch([*given, *options, out, parent.shape, i, args, shapes]))
-                for i, (parent, rule) in enumerate(zip(parents, rules))
-                if parent is not None and rule is not None]
+        return [
+            (parent, rule, rule.fetch([*given, *options, out, parent.shape, i, args, shapes]))
+            for i, (parent, rule) in enumerate(zip(parents, rules))
+            if parent is not None and rule is not None
+        ]
 
 
-ATOMS = frozenset({int, float, bool, str, type(None)})      # options that need no copy
+ATOMS = frozenset({int, float, bool, str, type(None)})  # options that need no copy
 
 
 def primitive(forward: Callable[..., Any]) -> Primitive:
-    """Make `forward` (arrays before `/`, then options) a primitive; give its rules with `.defvjp`."""
+    """Make `forward` (arrays before `/`, then options) a primitive; `.defvjp` gives its rules."""
     return Primitive(forward)
 
 
 def weakened(arrays: tuple[Any, ...], raw: list[Any]) -> tuple[list[Any], bool]:
     """Constant operands ready for use, and is there any tensor among the arguments?
 
-    Lists become arrays as in `Tensor(a)`; beside tensors NumPy scalars are as weak as Python's, so that
-    float32 stays float32.
+    Lists become arrays as in `Tensor(a)`; beside tensors NumPy scalars are as weak as Python's, so
+    that float32 stays float32.
     """
     tensors = any(isinstance(a, Tensor) for a in arrays)
     raw = [as_array(a) if isinstance(a, (list, tuple)) else a for a in raw]
@@ -237,7 +268,7 @@ def safe(option: Any) -> Any:
 
 
 def constant(a: Any, out: Any) -> Any:
-    """A constant operand as a node saves it: safe from writes; a scalar as an array of the result's dtype."""
+    """A constant operand as a node saves it: safe from writes, a scalar in the result's dtype."""
     if isinstance(a, np.ndarray):
         return frozen(a)
     return np.asarray(a, (out[0] if type(out) is tuple else out).dtype)
@@ -245,7 +276,9 @@ def constant(a: Any, out: Any) -> Any:
 
 def by_position(forward: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
     """`forward(*arrays, name=...)` as a function that takes the options after the arrays."""
+
     def called(*values: Any) -> Any:
         split = len(values) - len(names)
         return forward(*values[:split], **dict(zip(names, values[split:], strict=True)))
+
     return called

@@ -1,7 +1,8 @@
 """Activation checkpointing (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
 
-The graph of `f` is thrown away after the forward pass and recorded again when backward arrives.  The new
-result is newer than everything that still waits in the heap, so the walk simply goes on through it.
+The graph of `f` is thrown away after the forward pass and recorded again when backward arrives.
+The new result is newer than everything that still waits in the heap, so the walk simply goes on
+through it.
 """
 
 from __future__ import annotations
@@ -30,17 +31,21 @@ class Expansion:
     """In place of edges: the function and its inputs, to be recorded when backward arrives."""
 
     f: Callable[..., Tensor]
-    inputs: list[tuple[Any, Node | None]]       # (array, its node)
-    out: Array                                  # the first result, to compare with
+    inputs: list[tuple[Any, Node | None]]  # (array, its node)
+    out: Array  # the first result, to compare with
 
     def expand(self, node: Node, relevant: set[Node] | None) -> list[Edge]:
-        """Record `f` again: the gradient goes to the new result, which is newer than all that waits."""
+        """Record `f` again: the gradient goes to the new result, newer than all that waits."""
         with changed(recording=True, scope=node.scope):
-            out = self.f(*(x if parent is None else wrapped(x, parent) for x, parent in self.inputs))
+            out = self.f(
+                *(x if parent is None else wrapped(x, parent) for x, parent in self.inputs)
+            )
         if out.node is None or not np.array_equal(out._data, self.out, equal_nan=True):
-            raise GraphError("recompute: run again, the function gave another result; it must be pure "
-                             "(random masks are arguments), and its variables must not change meanwhile")
-        if relevant is not None:                # under `grad`: which new nodes lead to its inputs?
+            raise GraphError(
+                "recompute: run again, the function gave another result; it must be pure "
+                "(random masks are arguments), and its variables must not change meanwhile"
+            )
+        if relevant is not None:  # under `grad`: which new nodes lead to its inputs?
             relevant |= reaching(out.node, relevant)
         return [(out.node, PASS_ON, ())]
 
@@ -68,7 +73,8 @@ PASS_ON: EdgeRule = PassOn()
 def recompute(f: Callable[..., Tensor], *xs: Any) -> Tensor:
     """f(*xs), keeping no intermediate array: they are computed again when backward needs them.
 
-    `f` must be pure (pass random masks as arguments); variables it closes over get their gradients too.
+    `f` must be pure (pass random masks as arguments); variables it closes over get their gradients
+    too.
 
     Raises:
         DTypeError: `f` returns something else than a Tensor.
@@ -90,7 +96,7 @@ def recompute(f: Callable[..., Tensor], *xs: Any) -> Tensor:
 
 
 def older_nodes(root: Node, order: int) -> tuple[Node, ...]:
-    """The nodes created before `order` that `root`'s graph hangs on: arguments and enclosed variables."""
+    """The nodes made before `order` that `root` hangs on: arguments and enclosed variables."""
     found: dict[Node, None] = {}
     seen, stack = {root}, [root]
     while stack:

@@ -1,7 +1,7 @@
 """Operations with several results, such as `split`: one node per result on a shared node.
 
-The shared node collects the gradients of all results and hands them to the rule together, which is far
-cheaper than a slice per result whose gradients would each be padded with zeros.
+The shared node collects the gradients of all results and hands them to the rule together, which is
+far cheaper than a slice per result whose gradients would each be padded with zeros.
 """
 
 from __future__ import annotations
@@ -23,13 +23,21 @@ class Parts:
         self.items, self.shape, self.dtype = items, shape, dtype
 
     def __add__(self, other: Parts) -> Parts:
-        return Parts([a if b is None else b if a is None else a + b
-                      for a, b in zip(self.items, other.items, strict=True)], self.shape, self.dtype)
+        return Parts(
+            [
+                a if b is None else b if a is None else a + b
+                for a, b in zip(self.items, other.items, strict=True)
+            ],
+            self.shape,
+            self.dtype,
+        )
 
     def filled(self) -> tuple[Any, ...]:
         """The gradients, zeros where none came."""
-        return tuple(np.zeros(shape, self.dtype) if item is None else item
-                     for item, shape in zip(self.items, self.shape, strict=True))
+        return tuple(
+            np.zeros(shape, self.dtype) if item is None else item
+            for item, shape in zip(self.items, self.shape, strict=True)
+        )
 
 
 class Result:

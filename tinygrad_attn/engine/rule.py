@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .node import Node
     from .primitive import Primitive
 
-EXTRAS = ("out", "in_shape", "i", "args", "in_shapes")      # besides the parameters, in this order
-OUT = -1                                                    # in `links`: the result, not an argument
+EXTRAS = ("out", "in_shape", "i", "args", "in_shapes")  # besides the parameters, in this order
+OUT = -1  # in `links`: the result, not an argument
 
 
 class Rule:
@@ -45,17 +45,22 @@ class Rule:
         arrays = [] if owner.variadic else owner.arrays
         known = [*arrays, *owner.options, *EXTRAS]
         if first != "g" or not set(self.needs) <= set(known):
-            raise DTypeError(f"{owner.name}.defvjp: a rule takes `g` first, then any of {known}; "
-                             f"got {[first, *self.needs]}")
+            raise DTypeError(
+                f"{owner.name}.defvjp: a rule takes `g` first, then any of {known}; "
+                f"got {[first, *self.needs]}"
+            )
         self.fn = fn
         self.fetch = fetcher([known.index(need) for need in self.needs])
-        self.links = [(place, OUT if need == "out" else arrays.index(need))
-                      for place, need in enumerate(self.needs) if need == "out" or need in arrays]
+        self.links = [
+            (place, OUT if need == "out" else arrays.index(need))
+            for place, need in enumerate(self.needs)
+            if need == "out" or need in arrays
+        ]
         self.wants_args = "args" in self.needs
         self.local = not {"in_shape", "i"}.isdisjoint(self.needs)
 
     def attached(self, node: Node, needs: Any) -> list[Any]:
-        """The saved arrays as Tensors on the nodes that made them: so the rule itself is recorded."""
+        """The saved arrays as Tensors on the nodes that made them: so the rule is recorded."""
         needs = list(needs)
         for place, argument in self.links:
             source = node if argument == OUT else node.parents[argument]
@@ -63,8 +68,10 @@ class Rule:
                 needs[place] = wrapped(needs[place], source)
         if self.wants_args:
             place = self.needs.index("args")
-            needs[place] = tuple(array if parent is None else wrapped(array, parent)
-                                 for array, parent in zip(needs[place], node.parents, strict=True))
+            needs[place] = tuple(
+                array if parent is None else wrapped(array, parent)
+                for array, parent in zip(needs[place], node.parents, strict=True)
+            )
         return needs
 
     @property

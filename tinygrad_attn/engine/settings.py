@@ -44,18 +44,22 @@ class Scope:
         return ".".join(scope.name for scope in self.chain)
 
 
+FLOAT32 = np.dtype(np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The switches that operations and the walk read."""
 
-    recording: bool = True                          # record a graph at all?
-    keep_values: bool = False                       # nodes keep the value they produced
-    keep_grads: bool = False                        # nodes keep the gradient that reached them
-    scope: Scope | None = None                      # where in the program we are
-    dtype: np.dtype[Any] = np.dtype(np.float32)     # for Python data and new parameters
+    recording: bool = True  # record a graph at all?
+    keep_values: bool = False  # nodes keep the value they produced
+    keep_grads: bool = False  # nodes keep the gradient that reached them
+    scope: Scope | None = None  # where in the program we are
+    dtype: np.dtype[Any] = FLOAT32  # for Python data and new parameters
 
 
-SETTINGS: ContextVar[Settings] = ContextVar("tinygrad_attn", default=Settings())
+DEFAULTS = Settings()
+SETTINGS: ContextVar[Settings] = ContextVar("tinygrad_attn", default=DEFAULTS)
 
 
 @contextmanager
@@ -109,7 +113,9 @@ class default_dtype:
         except TypeError as error:
             raise reraised(error, "default_dtype") from error
         if self.dtype.kind not in "fc":
-            raise DTypeError(f"default_dtype: expected a floating dtype such as np.float32, got {self.dtype}")
+            raise DTypeError(
+                f"default_dtype: expected a floating dtype such as np.float32, got {self.dtype}"
+            )
         self.before = settings.dtype
         SETTINGS.set(replace(settings, dtype=self.dtype))
 

@@ -4,14 +4,13 @@
     Tensor.node   how it came about: None for a constant, a leaf node for a variable,
                   else the operation and the nodes of its arguments (see node.py)
 
-The operators and methods (`+`, `@`, `.sum()`, ...) are bound by `tinygrad_attn.ops`; here they are only
-declared.  The engine itself needs `+`, `.sum` and `.reshape` alone.
+The operators and methods (`+`, `@`, `.sum()`, ...) are declared in operators.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +18,13 @@ import numpy.typing as npt
 from . import dispatch
 from .errors import DTypeError, GraphError, ShapeError, reraised
 from .node import Hook, Node
+from .operators import Operators
 from .settings import SETTINGS
 
 Array = np.ndarray[Any, Any]
 
 
-class Tensor:
+class Tensor(Operators):
     """An array with the node that made it.
 
     Args:
@@ -44,8 +44,13 @@ class Tensor:
     _name: str | None
     node: Node | None
 
-    def __init__(self, data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None = None,
-                 name: str | None = None) -> None:
+    def __init__(
+        self,
+        data: Any,
+        requires_grad: bool = False,
+        dtype: npt.DTypeLike | None = None,
+        name: str | None = None,
+    ) -> None:
         array = as_array(data, dtype)
         self._data = locked(array.copy() if array is data or array.base is not None else array)
         self._name, self.node = name, None
@@ -61,12 +66,16 @@ class Tensor:
     @data.setter
     def data(self, new: Any) -> None:
         if self.node is not None and self.node.op is not None:
-            raise GraphError(f"data: only a leaf can be given new data; this tensor was made by {self.node.label}")
+            raise GraphError(
+                f"data: only a leaf takes new data; this tensor was made by {self.node.label}"
+            )
         array = np.array(new._data if isinstance(new, Tensor) else new)
         if array.shape != self.shape:
             raise ShapeError(f"data: expected shape {self.shape}, got {array.shape}")
         if not np.can_cast(array.dtype, self.dtype, "same_kind"):
-            raise DTypeError(f"data: expected {self.dtype}, got {array.dtype}; convert it with .astype first")
+            raise DTypeError(
+                f"data: expected {self.dtype}, got {array.dtype}; convert it with .astype first"
+            )
         self._data = locked(array.astype(self.dtype, copy=False))
 
     shape = property(lambda self: self._data.shape, doc="Length of each axis.")
@@ -97,10 +106,14 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
         if self.node is not None and self.node.op is not None:
-            raise GraphError("requires_grad: can only be changed on a leaf; use .detach() to cut the graph here")
+            raise GraphError(
+                "requires_grad: can only be changed on a leaf; use .detach() to cut the graph here"
+            )
         if wanted and self.dtype.kind not in "fc":
-            raise DTypeError(f"requires_grad: a variable must be floating, got {self.dtype}; "
-                             "pass dtype=np.float32 or np.float64")
+            raise DTypeError(
+                f"requires_grad: a variable must be floating, got {self.dtype}; "
+                "pass dtype=np.float32 or np.float64"
+            )
         if not wanted:
             self.node = None
         elif self.node is None:
@@ -145,7 +158,7 @@ class Tensor:
         node.retain = node.watched = True
 
     def register_hook(self, fn: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Call `fn(grad)` when backward has this tensor's whole gradient; what it returns replaces it.
+        """Call `fn(grad)` when backward has the whole gradient; what it returns replaces it.
 
         Returns a function that takes the hook off again.
         """
@@ -159,63 +172,25 @@ class Tensor:
         return remove
 
     def need_node(self, who: str) -> Node:
+        """The node, or a GraphError in the name of `who`."""
         if self.node is None:
-            raise GraphError(f"{who}: this tensor has no graph; create it, or what it comes from, "
-                             "with requires_grad=True and outside no_grad()")
+            raise GraphError(
+                f"{who}: this tensor has no graph; create it, or what it comes from, "
+                "with requires_grad=True and outside no_grad()"
+            )
         return self.node
-
-    if TYPE_CHECKING:
-        # Bound at import: backward by engine/backward.py, everything else by ops/methods.py.
-        def backward(self, g: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None: ...
-
-        T: Tensor
-        mT: Tensor
-
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
-        def __pow__(self, other: Any) -> Tensor: ...
-        def __rpow__(self, other: Any) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __rmatmul__(self, other: Any) -> Tensor: ...
-        def __neg__(self) -> Tensor: ...
-        def __abs__(self) -> Tensor: ...
-        def __getitem__(self, index: Any) -> Tensor: ...
-        def __lt__(self, other: Any) -> Array: ...
-        def __le__(self, other: Any) -> Array: ...
-        def __gt__(self, other: Any) -> Array: ...
-        def __ge__(self, other: Any) -> Array: ...
-        def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
-        def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
-        def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor: ...
-        def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor: ...
-        def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
-        def max(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
-        def min(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
-        def cumsum(self, axis: Any = None) -> Tensor: ...
-        def reshape(self, *shape: Any) -> Tensor: ...
-        def transpose(self, *axes: Any) -> Tensor: ...
-        def swapaxes(self, axis1: int, axis2: int) -> Tensor: ...
-        def squeeze(self, axis: Any = None) -> Tensor: ...
-        def flatten(self) -> Tensor: ...
-        def astype(self, dtype: npt.DTypeLike) -> Tensor: ...
-        def argmax(self, axis: Any = None, keepdims: bool = False) -> Array: ...
-        def argmin(self, axis: Any = None, keepdims: bool = False) -> Array: ...
 
     # ── Python and NumPy protocols ───────────────────────────────────────────────────────────────
     __array_ufunc__ = dispatch.array_ufunc
     __array_function__ = dispatch.array_function
-    __hash__ = object.__hash__      # `==` compares elements, so identity must be asked for by name
+    __hash__ = object.__hash__  # `==` compares elements, so identity must be asked for by name
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         if self.node is not None:
-            raise DTypeError("np.asarray of a tensor that is being differentiated would cut its graph silently; "
-                             "use .numpy() for a copy, or .detach() to cut it on purpose")
+            raise DTypeError(
+                "np.asarray of a tensor that is being differentiated would cut its graph silently; "
+                "use .numpy() for a copy, or .detach() to cut it on purpose"
+            )
         array = self._data if dtype is None else self._data.astype(dtype, copy=False)
         return array.copy() if copy else array
 
@@ -240,30 +215,40 @@ class Tensor:
         return format(self.item(), spec) if spec else str(self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise DTypeError("tensors are read-only, so that no write can make a gradient silently wrong; "
-                         "use ta.where, ta.concat or ta.scatter_add, or assign t.data on a leaf")
+        raise DTypeError(
+            "tensors are read-only, so that no write can make a gradient silently wrong; "
+            "use ta.where, ta.concat or ta.scatter_add, or assign t.data on a leaf"
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self.node is not None and self.node.op is not None:
-            raise GraphError(f"deepcopy: only leaves can be copied; this tensor was made by {self.node.label}")
-        twin = wrapped(self._data, None, self._name, type(self))    # the array is read-only: share it
+            raise GraphError(
+                f"deepcopy: only leaves can be copied; this tensor was made by {self.node.label}"
+            )
+        twin = wrapped(self._data, None, self._name, type(self))  # the array is read-only: share it
         twin.requires_grad = self.requires_grad
         return twin
 
     def __repr__(self) -> str:
-        body = np.array2string(self._data, separator=", ", prefix="Tensor(", precision=4, threshold=60, edgeitems=3)
+        body = np.array2string(
+            self._data, separator=", ", prefix="Tensor(", precision=4, threshold=60, edgeitems=3
+        )
         notes = [f"shape={self.shape}"] if self.size == 0 or self.size > 60 else []
         notes += [] if self.dtype == SETTINGS.get().dtype else [f"dtype={self.dtype}"]
         notes += [f"name={self._name!r}"] if self._name else []
         if self.node is not None:
-            notes.append("requires_grad=True" if self.node.op is None else f"op={self.node.op.name}")
+            notes.append(
+                "requires_grad=True" if self.node.op is None else f"op={self.node.op.name}"
+            )
         return f"Tensor({', '.join([body, *notes])})"
 
 
 new_tensor = object.__new__
 
 
-def wrapped(data: Array, node: Node | None, name: str | None = None, kind: type[Tensor] = Tensor) -> Tensor:
+def wrapped(
+    data: Array, node: Node | None, name: str | None = None, kind: type[Tensor] = Tensor
+) -> Tensor:
     """A Tensor around `data` itself; the caller promises that nobody will write into it."""
     t: Tensor = new_tensor(kind)
     t._data, t.node, t._name = data, node, name
@@ -274,12 +259,12 @@ def locked(array: Any) -> Array:
     """`array` made read-only (a NumPy scalar becomes a 0-d array)."""
     if array.__class__ is not np.ndarray:
         array = np.asarray(array)
-    array.setflags(False)     # write=False; by position it costs half
+    array.setflags(False)  # write=False; by position it costs half
     return array
 
 
 def frozen(value: Any) -> Any:
-    """`value` in a form nobody can write into: arrays that could be written are copied, at any depth."""
+    """`value` in a form nobody can write into: writable arrays are copied, at any depth."""
     if isinstance(value, np.ndarray):
         owner: Any = value
         while isinstance(owner, np.ndarray) and not owner.flags.writeable:
@@ -294,8 +279,10 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
     """`data` as an array: Python numbers and lists in the default dtype, arrays in their own."""
     if isinstance(data, Tensor):
         if data.node is not None:
-            raise DTypeError("Tensor of a tensor that is being differentiated would cut its graph silently; "
-                             "use .detach() to cut it on purpose")
+            raise DTypeError(
+                "Tensor of a tensor that is being differentiated would cut its graph silently; "
+                "use .detach() to cut it on purpose"
+            )
         data = data._data
     try:
         array = np.asarray(data)
@@ -303,7 +290,13 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
     except (ValueError, TypeError) as error:
         raise reraised(error, "Tensor") from error
     if array.dtype.kind not in "biufc":
-        raise DTypeError(f"Tensor: expected numbers, got {type(data).__name__} of dtype {array.dtype}")
-    if dtype is None and not isinstance(data, (np.ndarray, np.generic)) and array.dtype.kind in "iuf":
+        raise DTypeError(
+            f"Tensor: expected numbers, got {type(data).__name__} of dtype {array.dtype}"
+        )
+    if (
+        dtype is None
+        and not isinstance(data, (np.ndarray, np.generic))
+        and array.dtype.kind in "iuf"
+    ):
         dtype = SETTINGS.get().dtype
     return array if dtype is None else array.astype(dtype, copy=False)
