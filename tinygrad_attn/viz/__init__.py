@@ -1,14 +1,30 @@
-"""Pictures of graphs and gradients; `plots` (matplotlib) is loaded when first used."""
+"""Pictures: the graph behind a tensor, matrices, attention maps, loss curves.
+
+    trace(output)       the graph as plain data: a Graph
+    Graph               its drawings: to_text, to_dot, render, save_html, itself in a notebook
+    plots               matplotlib's part, loaded when first used
+
+Read data.py first (what a graph consists of), then tracing.py, labels.py, dot.py, render.py,
+svg.py.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .errors import GraphTooLargeError, MissingPackageError, MissingRendererWarning, RenderError
+from .data import Cluster, Edge, Vertex
+from .errors import GraphTooLargeError, RenderError, RenderWarning
+from .graph import Graph
+from .render import engines
+from .tracing import trace
+
+if TYPE_CHECKING:
+    from . import plots
 
 __all__ = [
-    "GraphTooLargeError", "MissingPackageError", "MissingRendererWarning", "RenderError", "plots",
+    "Cluster", "Edge", "Graph", "GraphTooLargeError", "RenderError", "RenderWarning", "Vertex",
+    "engines", "plots", "trace",
 ]
 
 

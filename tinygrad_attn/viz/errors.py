@@ -13,9 +13,5 @@ class GraphTooLargeError(RenderError, ValueError):
     """The graph has more boxes than one asked to lay out."""
 
 
-class MissingPackageError(RenderError, ImportError):
-    """A plot was asked for and matplotlib is not installed."""
-
-
-class MissingRendererWarning(UserWarning):
-    """No layout engine was found, so the DOT text was written instead of the picture."""
+class RenderWarning(UserWarning):
+    """A picture could not be laid out, so something simpler was written in its place."""

@@ -1,13 +1,17 @@
-"""Text from outside (names, tokens) made fit to be shown: text, on one line, of bounded length.
+"""What is written on a box, and how text from outside is made fit to be shown.
 
-Replaced is only what no picture can show: a line break becomes ⏎, a tab ⇥; other control characters,
-lone surrogates, non-characters and the invisible marks that turn round the direction of the text
-after them become U+FFFD (the replacement character).  What is too long ends in an ellipsis.
+Names and tokens stay text: one line, of bounded length.  Replaced is only what no picture can show:
+a line break becomes ⏎, a tab ⇥; other control characters, lone surrogates, non-characters and the
+invisible marks that turn round the direction of the text after them become U+FFFD (the replacement
+character).  What is too long ends in an ellipsis.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from unicodedata import category
+
+from .data import Edge, Shape, Vertex
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 VISIBLE = {"\n": "⏎", "\t": "⇥"}
@@ -16,6 +20,7 @@ DIRECTIONS = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 NAME_LIMIT = 60
 
 
+# ── text from outside ────────────────────────────────────────────────────────────────────────────
 def clean(text: object, limit: int = NAME_LIMIT) -> str:
     """`text` on one line of at most `limit` characters, without what cannot be shown."""
     line = str(text)
@@ -34,7 +39,63 @@ def showable(character: str) -> str:
     return REPLACEMENT if hidden else character
 
 
-def shape_text(shape: tuple[int, ...]) -> str:
+# ── what is written on a box ─────────────────────────────────────────────────────────────────────
+class Line(NamedTuple):
+    """One line of a label and the part it plays, which decides how it looks."""
+
+    role: str
+    text: str
+
+
+def lines(vertex: Vertex) -> list[Line]:
+    """The label of a box, line by line, the title first; every line is clean and not empty."""
+    written = [Line("title", title(vertex)), Line("shape", shapes_text(vertex))]
+    if vertex.constants:
+        written.append(Line("note", clean("constant " + ", ".join(vertex.constants))))
+    if vertex.saves:
+        written.append(Line("note", clean("saves " + ", ".join(vertex.saves))))
+    if vertex.operations:
+        written.append(Line("note", f"{vertex.operations} operations"))
+    if vertex.grad_norm is not None:
+        written.append(Line("grad", f"‖grad‖ {number_text(vertex.grad_norm)}"))
+    return written
+
+
+def title(vertex: Vertex) -> str:
+    """The box's label, before it the tensor's name where that is something else."""
+    label = visible(vertex.label)
+    named = vertex.name is not None and vertex.name != vertex.label
+    return f"{visible(vertex.name)} = {label}" if named else label
+
+
+def visible(name: object) -> str:
+    """A clean name; an empty or blank one becomes its quoted form."""
+    text = clean(name)
+    return text if text.strip() else repr(text)
+
+
+def tooltip(vertex: Vertex) -> str:
+    """Where a box belongs and what it is, for the pointer that rests on it."""
+    place = f"{clean(vertex.scope, 200)}: " if vertex.scope else ""
+    return place + "\n".join(line.text for line in lines(vertex))
+
+
+def edge_tooltip(edge: Edge) -> str:
+    """What flows along an arrow, and the formula by which its gradient comes back."""
+    parts = [shape_text(edge.shape)] if edge.shape and isinstance(edge.shape[0], int) else []
+    parts += [f"argument {clean(edge.argument)}"] if edge.argument else []
+    parts += [f"backward: {clean(edge.formula, 200)}"] if edge.formula else []
+    return "\n".join(parts)
+
+
+def shapes_text(vertex: Vertex) -> str:
+    """Shape and dtype: "3 × 4 · float32"."""
+    several = bool(vertex.shape) and isinstance(vertex.shape[0], tuple)
+    shape = f"{len(vertex.shape)} results" if several else shape_text(vertex.shape)
+    return f"{shape} · {vertex.dtype}" if vertex.dtype else shape
+
+
+def shape_text(shape: Shape | tuple[Shape, ...]) -> str:
     """A shape as people write it: "3 × 4", and "scalar" for a 0-d array."""
     return " × ".join(map(str, shape)) if shape else "scalar"
 

@@ -1,8 +1,8 @@
 """Plots with matplotlib: matrices, attention maps, loss curves.
 
-Every function writes one SVG, PNG or PDF and returns its path.  Nothing global is touched: no pyplot,
-no backend, and the user's settings come back afterwards.  Labels are text, never mathematics.
-matplotlib is imported when the first plot is made.
+Every function writes one SVG, PNG or PDF and returns its path.  Nothing global is touched: no
+pyplot, no backend, and the user's settings come back afterwards.  Labels are text, never
+mathematics.  matplotlib is imported when the first plot is made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, DTypeError, ShapeError, Tensor
-from .errors import MissingPackageError
+from ..extras import need
 from .files import FilePath, suffix_of, write_whole
 from .labels import clean, number_text
 
@@ -25,7 +25,7 @@ Labels = Sequence[object] | None
 BLUE, ORANGE = "#0072b2", "#d55e00"                 # from Okabe and Ito's colour-blind safe palette
 GREY, INK = "#8a8a8a", "#222222"
 SEQUENTIAL, DIVERGING = "Blues", "PuOr_r"
-SCRIPTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")
+KOREAN = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
 MOST_TICKS, MOST_NUMBERS, LABEL_LIMIT, TITLE_LIMIT = 48, 144, 16, 120
 STYLE: dict[Any, Any] = {
     "text.usetex": False, "text.parse_math": False, "axes.formatter.use_mathtext": False,
@@ -50,7 +50,7 @@ def heatmap(matrix: Any, path: FilePath, *, rows: Labels = None, columns: Labels
     Raises:
         ShapeError: not two axes, or a wrong number of labels.
         RenderError: the suffix is unknown or the file cannot be written.
-        MissingPackageError: matplotlib is not installed.
+        ExtraError: matplotlib is not installed.
     """
     values = as_numbers("heatmap", matrix, 2, "(rows, columns)")
     check_labels("heatmap", rows, values.shape[0], "rows")
@@ -80,7 +80,7 @@ def attention_maps(weights: Any, tokens: Labels, path: FilePath, *, keys: Labels
 
     Raises:
         ShapeError: other axes, no head, or a wrong number of labels.
-        RenderError, MissingPackageError: as in `heatmap`.
+        RenderError, ExtraError: as in `heatmap`.
     """
     array = as_plain(weights)
     array = array[None] if array.ndim == 2 else array
@@ -125,11 +125,11 @@ def loss_curve(steps: Sequence[float], train: Sequence[float],
 
     Raises:
         ShapeError: another number of steps than of losses, or evaluations that are not pairs.
-        RenderError, MissingPackageError: as in `heatmap`.
+        RenderError, ExtraError: as in `heatmap`.
     """
     x, y = np.asarray(steps, np.float64), np.asarray(train, np.float64)
     if x.ndim != 1 or x.shape != y.shape:
-        raise ShapeError(f"loss_curve: expected one loss for each step, got {x.shape} and {y.shape}")
+        raise ShapeError(f"loss_curve: expected a loss for each step, got {x.shape} and {y.shape}")
     if any(np.shape(pair) != (2,) for pair in evaluations):
         raise ShapeError("loss_curve: evaluations must be pairs (step, loss)")
     with figure(path) as (fig, save):
@@ -159,12 +159,8 @@ def loss_curve(steps: Sequence[float], train: Sequence[float],
 def figure(path: FilePath) -> Iterator[tuple[Any, Callable[[], Path]]]:
     """An empty figure in this library's style, and the function that writes it to `path`."""
     suffix = suffix_of(path, ("svg", "png", "pdf"))
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("plots need matplotlib; get it with: "
-                                  'pip install "tinygrad_attn[demo]"') from error
+    matplotlib = need("matplotlib", "a plot")
+    Figure = need("matplotlib.figure", "a plot").Figure
     style = {**STYLE, "font.family": font_families()}
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # it is shown as a box
@@ -183,7 +179,7 @@ def font_families() -> list[str]:
     """A sans-serif face, then those installed that have Korean script."""
     from matplotlib.font_manager import fontManager
     installed = {font.name for font in fontManager.ttflist}
-    return ["DejaVu Sans", *(name for name in SCRIPTS if name in installed)]
+    return ["DejaVu Sans", *(name for name in KOREAN if name in installed)]
 
 
 def fit(fig: Any, *, width: float, height: float) -> None:
@@ -235,13 +231,13 @@ def limits(values: Array, signed: bool) -> tuple[float, float]:
 
 
 def smoothed(y: Array, window: float = 0.04) -> Array:
-    """The mean over `window` of the curve around each step, over less at the ends: no lag."""
+    """The mean over `window` of the curve around each step, over less of it at the ends."""
     at = np.arange(len(y))
-    reach = np.minimum(int(window * len(y) / 2), np.minimum(at, at[::-1]))
+    reach = int(window * len(y) / 2)
     good = np.isfinite(y)
     total = np.concatenate([[0.0], np.cumsum(np.where(good, y, 0.0))])
     count = np.concatenate([[0], np.cumsum(good)])
-    first, last = at - reach, at + reach + 1
+    first, last = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(y))
     seen = count[last] - count[first]
     mean: Array = np.where(seen > 0, (total[last] - total[first]) / np.maximum(seen, 1), np.nan)
     return mean

@@ -1,0 +1,79 @@
+"""One HTML page that needs nothing from outside and runs nothing: drawing, legend, text."""
+
+from __future__ import annotations
+
+from html import escape
+from string import Template
+
+from .dot import LOOKS
+from .labels import clean
+
+PAGE = Template("""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<style>
+body { margin: 0; padding: 1.2rem 1.6rem; color: #1f2933; background: #f4f6f8;
+       font: 15px/1.5 Helvetica, Arial, 'Noto Sans', sans-serif; }
+h1 { font-size: 1.25rem; margin: 0 0 .6rem; overflow-wrap: anywhere; }
+ul.legend { list-style: none; margin: 0 0 .9rem; padding: 0; display: flex; flex-wrap: wrap;
+            gap: .3rem 1.2rem; color: #46525f; font-size: .87rem; }
+.legend i { display: inline-block; width: 1.5em; height: .95em; margin-right: .45em;
+            vertical-align: -.12em; border: 1.5px solid; }
+.view { overflow: auto; max-height: 82vh; background: #fff; border: 1px solid #d3dae1;
+        border-radius: 8px; }
+.view svg { display: block; margin: 0 auto; }
+.view g[data-id^="n"]:hover > polygon, .view g[data-id^="n"]:hover > path,
+.view g[data-id^="n"]:hover > ellipse { stroke-width: 2.2; }
+.view g[data-id^="e"]:hover > path { stroke: #d55e00; }
+p.trouble { border-left: 4px solid #d08700; background: #fff; padding: .6rem .9rem; }
+details { margin-top: .9rem; } summary { cursor: pointer; }
+pre { overflow: auto; background: #fff; border: 1px solid #d3dae1; border-radius: 8px;
+      padding: .8rem 1rem; font-size: .82rem; line-height: 1.45; }
+</style>
+</head>
+<body>
+<h1>$title</h1>
+<ul class="legend">
+$legend
+</ul>
+$picture
+<details$open><summary>The graph as text</summary><pre>$text</pre></details>
+<details><summary>DOT source</summary><pre>$dot</pre></details>
+</body>
+</html>
+""")
+MEANINGS = {
+    "input": "input", "parameter": "parameter", "op": "operation with its result",
+    "result": "only moves elements", "module": "folded module", "output": "output",
+}
+CORNERS = {"ellipse": "50%", "box": "0"}
+
+
+def page(title: str, picture: str, text: str, dot: str, trouble: str = "") -> str:
+    """The page; `picture` is finished SVG, or "" with the sentence that says why there is none."""
+    shown = f'<div class="view" tabindex="0">\n{picture}</div>' if picture else ""
+    shown += f'<p class="trouble">{escape(trouble)}</p>' if trouble else ""
+    return PAGE.substitute(title=escape(clean(title, 120)), legend=legend(), picture=shown,
+                           text=escape(text), dot=escape(dot), open="" if picture else " open")
+
+
+def legend() -> str:
+    """What the looks of the boxes mean, and the words inside them."""
+    rows = [swatch(kind, meaning) for kind, meaning in MEANINGS.items()]
+    rows += ["<li><b>saves</b> arrays kept for backward</li>",
+             "<li><b>‖grad‖</b> norm of the gradient</li>",
+             "<li>rest the pointer on an arrow for its gradient formula</li>"]
+    return "\n".join(rows)
+
+
+def swatch(kind: str, meaning: str) -> str:
+    """A small box that looks like those of `kind`."""
+    shape, style, fill, border = LOOKS[kind]
+    corner = "5px" if "rounded" in style else CORNERS[shape]
+    return (f'<li><i style="background:{fill};border-color:{border};border-radius:{corner}"></i>'
+            f"{meaning}</li>")
