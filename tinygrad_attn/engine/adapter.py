@@ -31,9 +31,9 @@ class Adapter:
         try:
             return self.fn(*args, **options)
         except (ValueError, TypeError, IndexError) as error:
-            if str(error).startswith(self.name):
-                raise
             if isinstance(error, TensorError):
+                if str(error).startswith(self.name):
+                    raise
                 raise type(error)(f"{self.name}: {error}") from error
             raise reraised(error, described(self.name, args, options)) from error
 

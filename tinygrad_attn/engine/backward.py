@@ -240,21 +240,20 @@ def leaf_or_result(i: int, t: Any) -> Node:
 
 
 def reaching(root: Node, targets: Iterable[Node]) -> set[Node]:
-    """The nodes on some path from `root` back to one of the `targets`."""
-    found = set(targets)
-    oldest = min((node.order for node in found), default=0)
+    """The nodes on some path from `root` back to one of the `targets`, both ends included."""
+    targets = set(targets)
+    oldest = min((node.order for node in targets), default=0)
     seen, stack = {root}, [root]
     while stack:
         for parent in stack.pop().parents:
             if parent is not None and parent.order >= oldest and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
-    for node in sorted(
-        seen, key=lambda node: node.order
-    ):  # oldest first: parents are decided already
-        if node not in found and any(parent in found for parent in node.parents):
+    found = targets & seen
+    for node in sorted(seen - found, key=lambda node: node.order):  # oldest first: parents decided
+        if any(parent in found for parent in node.parents):
             found.add(node)
-    return found if root in found else set()
+    return found
 
 
 Tensor.backward = backward  # type: ignore[method-assign,assignment]  # declared in the class

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .backward import grad
-from .errors import ShapeError
+from .errors import DTypeError, ShapeError
 from .settings import changed
 from .tensor import Tensor, locked, wrapped
 
@@ -28,6 +28,8 @@ def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]
     variables = [variable(x) for x in xs]
     with changed(recording=True):
         y = f(*variables)
+    if not isinstance(y, Tensor):
+        raise DTypeError(f"vjp: f must return a Tensor, got {type(y).__name__}")
 
     def pullback(g: Any = None, *, create_graph: bool = False) -> tuple[Tensor, ...]:
         if y.node is None:
