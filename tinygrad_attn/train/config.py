@@ -1,0 +1,59 @@
+"""How to train, as one record of plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+
+from .errors import TrainError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The settings of a run; the model's sizes are in its own configuration.
+
+    Attributes:
+        steps: number of updates, at most.
+        batch: windows of text in one update.
+        lr: highest learning rate.
+        warmup: share of the steps in which the rate rises to `lr`; then it falls along a cosine.
+        lr_end: rate at the end, as a share of `lr`.
+        weight_decay: of the matrices; biases and norms have none.
+        betas: of AdamW.
+        clip: greatest norm of all gradients together.
+        evaluate_every: steps between two evaluations.
+        evaluate_windows: windows of the held-out text in those, spread evenly and always the same.
+        target: stop once such an evaluation is at or below this loss (None: never).
+        seed: of everything random: first weights, batches, dropout.
+
+    Raises:
+        TrainError: a value is out of range.
+    """
+
+    steps: int = 1_000
+    batch: int = 12
+    lr: float = 4e-3
+    warmup: float = 0.1
+    lr_end: float = 0.1
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float = 1.0
+    evaluate_every: int = 50
+    evaluate_windows: int = 100
+    target: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "evaluate_every", "evaluate_windows"):
+            self.need(name, "1 or more", getattr(self, name) >= 1)
+        for name in ("lr", "clip"):
+            self.need(name, "positive", isfinite(value := getattr(self, name)) and value > 0)
+        for name in ("warmup", "lr_end"):
+            self.need(name, "from 0 to 1", 0 <= getattr(self, name) <= 1)
+        for name in ("weight_decay", "seed"):
+            self.need(name, "0 or more", isfinite(value := getattr(self, name)) and value >= 0)
+
+    def need(self, name: str, what: str, fulfilled: bool) -> None:
+        """Raise TrainError unless a condition on a field is fulfilled."""
+        if not fulfilled:
+            raise TrainError(f"TrainConfig: {name} must be {what}, got {getattr(self, name)}")
