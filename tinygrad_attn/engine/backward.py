@@ -144,6 +144,8 @@ def as_tensor(g: Any) -> Tensor:
 
 def upstream(output: Tensor, g: Any, create_graph: bool) -> Any:
     """The gradient to start with, an array or (create_graph) a Tensor: 1 or a copy of `g`."""
+    if output.dtype.kind not in "fc":
+        raise DTypeError(f"backward: the output must be floating, got {output.dtype}")
     if g is None:
         if output.size != 1:
             raise ShapeError(

@@ -216,6 +216,8 @@ class Primitive:
         constants: bool,
     ) -> list[Edge]:
         """An edge for each rule that will run, with what it asked for; nothing else lives on."""
+        if not self.rules:
+            raise DTypeError(f"{self.name}: it has no gradient rules; give them with .defvjp(...)")
         if constants:
             raw = [constant(a, out) for a in raw]
         if self.local:
