@@ -104,9 +104,8 @@ def unbroadcast(part: Any, shape: tuple[int, ...]) -> Any:
             *range(extra),
             *(i + extra for i, n in enumerate(shape) if n == 1 and part.shape[i + extra] != 1),
         )
-        total = part.sum(axis=axes).reshape(shape) if axes else part
-        if total.shape == shape:
-            return total
+        if all(n in (1, m) for n, m in zip(shape, part.shape[extra:])):
+            return part.sum(axis=axes).reshape(shape)
     raise ShapeError(
         f"expected a gradient of shape {shape}, or of one that {shape} broadcasts to; "
         f"got {part.shape}"
@@ -232,7 +231,7 @@ def grad(
         wanted=nodes,
     )
     found = dict(reached)
-    return tuple(as_tensor(found[node]) if node in found else None for node in nodes)
+    return tuple([as_tensor(found[node]) if node in found else None for node in nodes])
 
 
 def leaf_or_result(i: int, t: Any) -> Node:

@@ -103,4 +103,4 @@ def plain(value: Any) -> Any:
         return value._data
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
-    return type(value)(map(plain, value)) if type(value) in (tuple, list) else value
+    return type(value)([plain(item) for item in value]) if type(value) in (tuple, list) else value

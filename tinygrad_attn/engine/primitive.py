@@ -164,11 +164,11 @@ class Primitive:
     ) -> tuple[Tensor, ...]:
         """A Tensor for each result, on a shared node if there is anything to record."""
         settings = SETTINGS.get()
-        outs = tuple(map(locked, outs))
+        outs = tuple([locked(out) for out in outs])
         if not any(parents) or not settings.recording:
-            return tuple(wrapped(out, None) for out in outs)
+            return tuple([wrapped(out, None) for out in outs])
         edges = self.gather(raw, options, parents, outs, constants)
-        shapes = tuple(out.shape for out in outs)
+        shapes = tuple([out.shape for out in outs])
         shared = Node(self, tuple(parents), edges, shapes, outs[0].dtype, settings.scope)
         return results(shared, outs)
 
@@ -237,7 +237,7 @@ class Primitive:
         args = shapes = None
         if self.variadic:
             given, rules = [], self.rules * len(raw)
-            args, shapes = tuple(raw), tuple(a.shape for a in raw)
+            args, shapes = tuple(raw), tuple([a.shape for a in raw])
         return [
             (parent, rule, rule.fetch([*given, *options, out, parent.shape, i, args, shapes]))
             for i, (parent, rule) in enumerate(zip(parents, rules))

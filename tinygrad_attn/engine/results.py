@@ -35,8 +35,10 @@ class Parts:
     def filled(self) -> tuple[Any, ...]:
         """The gradients, zeros where none came."""
         return tuple(
-            np.zeros(shape, self.dtype) if item is None else item
-            for item, shape in zip(self.items, self.shape, strict=True)
+            [
+                np.zeros(shape, self.dtype) if item is None else item
+                for item, shape in zip(self.items, self.shape, strict=True)
+            ]
         )
 
 

@@ -271,7 +271,9 @@ def frozen(value: Any) -> Any:
             owner = owner.base
         return value if owner is None else locked(value.copy())
     if isinstance(value, (tuple, list)):
-        return type(value)(map(frozen, value)) if type(value) in (tuple, list) else value
+        return (
+            type(value)([frozen(item) for item in value]) if type(value) in (tuple, list) else value
+        )
     return value
 
 
