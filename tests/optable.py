@@ -75,7 +75,7 @@ ROWS: list[Row] = []
 
 def row(name: str, reference: Callable[..., Any], *samples: S, smooth: bool = True,
         domain: Domain = normal, call: Callable[..., Any] | None = None) -> None:
-    """Add a row; the operation is `ta.<name>` or the primitive of that name if no `call` is given."""
+    """Add a row; without `call` the operation is `ta.<name>` or the primitive of that name."""
     call = call or getattr(ta, name, None) or PRIMITIVES[name]
     ROWS.append(Row(name, reference, samples, smooth, domain, call))
 

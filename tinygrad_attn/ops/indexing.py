@@ -121,7 +121,7 @@ def grid(who: str, indices: Any, axis: int, shape: tuple[int, ...]) -> tuple[Arr
                          "be one of them")
     at = axis % len(shape)
     ranges = [np.arange(n).reshape([-1 if i == k else 1 for i in range(len(shape))]) for k, n in enumerate(shape)]
-    return tuple(array if k == at else ranges[k] for k in range(len(shape)))
+    return tuple([array if k == at else ranges[k] for k in range(len(shape))])
 
 
 @composed

@@ -17,13 +17,13 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     """The reduced axes as a tuple of non-negative numbers."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(i % (ndim or 1) for i in (axis if isinstance(axis, tuple) else (axis,)))
+    return tuple([i % (ndim or 1) for i in (axis if isinstance(axis, tuple) else (axis,))])
 
 
 def restored(y: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """A reduced array with its reduced axes back, as axes of length 1 that broadcast against `shape`."""
     axes = axes_of(axis, len(shape))
-    return y.reshape(tuple(1 if i in axes else n for i, n in enumerate(shape)))
+    return y.reshape([1 if i in axes else n for i, n in enumerate(shape)])
 
 
 def spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:

@@ -160,7 +160,7 @@ def padded(x: Array, /, widths: tuple[tuple[int, int], ...], value: float = 0) -
 
 
 padded.defvjp(
-    lambda g, widths, in_shape: g[tuple(slice(w[0], w[0] + n) for w, n in zip(widths, in_shape))],  # dx = dy without the border
+    lambda g, widths, in_shape: g[tuple([slice(w[0], w[0] + n) for w, n in zip(widths, in_shape)])],  # dx = dy without the border
 )
 
 
@@ -173,7 +173,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     if widths.dtype.kind not in "iu":
         raise DTypeError(f"pad: pad_width must be integers, got {pad_width!r}")
     widths = np.broadcast_to(widths, (np.ndim(x), 2))
-    return padded(x, tuple((int(before), int(after)) for before, after in widths), constant_values)
+    return padded(x, tuple([(int(before), int(after)) for before, after in widths]), constant_values)
 
 
 @primitive
