@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Cluster", "Edge", "Graph", "GraphTooLargeError", "RenderError", "RenderWarning", "Vertex",
     "engines", "plots", "trace",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from .labels import clean, lines, visible
 
 FONT, INK, QUIET = "Helvetica", "#1f2933", "#5f6c7b"
 # Fill and border by kind, from Okabe and Ito's colour-blind safe palette; shapes differ as well.
+# fmt: off
 LOOKS = {
     "input": ("ellipse", "filled", "#d9ecf8", "#0072b2"),
     "parameter": ("box", "filled", "#fdebd0", "#d08700"),
@@ -27,15 +28,23 @@ PLUMBING = frozenset({
     "moveaxis", "pad", "repeat", "reshape", "roll", "scatter", "split", "squeeze", "stack",
     "swapaxes", "take", "tile", "transpose", "tril", "triu",
 })
+# fmt: on
 LEGEND = {
-    "input": "ellipse: input, output", "parameter": "square box: parameter",
+    "input": "ellipse: input, output",
+    "parameter": "square box: parameter",
     "op": "rounded box: operation and its result (pale: only moves elements)",
     "module": "bold box: folded module",
 }
 
 
-def to_dot(graph: GraphData, *, title: str = "", direction: str = "TB", legend: bool = True,
-           formulas: bool = False) -> str:
+def to_dot(
+    graph: GraphData,
+    *,
+    title: str = "",
+    direction: str = "TB",
+    legend: bool = True,
+    formulas: bool = False,
+) -> str:
     """DOT text of `graph`: the same text for the same graph, every time.
 
     With `formulas` every arrow carries the rule by which the gradient comes back along it.
@@ -97,8 +106,10 @@ def statement(vertex: Vertex) -> str:
     texts = quoted(*(line.text for line in lines(vertex)))
     small = f', fontsize=9, fontcolor="{QUIET}"' if pale(vertex) else ""
     small += ', margin="0.01,0.01"' if look == "ellipse" else ""
-    return (f"n{vertex.id} [id=n{vertex.id}, class={vertex.kind}, label={texts}, shape={look}, "
-            f'style="{style}", fillcolor="{fill}", color="{border}"{small}];')
+    return (
+        f"n{vertex.id} [id=n{vertex.id}, class={vertex.kind}, label={texts}, shape={look}, "
+        f'style="{style}", fillcolor="{fill}", color="{border}"{small}];'
+    )
 
 
 def pale(vertex: Vertex) -> bool:

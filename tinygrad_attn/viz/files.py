@@ -9,6 +9,7 @@ from pathlib import Path
 from .errors import RenderError
 from .labels import clean
 
+PATH_LIMIT = 1000  # of a path in a message
 FilePath = str | os.PathLike[str]
 
 
@@ -16,8 +17,10 @@ def suffix_of(path: FilePath, known: tuple[str, ...]) -> str:
     """The ending of `path`, one of `known`, in lower case and without its dot."""
     suffix = Path(path).suffix.lower().removeprefix(".")
     if suffix not in known:
-        raise RenderError(f"cannot tell the format from {clean(path, 200)!r}: its name must end in "
-                          f"{', '.join('.' + name for name in known)}")
+        raise RenderError(
+            f"cannot tell the format from {clean(path, PATH_LIMIT)!r}: its name must end in "
+            f"{', '.join('.' + name for name in known)}"
+        )
     return suffix
 
 
@@ -30,15 +33,17 @@ def write_whole(path: FilePath, content: bytes) -> Path:
     try:
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
-            raise RenderError(f"cannot write {clean(path, 200)!r}: it is not a file")
+            raise RenderError(f"cannot write {clean(path, PATH_LIMIT)!r}: it is not a file")
         draft = target.with_name(f".{secrets.token_hex(8)}.tmp")
         try:
             draft.write_bytes(content)
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:          # ValueError: a NUL in the path
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
-        raise RenderError(f"cannot write {clean(path, 200)!r}: {reason}; choose another "
-                          "place, or create its folder first") from error
+        raise RenderError(
+            f"cannot write {clean(path, PATH_LIMIT)!r}: {reason}; choose another "
+            "place, or create its folder first"
+        ) from error
     return Path(path)

@@ -43,13 +43,21 @@ def hiding(clusters: tuple[Cluster, ...], depth: int) -> list[int | None]:
 def module(cluster: Cluster, members: list[Vertex]) -> Vertex:
     """The box that stands for `cluster`: it shows the shape of its last operation's result."""
     last = members[-1]
-    return Vertex(last.id, "module", cluster.name, shape=last.shape, dtype=last.dtype,
-                  cluster=cluster.parent, scope=cluster.path.rpartition(".")[0],
-                  operations=sum(v.kind == "op" for v in members))
+    return Vertex(
+        last.id,
+        "module",
+        cluster.name,
+        shape=last.shape,
+        dtype=last.dtype,
+        cluster=cluster.parent,
+        scope=cluster.path.rpartition(".")[0],
+        operations=sum(v.kind == "op" for v in members),
+    )
 
 
-def merged(edges: tuple[Edge, ...], place: dict[int, int],
-           vertices: list[Vertex]) -> tuple[Edge, ...]:
+def merged(
+    edges: tuple[Edge, ...], place: dict[int, int], vertices: list[Vertex]
+) -> tuple[Edge, ...]:
     """The edges between the boxes that are left; to and from a module one each."""
     kept: dict[Edge, None] = {}
     for edge in edges:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+from ..engine import ShapeError
 from . import html, render, svg
 from .data import GraphData
 from .dot import to_dot
 from .errors import GraphTooLargeError, RenderError, RenderWarning
-from .files import FilePath, suffix_of, write_whole
+from .files import PATH_LIMIT, FilePath, suffix_of, write_whole
 from .folding import fold
+from .labels import clean
 from .text import to_text
 
 MAX_NODES = 1500
@@ -37,13 +39,17 @@ class Graph(GraphData):
         return self.to_text()
 
     def __repr__(self) -> str:
-        return (f"<Graph: {len(self.vertices)} boxes, {len(self.edges)} arrows, "
-                f"{len(self.clusters)} modules>")
+        return (
+            f"<Graph: {len(self.vertices)} boxes, {len(self.edges)} arrows, "
+            f"{len(self.clusters)} modules>"
+        )
 
     def fold(self, depth: int | None) -> Graph:
         """The graph with what lies more than `depth` modules deep in one box a module."""
         if depth is None:
             return self
+        if depth < 0:
+            raise ShapeError(f"depth: expected 0 or more, or None to fold nothing, got {depth}")
         folded = fold(self, depth)
         return Graph(folded.vertices, folded.edges, folded.clusters)
 
@@ -51,15 +57,32 @@ class Graph(GraphData):
         """Indented text for a terminal: one numbered line a box, with the boxes it comes from."""
         return to_text(self.fold(depth))
 
-    def to_dot(self, *, depth: int | None = None, title: str = "", direction: str = "TB",
-               legend: bool = True, formulas: bool = False) -> str:
+    def to_dot(
+        self,
+        *,
+        depth: int | None = None,
+        title: str = "",
+        direction: str = "TB",
+        legend: bool = True,
+        formulas: bool = False,
+    ) -> str:
         """DOT text, the same for the same graph every time; every label stands for itself."""
-        return to_dot(self.fold(depth), title=title, direction=direction, legend=legend,
-                      formulas=formulas)
+        return to_dot(
+            self.fold(depth), title=title, direction=direction, legend=legend, formulas=formulas
+        )
 
-    def render(self, path: FilePath, *, depth: int | None = None, title: str = "",
-               direction: str = "TB", legend: bool = True, formulas: bool = False,
-               max_nodes: int = MAX_NODES, time_limit: float = TIME_LIMIT) -> Path:
+    def render(
+        self,
+        path: FilePath,
+        *,
+        depth: int | None = None,
+        title: str = "",
+        direction: str = "TB",
+        legend: bool = True,
+        formulas: bool = False,
+        max_nodes: int = MAX_NODES,
+        time_limit: float = TIME_LIMIT,
+    ) -> Path:
         """Write the drawing as .svg, .png or .pdf, or the DOT text as .dot or .gv.
 
         Without a layout engine the DOT text is written beside `path`, and a RenderWarning says in
@@ -80,21 +103,27 @@ class Graph(GraphData):
             return write_whole(path, dot.encode())
         graph.check_size(max_nodes)
         try:
-            content = render.layout(dot, suffix, time_limit)
+            content = graph.picture(dot, suffix, time_limit)
         except RenderError as error:
             written = write_whole(Path(path).with_suffix(".dot"), dot.encode())
-            message = f"{error}; the DOT text is in {written}"
+            message = f"{error}; the DOT text is in {clean(written, PATH_LIMIT)}"
             if not isinstance(error, render.NoEngineError):
                 raise RenderError(message) from error
             warnings.warn(message, RenderWarning, stacklevel=2)
             return written
-        if suffix == "svg":
-            content = (svg.PROLOGUE + svg.finished(content, graph)).encode()
         return write_whole(path, content)
 
-    def save_html(self, path: FilePath, *, depth: int | None = None, title: str = "",
-                  direction: str = "TB", formulas: bool = False, max_nodes: int = MAX_NODES,
-                  time_limit: float = TIME_LIMIT) -> Path:
+    def save_html(
+        self,
+        path: FilePath,
+        *,
+        depth: int | None = None,
+        title: str = "",
+        direction: str = "TB",
+        formulas: bool = False,
+        max_nodes: int = MAX_NODES,
+        time_limit: float = TIME_LIMIT,
+    ) -> Path:
         """Write one HTML file that needs nothing else: drawing, legend, the graph as text.
 
         Where no drawing can be laid out the page has the text and the DOT text, and says why, as
@@ -113,25 +142,31 @@ class Graph(GraphData):
         dot = graph.to_dot(direction=direction, legend=False, formulas=formulas)
         picture, trouble = "", ""
         try:
-            picture = svg.finished(render.layout(dot, "svg", time_limit), graph)
+            picture = graph.picture(dot, "svg", time_limit).decode()
         except RenderError as error:
             trouble = str(error)
-            warnings.warn(f"{trouble}; {path} has the graph as text", RenderWarning, stacklevel=2)
+            warnings.warn(f"{trouble}; the page has the graph as text", RenderWarning, stacklevel=2)
         page = html.page(title or repr(graph)[1:-1], picture, to_text(graph), dot, trouble)
         return write_whole(path, page.encode())
+
+    def picture(self, dot: str, suffix: str, time_limit: float) -> bytes:
+        """The content of a picture file; an SVG has this graph's own text and tooltips."""
+        content = render.layout(dot, suffix, time_limit)
+        return svg.finished(content, self).encode() if suffix == "svg" else content
 
     def check_size(self, max_nodes: int) -> None:
         """Refuse a graph whose layout would take very long."""
         if len(self.vertices) > max_nodes:
             raise GraphTooLargeError(
                 f"the graph has {len(self.vertices)} boxes, more than max_nodes={max_nodes}; fold "
-                "modules with depth=1 (or 0), draw a part of it, or raise max_nodes=")
+                "modules with depth=1 (or 0), draw a part of it, or raise max_nodes="
+            )
 
     def _repr_svg_(self) -> str | None:
         """The drawing in a notebook; None, so that it shows text, where there can be none."""
         try:
             self.check_size(MAX_NODES)
-            return svg.finished(render.layout(self.to_dot(), "svg", TIME_LIMIT), self)
+            return self.picture(self.to_dot(), "svg", TIME_LIMIT).decode()
         except RenderError as error:
             warnings.warn(str(error), RenderWarning, stacklevel=2)
             return None

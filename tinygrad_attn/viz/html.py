@@ -48,8 +48,12 @@ $picture
 </html>
 """)
 MEANINGS = {
-    "input": "input", "parameter": "parameter", "op": "operation with its result",
-    "result": "only moves elements", "module": "folded module", "output": "output",
+    "input": "input",
+    "parameter": "parameter",
+    "op": "operation with its result",
+    "result": "only moves elements",
+    "module": "folded module",
+    "output": "output",
 }
 CORNERS = {"ellipse": "50%", "box": "0"}
 
@@ -58,16 +62,24 @@ def page(title: str, picture: str, text: str, dot: str, trouble: str = "") -> st
     """The page; `picture` is finished SVG, or "" with the sentence that says why there is none."""
     shown = f'<div class="view" tabindex="0">\n{picture}</div>' if picture else ""
     shown += f'<p class="trouble">{escape(trouble)}</p>' if trouble else ""
-    return PAGE.substitute(title=escape(clean(title, 120)), legend=legend(), picture=shown,
-                           text=escape(text), dot=escape(dot), open="" if picture else " open")
+    return PAGE.substitute(
+        title=escape(clean(title, 120)),
+        legend=legend(),
+        picture=shown,
+        text=escape(text),
+        dot=escape(dot),
+        open="" if picture else " open",
+    )
 
 
 def legend() -> str:
     """What the looks of the boxes mean, and the words inside them."""
     rows = [swatch(kind, meaning) for kind, meaning in MEANINGS.items()]
-    rows += ["<li><b>saves</b> arrays kept for backward</li>",
-             "<li><b>‖grad‖</b> norm of the gradient</li>",
-             "<li>rest the pointer on an arrow for its gradient formula</li>"]
+    rows += [
+        "<li><b>saves</b> arrays kept for backward</li>",
+        "<li><b>‖grad‖</b> norm of the gradient</li>",
+        "<li>rest the pointer on an arrow for its gradient formula</li>",
+    ]
     return "\n".join(rows)
 
 
@@ -75,5 +87,7 @@ def swatch(kind: str, meaning: str) -> str:
     """A small box that looks like those of `kind`."""
     shape, style, fill, border = LOOKS[kind]
     corner = "5px" if "rounded" in style else CORNERS[shape]
-    return (f'<li><i style="background:{fill};border-color:{border};border-radius:{corner}"></i>'
-            f"{meaning}</li>")
+    return (
+        f'<li><i style="background:{fill};border-color:{border};border-radius:{corner}"></i>'
+        f"{meaning}</li>"
+    )

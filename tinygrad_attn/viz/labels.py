@@ -15,7 +15,7 @@ from .data import Edge, Shape, Vertex
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 VISIBLE = {"\n": "⏎", "\t": "⇥"}
-UNSHOWABLE = {"Cc", "Cs", "Zl", "Zp"}       # Unicode's general categories
+UNSHOWABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's general categories
 DIRECTIONS = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
 NAME_LIMIT = 60
 
@@ -25,7 +25,7 @@ def clean(text: object, limit: int = NAME_LIMIT) -> str:
     """`text` on one line of at most `limit` characters, without what cannot be shown."""
     line = str(text)
     if len(line) > limit:
-        line = line[:limit - 1] + "…"
+        line = line[: limit - 1] + "…"
     return line if line.isprintable() else "".join(map(showable, line))
 
 

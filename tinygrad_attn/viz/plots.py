@@ -22,11 +22,12 @@ from .files import FilePath, suffix_of, write_whole
 from .labels import clean, number_text
 
 Labels = Sequence[object] | None
-BLUE, ORANGE = "#0072b2", "#d55e00"                 # from Okabe and Ito's colour-blind safe palette
+BLUE, ORANGE = "#0072b2", "#d55e00"  # from Okabe and Ito's colour-blind safe palette
 GREY, INK = "#8a8a8a", "#222222"
 SEQUENTIAL, DIVERGING = "Blues", "PuOr_r"
 KOREAN = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
 MOST_TICKS, MOST_NUMBERS, LABEL_LIMIT, TITLE_LIMIT = 48, 144, 16, 120
+# fmt: off
 STYLE: dict[Any, Any] = {
     "text.usetex": False, "text.parse_math": False, "axes.formatter.use_mathtext": False,
     "axes.unicode_minus": True, "svg.fonttype": "none", "svg.hashsalt": "tinygrad_attn",
@@ -34,10 +35,18 @@ STYLE: dict[Any, Any] = {
     "axes.edgecolor": GREY, "axes.facecolor": "white", "figure.facecolor": "white",
     "savefig.facecolor": "white", "font.size": 10.0, "axes.titlesize": 11.0, "axes.grid": False,
 }
+# fmt: on
 
 
-def heatmap(matrix: Any, path: FilePath, *, rows: Labels = None, columns: Labels = None,
-            title: str = "", signed: bool = False) -> Path:
+def heatmap(
+    matrix: Any,
+    path: FilePath,
+    *,
+    rows: Labels = None,
+    columns: Labels = None,
+    title: str = "",
+    signed: bool = False,
+) -> Path:
     """Draw a matrix (n, m) as colours with its scale, and its numbers where it is small.
 
     Args:
@@ -67,8 +76,9 @@ def heatmap(matrix: Any, path: FilePath, *, rows: Labels = None, columns: Labels
         return save()
 
 
-def attention_maps(weights: Any, tokens: Labels, path: FilePath, *, keys: Labels = None,
-                   title: str = "") -> Path:
+def attention_maps(
+    weights: Any, tokens: Labels, path: FilePath, *, keys: Labels = None, title: str = ""
+) -> Path:
     """Draw attention weights (H, T, S), one panel a head: row i shows where query i looks.
 
     Args:
@@ -104,15 +114,25 @@ def attention_maps(weights: Any, tokens: Labels, path: FilePath, *, keys: Labels
         fig.suptitle(clean(title, TITLE_LIMIT))
         fig.supxlabel("key (what is looked at)", fontsize=10)
         fig.supylabel("query (who looks)", fontsize=10)
-        fit(fig, width=1.9 + across * (0.3 + cell_inches(S)),
-            height=1.3 + down * (0.6 + cell_inches(T)))
+        fit(
+            fig,
+            width=1.9 + across * (0.3 + cell_inches(S)),
+            height=1.3 + down * (0.6 + cell_inches(T)),
+        )
         return save()
 
 
-def loss_curve(steps: Sequence[float], train: Sequence[float],
-               evaluations: Sequence[tuple[float, float]], path: FilePath, *,
-               baseline: float | None = None, baseline_label: str = "baseline", title: str = "",
-               unit: str = "loss (nats per token)") -> Path:
+def loss_curve(
+    steps: Sequence[float],
+    train: Sequence[float],
+    evaluations: Sequence[tuple[float, float]],
+    path: FilePath,
+    *,
+    baseline: float | None = None,
+    baseline_label: str = "baseline",
+    title: str = "",
+    unit: str = "loss (nats per token)",
+) -> Path:
     """Draw the training loss of every step, the held-out losses, and a baseline as a line across.
 
     Args:
@@ -136,14 +156,26 @@ def loss_curve(steps: Sequence[float], train: Sequence[float],
         ax = fig.add_subplot()
         if x.size:
             ax.plot(x, y, color=BLUE, alpha=0.25, linewidth=0.8)
-            ax.plot(x, smoothed(y), color=BLUE, linewidth=1.8,
-                    label=f"training, {y[-1]:.3f} at the end")
+            ax.plot(
+                x, smoothed(y), color=BLUE, linewidth=1.8, label=f"training, {y[-1]:.3f} at the end"
+            )
         if evaluations:
-            ax.plot(*zip(*evaluations, strict=True), color=ORANGE, linewidth=1.8, marker="o",
-                    markersize=4, label=f"held-out, {evaluations[-1][1]:.3f} at the end")
+            ax.plot(
+                *zip(*evaluations, strict=True),
+                color=ORANGE,
+                linewidth=1.8,
+                marker="o",
+                markersize=4,
+                label=f"held-out, {evaluations[-1][1]:.3f} at the end",
+            )
         if baseline is not None:
-            ax.axhline(baseline, color=GREY, linewidth=1.4, linestyle=(0, (5, 3)),
-                       label=f"{clean(baseline_label)}, {baseline:.3f}")
+            ax.axhline(
+                baseline,
+                color=GREY,
+                linewidth=1.4,
+                linestyle=(0, (5, 3)),
+                label=f"{clean(baseline_label)}, {baseline:.3f}",
+            )
         add_title(ax, title)
         ax.set(xlabel="step", ylabel=clean(unit), axisbelow=True)
         ax.grid(axis="y", color="#e6e6e6", linewidth=0.8)
@@ -178,6 +210,7 @@ def figure(path: FilePath) -> Iterator[tuple[Any, Callable[[], Path]]]:
 def font_families() -> list[str]:
     """A sans-serif face, then those installed that have Korean script."""
     from matplotlib.font_manager import fontManager
+
     installed = {font.name for font in fontManager.ttflist}
     return ["DejaVu Sans", *(name for name in KOREAN if name in installed)]
 
@@ -208,15 +241,17 @@ def as_numbers(who: str, values: Any, ndim: int, axes: str) -> Array:
     if array.dtype.kind not in "biuf":
         raise DTypeError(f"{who}: expected real numbers, got {array.dtype}")
     if array.ndim != ndim or not array.size:
-        raise ShapeError(f"{who}: expected a non-empty array of {ndim} axes {axes}, "
-                         f"got shape {array.shape}")
+        raise ShapeError(
+            f"{who}: expected a non-empty array of {ndim} axes {axes}, got shape {array.shape}"
+        )
     return array.astype(np.float64)
 
 
 def check_labels(who: str, labels: Labels, cells: int, what: str) -> None:
     if labels is not None and len(labels) != cells:
-        raise ShapeError(f"{who}: expected a label for each of the {cells} {what}, "
-                         f"got {len(labels)}")
+        raise ShapeError(
+            f"{who}: expected a label for each of the {cells} {what}, got {len(labels)}"
+        )
 
 
 def limits(values: Array, signed: bool) -> tuple[float, float]:
@@ -244,14 +279,27 @@ def smoothed(y: Array, window: float = 0.04) -> Array:
 
 
 # ── the matrix ───────────────────────────────────────────────────────────────────────────────────
-def draw_matrix(ax: Any, values: Array, rows: Labels, columns: Labels, scale: tuple[float, float],
-                signed: bool = False) -> Any:
+def draw_matrix(
+    ax: Any,
+    values: Array,
+    rows: Labels,
+    columns: Labels,
+    scale: tuple[float, float],
+    signed: bool = False,
+) -> Any:
     """Draw `values` (n, m) with its labels; what is not a finite number is grey."""
     from matplotlib import colormaps
+
     colours = colormaps[DIVERGING if signed else SEQUENTIAL].with_extremes(bad="#c8c8c8")
     narrow = max(values.shape) > 8 * min(values.shape)
-    image = ax.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=scale[0], vmax=scale[1],
-                      interpolation="nearest", aspect="auto" if narrow else "equal")
+    image = ax.imshow(
+        np.ma.masked_invalid(values),
+        cmap=colours,
+        vmin=scale[0],
+        vmax=scale[1],
+        interpolation="nearest",
+        aspect="auto" if narrow else "equal",
+    )
     label_axis(ax.xaxis, columns, values.shape[1])
     label_axis(ax.yaxis, rows, values.shape[0])
     upright = columns is None or max(len(token_text(label)) for label in columns) == 1
@@ -264,6 +312,7 @@ def draw_matrix(ax: Any, values: Array, rows: Labels, columns: Labels, scale: tu
 def label_axis(axis: Any, labels: Labels, cells: int) -> None:
     """A label for each cell, or for every so-many-th where they would overlap."""
     from matplotlib.ticker import MaxNLocator
+
     if labels is None:
         axis.set_major_locator(MaxNLocator(min(cells, 8), steps=[1, 2, 5, 10], integer=True))
         return
@@ -282,8 +331,15 @@ def write_numbers(ax: Any, values: Array, image: Any) -> None:
     for (i, j), value in np.ndenumerate(values):
         red, green, blue, _ = image.to_rgba(value)
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
-        ax.text(j, i, number_text(value, 2), ha="center", va="center", fontsize=7,
-                color="white" if dark else INK)
+        ax.text(
+            j,
+            i,
+            number_text(value, 2),
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if dark else INK,
+        )
 
 
 __all__ = ["attention_maps", "heatmap", "loss_curve"]

@@ -17,8 +17,10 @@ from importlib.util import find_spec
 from .errors import RenderError
 from .labels import clean
 
-ADVICE = ("install Graphviz (https://graphviz.org/download) so that `dot` is on the PATH, "
-          "or run: pip install pygraphviz")
+ADVICE = (
+    "install Graphviz (https://graphviz.org/download) so that `dot` is on the PATH, "
+    "or run: pip install pygraphviz"
+)
 PYGRAPHVIZ = """
 import sys, pygraphviz
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode("utf-8"))
@@ -48,15 +50,17 @@ def layout(dot: str, suffix: str, time_limit: float) -> bytes:
         NoEngineError: there is no layout engine; the message says how to get one.
         RenderError: it took longer than `time_limit` seconds, or every engine failed.
     """
-    if suffix == "png":                             # twice the usual resolution
+    if suffix == "png":  # twice the usual resolution
         dot = dot.replace("{", "{\n  graph [dpi=144];", 1)
     reasons = []
     for name, command in engines().items():
         try:
             content, reason = run([*command, f"-T{suffix}"], dot.encode(), time_limit)
         except subprocess.TimeoutExpired as error:
-            raise RenderError(f"the layout took longer than {time_limit:g} s and was stopped; fold "
-                              "modules with depth=1, draw a part, or raise time_limit=") from error
+            raise RenderError(
+                f"the layout took longer than {time_limit:g} s and was stopped; fold "
+                "modules with depth=1, draw a part, or raise time_limit="
+            ) from error
         if not reason and content.startswith(STARTS[suffix]):
             return content
         reasons.append(f"{name} {reason or f'gave no {suffix.upper()}'}")
@@ -68,14 +72,19 @@ def layout(dot: str, suffix: str, time_limit: float) -> bytes:
 def run(command: list[str], given: bytes, time_limit: float) -> tuple[bytes, str]:
     """(what the command wrote, why it failed or ""); it and its children are ended in time."""
     try:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
     except OSError as error:
         return b"", f"cannot be started ({error.strerror or error})"
     with process:
         try:
             content, complaint = process.communicate(given, time_limit)
-        except BaseException:                       # out of time, or interrupted from the keyboard
+        except BaseException:  # out of time, or interrupted from the keyboard
             stop(process)
             raise
     if process.returncode == 0:

@@ -15,8 +15,8 @@ from .errors import RenderError
 from .labels import Line, clean, edge_tooltip, lines, tooltip, visible
 
 Element = ElementTree.Element
-PROLOGUE = '<?xml version="1.0" encoding="UTF-8"?>\n'
 SHAPES = {"polygon", "polyline", "path", "ellipse"}
+# fmt: off
 KEPT = {"width", "height", "viewBox", "transform", "class", "fill", "fill-opacity", "stroke",
         "stroke-width", "stroke-dasharray", "stroke-opacity", "d", "points", "cx", "cy", "rx", "ry",
         "x", "y", "text-anchor", "font-size", "font-weight"}
@@ -25,6 +25,13 @@ LOOKS = {
     "note": {"font-size": "8.5", "fill": "#6a7683"},
     "grad": {"font-size": "8.5", "fill": "#8a3ea8"},
 }
+# fmt: on
+WIDE = {
+    "fill": "none",
+    "stroke": "transparent",
+    "stroke-width": "9",
+    "pointer-events": "stroke",
+}  # fmt: skip
 FONTS = "Helvetica, Arial, 'Noto Sans', sans-serif"
 
 
@@ -54,8 +61,12 @@ def finished(source: bytes, graph: GraphData) -> str:
         raise RenderError(f"the layout engine's SVG cannot be read: {error}") from error
     if tag(root) != "svg":
         raise RenderError(f"the layout engine gave <{tag(root)}> instead of <svg>")
-    attributes = {"xmlns": "http://www.w3.org/2000/svg", "role": "img", "font-family": FONTS,
-                  **kept(root)}
+    attributes = {
+        "xmlns": "http://www.w3.org/2000/svg",
+        "role": "img",
+        "font-family": FONTS,
+        **kept(root),
+    }
     return element("svg", attributes, "".join(parts(root, Overlay(graph))))
 
 
@@ -90,9 +101,8 @@ def parts(node: Element, overlay: Overlay) -> Iterator[str]:
             yield text_element(child, next(written, None))
         elif name in SHAPES:
             yield element(name, kept(child))
-            if name == "path":          # a wide invisible twin, so that the pointer finds the arrow
-                yield element(name, {"d": child.get("d", ""), "fill": "none", "stroke-width": "9",
-                                     "stroke": "transparent", "pointer-events": "stroke"})
+            if name == "path":  # a wide invisible twin, so that the pointer finds the arrow
+                yield element(name, {"d": child.get("d", ""), **WIDE})
 
 
 def text_element(node: Element, line: Line | None) -> str:

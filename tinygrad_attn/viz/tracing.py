@@ -18,7 +18,7 @@ from ..engine.rule import Rule
 from .data import Cluster, Edge, Kind, Vertex
 from .graph import Graph
 
-PARAMETER_NAMES = ("weight", "bias")        # how the names of the layers' parameters end
+PARAMETER_NAMES = ("weight", "bias")  # how the names of the layers' parameters end
 
 
 def trace(output: Tensor | Sequence[Tensor], *, model: Any = None) -> Graph:
@@ -33,7 +33,7 @@ def trace(output: Tensor | Sequence[Tensor], *, model: Any = None) -> Graph:
         GraphError: an output has no graph.
         DTypeError: an output is not a Tensor.
     """
-    outputs = [output] if isinstance(output, Tensor) else list(output)
+    outputs: list[Any] = list(output) if isinstance(output, (list, tuple)) else [output]
     for t in outputs:
         if not isinstance(t, Tensor):
             raise DTypeError(f"trace: expected a Tensor or several, got {type(t).__name__}")
@@ -47,8 +47,10 @@ def trace(output: Tensor | Sequence[Tensor], *, model: Any = None) -> Graph:
     edges = [edge for i, node in enumerate(nodes) for edge in arriving(i, node, place)]
     for t, root in zip(outputs, roots, strict=True):
         edges.append(Edge(place[root], len(vertices), shape=root.shape))
-        vertices.append(Vertex(len(vertices), "output", t.name or "output", t.name, t.shape,
-                               str(t.dtype)))
+        name = as_text(t.name)
+        vertices.append(
+            Vertex(len(vertices), "output", name or "output", name, t.shape, str(t.dtype))
+        )
     return Graph(tuple(vertices), tuple(edges), tuple(clusters.entries))
 
 
@@ -92,9 +94,10 @@ class Clusters:
     def enter(self, scope: Scope) -> None:
         """Number `scope`; the one around it has its number already."""
         parent = None if scope.parent is None else self.number[scope.parent]
-        path = scope.name if parent is None else f"{self.entries[parent].path}.{scope.name}"
+        name = str(scope.name)
+        path = name if parent is None else f"{self.entries[parent].path}.{name}"
         self.number[scope] = len(self.entries)
-        self.entries.append(Cluster(len(self.entries), scope.name, parent, path))
+        self.entries.append(Cluster(len(self.entries), name, parent, path))
 
     def around(self, a: int | None, b: int | None) -> int | None:
         """The innermost cluster that holds both; a parent's number is smaller than its child's."""
@@ -120,24 +123,45 @@ def leaf_users(nodes: list[Node], clusters: Clusters) -> dict[Node, int | None]:
 
 
 # ── vertices ─────────────────────────────────────────────────────────────────────────────────────
-def described(i: int, node: Node, known: Mapping[Node, str], users: Mapping[Node, int | None],
-              clusters: Clusters) -> Vertex:
+def described(
+    i: int,
+    node: Node,
+    known: Mapping[Node, str],
+    users: Mapping[Node, int | None],
+    clusters: Clusters,
+) -> Vertex:
     """The box of a node."""
+    name = as_text(known.get(node, node.name))
     if node.op is not None:
         kind: Kind = "result" if isinstance(node.op, Result) else "op"
-        label, name, cluster = node.op.name, node.name, clusters.of(node.scope)
+        label, cluster = node.op.name, clusters.of(node.scope)
     else:
-        name = known.get(node, node.name)
         kind = "parameter" if is_parameter(node, known) else "input"
         label, cluster = name or kind, users.get(node) if kind == "parameter" else None
     scope = "" if cluster is None else clusters.entries[cluster].path
-    return Vertex(i, kind, label, name, node.shape, str(node.dtype), saves(node), constants(node),
-                  norm(node.grad), cluster, scope)
+    return Vertex(
+        i,
+        kind,
+        label,
+        name,
+        node.shape,
+        str(node.dtype),
+        saves(node),
+        constants(node),
+        norm(node.grad),
+        cluster,
+        scope,
+    )
 
 
 def is_parameter(node: Node, known: Mapping[Node, str]) -> bool:
     """Is this leaf one of the model's?  Without a model its name tells, as layers name theirs."""
-    return node in known if known else (node.name or "").endswith(PARAMETER_NAMES)
+    return node in known if known else (as_text(node.name) or "").endswith(PARAMETER_NAMES)
+
+
+def as_text(name: object) -> str | None:
+    """A name as text, whatever it was set to."""
+    return None if name is None else str(name)
 
 
 def saves(node: Node) -> tuple[str, ...]:
@@ -173,8 +197,11 @@ def norm(grad: Tensor | None) -> float | None:
 # ── edges ────────────────────────────────────────────────────────────────────────────────────────
 def arriving(i: int, node: Node, place: Mapping[Node, int]) -> list[Edge]:
     """The arrows that end at `node`, one for each argument that has a node."""
-    return [Edge(place[parent], i, *argument(node, k), parent.shape)
-            for k, parent in enumerate(node.parents) if parent is not None]
+    return [
+        Edge(place[parent], i, *argument(node, k), parent.shape)
+        for k, parent in enumerate(node.parents)
+        if parent is not None
+    ]
 
 
 def argument(node: Node, k: int) -> tuple[str, str]:
