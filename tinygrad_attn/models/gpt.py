@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, ShapeError, Tensor, no_grad
-from ..engine.dispatch import plain
 from ..nn import (
     Dropout,
     Embedding,
@@ -136,14 +135,21 @@ class GPT(Module):
             DTypeError: tokens are not integers.
             IndexingError: a token is outside the vocabulary.
         """
-        tokens = whole_numbers("GPT", "tokens", tokens, self.config.vocab_size)
-        if tokens.ndim != 2 or not 0 < tokens.shape[1] <= self.config.max_length:
-            raise ShapeError("GPT: expected tokens (B, T) with T between 1 and "
-                             f"{self.config.max_length}, got {tokens.shape}")
+        tokens = self.checked(tokens)
+        if tokens.shape[1] > self.config.max_length:
+            raise ShapeError(f"GPT: expected at most max_length={self.config.max_length} tokens in "
+                             f"a row, got {tokens.shape}")
         x = self.drop(self.wte(tokens) + self.wpe(np.arange(tokens.shape[1])))
         for block in self.blocks:
             x = block(x)
         return functional.linear(self.ln_f(x), self.wte.weight)
+
+    def checked(self, tokens: Any) -> Array:
+        """`tokens` as an array (B, T) of this vocabulary."""
+        array = whole_numbers("GPT", "tokens", tokens, self.config.vocab_size)
+        if array.ndim != 2 or not array.shape[1]:
+            raise ShapeError(f"GPT: expected tokens (B, T), T at least 1, got {array.shape}")
+        return array
 
     def loss(self, tokens: Any, targets: Any) -> Tensor:
         """Mean cross-entropy, in nats, of `targets` (B, T): each the token after that in `tokens`.
@@ -167,13 +173,12 @@ class GPT(Module):
             Integers (B, T + steps).
 
         Raises:
-            ShapeError: an option is out of range, or tokens are not (B, T).
+            ShapeError, DTypeError, IndexingError: an option is out of range, or tokens are wrong.
         """
         if not temperature >= 0 or steps < 0 or (top_k is not None and top_k < 1):
             raise ShapeError("generate: expected temperature ≥ 0, steps ≥ 0 and top_k ≥ 1, got "
                              f"{temperature=}, {steps=}, {top_k=}")
-        sequence: Array = np.asarray(plain(tokens))
-        draw = generator(rng)
+        sequence, draw = self.checked(tokens), generator(rng)
         with evaluating(self), no_grad():
             for _ in range(steps):
                 logits = self(sequence[:, -self.config.max_length:])._data[:, -1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from math import sqrt
 from typing import Any
@@ -97,17 +98,17 @@ class MultiHeadAttention(Module):
             return out, replace(stages, concat=concat, output=out).retain()
         return (out, stages.weights) if return_weights else out
 
-    def projected(self, x: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, ...]:
+    def projected(self, x: Tensor, keys: Tensor, values: Tensor) -> Iterable[Tensor]:
         """Q, K and V (B, time, width); by one product where x, keys and values are one."""
         cuts = (self.d_model, self.d_model + self.d_kv)
         bias = self.in_proj_bias
         if self.packed and x is keys and keys is values:
             together = functional.linear(x, self.in_proj_weight, bias)
-            parts: tuple[Tensor, ...] = ops.split(together, cuts, -1)
+            parts: Iterable[Tensor] = ops.split(together, cuts, -1)
             return parts
         weights = ops.split(self.in_proj_weight, cuts) if self.packed else self.separate_weights
         biases = (None, None, None) if bias is None else ops.split(bias, cuts)
-        return tuple(map(functional.linear, (x, keys, values), weights, biases))
+        return map(functional.linear, (x, keys, values), weights, biases)
 
     @property
     def separate_weights(self) -> tuple[Parameter, Parameter, Parameter]:

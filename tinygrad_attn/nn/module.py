@@ -92,7 +92,7 @@ class Module:
             yield from part._walk(joined(prefix, name))
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """(dotted name, module) of this module, named "", and all inside; each once, parents first."""
+        """(dotted name, module): this one (named "") and all inside, each once, parents first."""
         return unique(self._walk(prefix))
 
     def modules(self) -> Iterator[Module]:

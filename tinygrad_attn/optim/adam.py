@@ -37,7 +37,7 @@ class Adam(Optimizer):
             state.update(step=0, exp_avg=np.zeros_like(value), exp_avg_sq=np.zeros_like(value))
         state["step"] += 1
         m, v, root = state["exp_avg"], state["exp_avg_sq"], sqrt(1 - beta2 ** state["step"])
-        buffer: Array = grad * (1 - beta1)
+        buffer: Array = np.multiply(grad, 1 - beta1, out=np.empty_like(value))
         m *= beta1
         m += buffer                                         # m ← β₁m + (1 − β₁)g
         np.multiply(grad, grad, out=buffer)

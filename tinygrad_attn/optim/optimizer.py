@@ -79,7 +79,7 @@ class Optimizer:
             for parameter in group["params"]:
                 state, grad = next(states), parameter.grad
                 if grad is not None:
-                    array = np.ascontiguousarray(grad._data)    # one slow pass, not several
+                    array = np.asarray(grad._data, order="C")   # one slow pass, not several
                     parameter._data = locked(self.updated(parameter._data, array, state, group))
 
     def updated(self, value: Array, grad: Array, state: State, group: Group) -> Array:

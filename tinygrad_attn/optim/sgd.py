@@ -33,6 +33,6 @@ class SGD(Optimizer):
             velocity *= group["momentum"]
             velocity += grad
             grad = velocity
-        new: Array = grad * -group["lr"]
+        new: Array = np.multiply(grad, -group["lr"], out=np.empty_like(value))
         new += value
         return new

@@ -62,7 +62,7 @@ def masking(mask: Any, shape: tuple[int, ...], dtype: Any, causal: bool = False,
         values = mask._data if isinstance(mask, Tensor) else np.asarray(mask)
         check_mask(values, shape)
         if values.dtype != bool:
-            added = mask if values.dtype == dtype else ops.astype(mask, dtype)
+            added = mask if values.dtype in (dtype, complex) else ops.astype(mask, dtype)
             values = ~np.isneginf(values.real)
         allowed = values if allowed is None else values & allowed
     if allowed is None:

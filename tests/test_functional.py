@@ -1,0 +1,108 @@
+"""Losses: values against plain NumPy, every gradient, options, and wrong input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from derivatives import worst_error
+
+from tinygrad_attn import DTypeError, IndexingError, ShapeError, Tensor
+from tinygrad_attn.nn import functional
+
+TARGETS = np.array([[0, 4, 2], [-100, 1, 4]])
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x)
+    return e / e.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_gradients_of_cross_entropy(reduction: str, smoothing: float, order: int,
+                                    rng: np.random.Generator) -> None:
+    def loss(logits: Tensor) -> Tensor:
+        return functional.cross_entropy(logits, TARGETS, label_smoothing=smoothing,
+                                        reduction=reduction)
+
+    assert worst_error(loss, [rng.standard_normal((2, 3, 5))], order) < 1e-12
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_values_of_cross_entropy(smoothing: float, rng: np.random.Generator) -> None:
+    logits = rng.standard_normal((2, 3, 5))
+    p, expected = softmax(logits), np.zeros((2, 3))
+    for row in np.ndindex(2, 3):
+        if TARGETS[row] >= 0:
+            q = np.full(5, smoothing / 5)
+            q[TARGETS[row]] += 1 - smoothing
+            expected[row] = -(q * np.log(p[row])).sum()
+    values = {how: functional.cross_entropy(Tensor(logits), TARGETS, -100, smoothing, how)
+              for how in ("none", "sum", "mean")}
+    np.testing.assert_allclose(values["none"].data, expected, rtol=1e-14)
+    np.testing.assert_allclose(values["sum"].data, expected.sum(), rtol=1e-14)
+    np.testing.assert_allclose(values["mean"].data, expected.sum() / 5, rtol=1e-14)
+
+
+def test_cross_entropy_of_one_row_and_of_huge_logits() -> None:
+    logits = Tensor(np.array([1e4, 0, -1e4], np.float32), requires_grad=True)
+    loss = functional.cross_entropy(logits, 1)
+    assert loss.item() == 1e4
+    assert loss.dtype == np.float32
+    loss.backward()
+    np.testing.assert_array_equal(logits.grad.data, [1, -1, 0])
+
+
+def test_cross_entropy_where_no_target_counts() -> None:
+    logits = Tensor(np.ones((2, 3)), requires_grad=True)
+    loss = functional.cross_entropy(logits, [-100, -100])
+    assert loss.item() == 0
+    loss.backward()
+    assert not logits.grad.data.any()
+
+
+def test_ignored_class_can_be_any_number_or_none() -> None:
+    logits = Tensor(np.zeros((2, 3)))
+    per_row = functional.cross_entropy(logits, [0, 2], ignore_index=0, reduction="none")
+    np.testing.assert_allclose(per_row.data, [0, np.log(3)])
+    with pytest.raises(IndexingError, match=r"targets must lie in \[0, 3\), got -100 … 2"):
+        functional.cross_entropy(logits, [-100, 2], ignore_index=None)
+
+
+def test_wrong_input_of_cross_entropy() -> None:
+    logits = np.zeros((2, 3))
+    with pytest.raises(ShapeError, match=r"logits \(2, 3\) and targets \(3,\)"):
+        functional.cross_entropy(logits, [0, 1, 2])
+    with pytest.raises(ShapeError, match=r"logits \(2, 0\)"):
+        functional.cross_entropy(np.zeros((2, 0)), [0, 0])
+    with pytest.raises(DTypeError, match="targets must be an array of integers, got float64"):
+        functional.cross_entropy(logits, [0.0, 1.0])
+    with pytest.raises(IndexingError, match=r"targets must lie in \[0, 3\), got 0 … 3"):
+        functional.cross_entropy(logits, [0, 3])
+    with pytest.raises(ShapeError, match=r"label_smoothing must lie in \[0, 1\], got 2"):
+        functional.cross_entropy(logits, [0, 1], label_smoothing=2)
+    with pytest.raises(ShapeError, match='reduction must be "mean", "sum" or "none", got \'max\''):
+        functional.cross_entropy(logits, [0, 1], reduction="max")
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_mse(reduction: str, order: int, rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((2, 3, 5))[:2]
+    squares = (x - y) ** 2
+    expected = {"mean": squares.mean(), "sum": squares.sum(), "none": squares}[reduction]
+    np.testing.assert_allclose(functional.mse_loss(Tensor(x), y, reduction).data, expected)
+    assert worst_error(lambda a, b: functional.mse_loss(a, b, reduction), [x, y], order) < 1e-12
+
+
+def test_mse_does_not_broadcast() -> None:
+    with pytest.raises(ShapeError, match=r"one shape, got \(3, 1\) and \(3,\)"):
+        functional.mse_loss(Tensor(np.ones((3, 1))), np.ones(3))
+
+
+def test_norms_without_weights(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((3, 5))
+    for order in (1, 2):
+        assert worst_error(functional.layer_norm, [x], order) < 1e-12
+        assert worst_error(functional.rms_norm, [x], order) < 1e-12
