@@ -1,0 +1,222 @@
+"""The gradient beside a numeric derivative, number by number, and the verdict on each.
+
+A number is wrong only if the numeric derivative is known well enough to say so.  Where it is not (a
+kink, noise, the edge of a domain) the verdict is undecided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from ..engine import Array
+from .numeric import EPS, Estimate, NotAnalyticError, careful, complex_step, richardson
+from .probes import Probes, bisect, probes, projected
+from .problem import Problem, upstream
+
+Method = Literal["complex step", "Richardson"]
+Verdict = Literal["right", "wrong", "undecided"]
+
+TOLERANCE: dict[Method, float] = {"complex step": 1e-12, "Richardson": 1e-10}
+LOOSE = 1e-8            # the most that a badly known numeric derivative may add to the tolerance
+MARGIN = 10             # how many uncertainties must lie between two values that differ
+KNOWN = 1e-3            # relative uncertainty beyond which a derivative may not exist at all
+SETTLED = 16            # how many doubtful directions are looked at again
+
+
+@dataclass
+class Comparison:
+    """Analytic and numeric gᵀ(∂f/∂x)u for every upstream gradient g and every direction u."""
+
+    problem: Problem
+    probes: Probes
+    method: Method
+    tolerance: float
+    analytic: Array
+    numeric: Array
+    uncertainty: Array
+    jump: Array
+
+    @property
+    def scale(self) -> Array:
+        """max(1, |numeric|)."""
+        return np.asarray(np.maximum(1, np.abs(self.numeric)))
+
+    @property
+    def error(self) -> Array:
+        """|analytic − numeric| / max(1, |numeric|); ∞ where one is not finite, NaN where both."""
+        error = np.abs(self.analytic - self.numeric) / self.scale
+        here, there = np.isfinite(self.analytic), np.isfinite(self.numeric)
+        return np.where(here & there, error, np.where(here | there, np.inf, np.nan))
+
+    @property
+    def right(self) -> Array:
+        """Where the values agree."""
+        doubt = MARGIN * self.uncertainty / self.scale
+        return np.asarray(self.error <= self.tolerance + np.where(doubt <= LOOSE, doubt, 0))
+
+    @property
+    def wrong(self) -> Array:
+        """Where they differ by more than the numeric one can be off."""
+        apart = self.error > self.tolerance + MARGIN * self.uncertainty / self.scale
+        kink = MARGIN * self.jump > np.abs(self.analytic - self.numeric)
+        exists = np.isfinite(self.numeric) & (self.jump == 0)
+        exists &= self.uncertainty <= KNOWN * self.scale
+        excused = ~np.isfinite(self.analytic) & ~exists.all(axis=0)     # NaN is fair at an edge
+        return np.asarray(apart & ~kink & np.isfinite(self.numeric) & ~excused)
+
+    @property
+    def verdict(self) -> Verdict:
+        """On all numbers together."""
+        if self.right.all():
+            return "right"
+        return "wrong" if self.wrong.any() else "undecided"
+
+    @property
+    def badness(self) -> Array:
+        """The error, but larger than anything where there is none."""
+        return np.nan_to_num(self.error, nan=np.inf)
+
+    @property
+    def worst(self) -> tuple[int, int]:
+        """(row, column) to report: the worst of the wrong, of the doubtful, else of all numbers.
+
+        A single entry of the Jacobian goes before a sum of entries.
+        """
+        single = (self.probes.outputs >= 0)[:, None] & (self.probes.inputs >= 0)
+        wrong, doubtful, everything = self.wrong, ~self.right, np.ones_like(single)
+        groups = (wrong & single, wrong, doubtful & single, doubtful, everything)
+        group = next(group for group in groups if group.any())
+        k, d = np.unravel_index(np.argmax(np.where(group, self.badness, -1)), group.shape)
+        return int(k), int(d)
+
+    # ── a second look ────────────────────────────────────────────────────────────────────────────
+    def settle(self, rng: np.random.Generator, replacing: bool) -> None:
+        """Look again, with the utmost care, at the directions in which values differ.
+
+        Args:
+            replacing: take the careful Richardson derivative where the complex step differs.
+        """
+        if self.method == "complex step":
+            self.uncertainty[:] = self.rounding(rng) * self.scale
+        badness = np.where(self.right, 0, self.badness).max(axis=0)
+        unsettled = badness > 0
+        for d in np.argsort(-badness, kind="stable")[:min(SETTLED, unsettled.sum())]:
+            self.settle_direction(int(d), replacing)
+            unsettled[d] = False
+            if self.wrong[:, d].any():
+                break
+        self.uncertainty[:, unsettled] = np.inf             # nobody knows whether these are wrong
+
+    def settle_direction(self, d: int, replacing: bool) -> None:
+        """The careful derivative in direction `d`, what is known of it, and the kink if any."""
+        problem, u = self.problem, self.probes.directions[d]
+        estimate = careful(problem.value, problem.x, u)
+        value, uncertainty, self.jump[:, d] = seen(estimate, self.probes)
+        differs = ~(np.abs(value - self.numeric[:, d]) <= MARGIN * uncertainty)
+        taken = (differs & replacing) | (self.method == "Richardson")
+        self.uncertainty[taken, d] = uncertainty[taken]
+        self.numeric[taken, d] = value[taken]
+
+    def rounding(self, rng: np.random.Generator) -> float:
+        """The rounding in both values, relative to their scale (root mean square).
+
+        It shows when x moves by its last digit, and g and u by a factor that changes many.
+        """
+        x, factor = self.problem.x, 1 + 1e-6 * rng.uniform(1, 2)
+        near = x * (1 + EPS * rng.choice([-1.0, 1.0], x.shape))
+        larger = replace(self.probes, rows=self.probes.rows * factor,
+                         directions=self.probes.directions * factor)
+        analytic, numeric, _ = both_sides(self.problem, larger, self.method, near)
+        moved = (analytic - numeric) / factor ** 2 - (self.analytic - self.numeric)
+        known = (moved / self.scale)[np.isfinite(moved)]
+        return float(np.sqrt(np.mean(known * known))) if known.size else 0.0
+
+
+def seen(estimate: Estimate, chosen: Probes) -> tuple[Array, Array, Array]:
+    """An estimate for every output as one for every upstream gradient: value, uncertainty, jump."""
+    g, size = chosen.rows, np.abs(chosen.rows)
+    value = projected(estimate.value[None], g, chosen.outputs)[0]
+    uncertainty = projected(estimate.uncertainty[None], size, chosen.outputs)[0]
+    jump = projected(estimate.jump[None], size, chosen.outputs)[0]
+    return value, np.where(np.isnan(uncertainty), np.inf, uncertainty), jump
+
+
+def derivative_along(problem: Problem, method: Method, u: Array, x: Array | None = None
+                     ) -> Estimate:
+    """The numeric derivative in one direction, at `x` or at the problem's point."""
+    x = problem.x if x is None else x
+    if method == "Richardson":
+        return richardson(problem.value, x, u)
+    found = complex_step(problem.value, x, u)
+    return Estimate(found, np.zeros_like(found), np.zeros_like(found))
+
+
+def both_sides(problem: Problem, chosen: Probes, method: Method, x: Array
+               ) -> tuple[Array, Array, Array]:
+    """Analytic and numeric value of every probe, and what is not known of the numeric one."""
+    analytic = projected(problem.pull(chosen.rows, x), chosen.directions, chosen.inputs)
+    numeric, uncertainty = np.zeros(analytic.shape), np.zeros(analytic.shape)
+    for d, u in enumerate(chosen.directions):
+        estimate = derivative_along(problem, method, u, x)
+        numeric[:, d], uncertainty[:, d], _ = seen(estimate, chosen)
+    return analytic, numeric, uncertainty
+
+
+def compared(problem: Problem, chosen: Probes, method: Method, tolerance: float | None,
+             rng: np.random.Generator, replacing: bool = True) -> Comparison:
+    """Both sides of every probe, doubtful ones settled.
+
+    Raises:
+        RuleFailedError: a gradient rule raised an error.
+        NotAnalyticError: the complex step was asked for and is not possible.
+    """
+    sides = both_sides(problem, chosen, method, problem.x)
+    allowed = TOLERANCE[method] if tolerance is None else tolerance
+    found = Comparison(problem, chosen, method, allowed, *sides, jump=np.zeros(sides[0].shape))
+    if not found.right.all():
+        found.settle(rng, replacing)
+    return found
+
+
+def localised(found: Comparison, rng: np.random.Generator) -> Comparison:
+    """Of a wrong comparison the single wrong entry of the Jacobian, if bisection finds one."""
+    k, d = found.worst
+    if found.probes.outputs[k] >= 0 and found.probes.inputs[d] >= 0:
+        return found
+    problem, method = found.problem, found.method
+    g, u = found.probes.rows[k], found.probes.directions[d]
+    gradient = problem.pull(g[None])[0]
+    i = bisect(u, lambda v: gradient @ v - g @ derivative_along(problem, method, v).value)
+    column = np.eye(1, problem.inputs.size, i)
+    slope = derivative_along(problem, method, column[0]).value
+    o = bisect(g, lambda v: problem.pull(v[None])[0, i] - v @ slope)
+    row = np.eye(1, problem.outputs.size, o)
+    entry = compared(problem, probes(row, column), method, found.tolerance, rng)
+    return entry if entry.verdict == "wrong" else found
+
+
+def chosen_method(problem: Problem, rng: np.random.Generator) -> tuple[Method, str]:
+    """The complex step if it can be trusted here, else Richardson; and a remark, or "".
+
+    It can if f runs on complex numbers, keeps their imaginary parts, and agrees with the careful
+    Richardson derivative in a random direction; kinks may explain a difference.
+    """
+    u = upstream(rng, problem.x.shape) * np.maximum(1, np.abs(problem.x))
+    try:
+        found = complex_step(problem.value, problem.x, u)
+    except NotAnalyticError as error:
+        return "Richardson", f"no complex step: {error}"
+    trusted = careful(problem.value, problem.x, u)
+    apart, known = np.abs(found - trusted.value), np.isfinite(trusted.uncertainty)
+    rounding = 1e-9 * np.maximum(1, np.abs(trusted.value))
+    agrees = apart <= np.maximum(MARGIN * trusted.uncertainty, rounding)
+    kink = MARGIN * trusted.jump > apart
+    if (known & ~agrees & ~kink).any():
+        return "Richardson", ("no complex step: f is not analytic (does it take an absolute value, "
+                              "a real part or a conjugate?)")
+    if found.size and not known.any():
+        return "complex step", "the complex step could not be cross-checked at this point"
+    return "complex step", ""

@@ -1,0 +1,158 @@
+"""`gradcheck`: is the gradient of a function right?
+
+    report = gradcheck(lambda q, k: softmax(q @ k.mT), q, k, order=2)
+
+Read in this order: problem.py (the function, from one vector to another), numeric.py (numeric
+derivatives), probes.py (what is compared), compare.py (the verdict), properties.py (what must hold
+besides), orders.py (higher orders), trace.py and diagnose.py (which operation is wrong, and how),
+describe.py and report.py (what is said about it).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ..engine import DTypeError
+from ..engine.settings import changed
+from .compare import Method, chosen_method, compared, localised
+from .describe import described, unjudgeable
+from .diagnose import blamed, diagnosed
+from .modules import with_parameters
+from .numeric import NotAnalyticError
+from .orders import differentiated
+from .probes import chosen_probes
+from .problem import Problem, RuleFailedError, input_names
+from .properties import ViolationError, check_properties
+from .report import GradientError, Report, UndecidedWarning
+
+Asked = Literal["auto", "complex", "richardson"]
+Random = np.random.Generator | int | None
+METHODS: dict[Asked, Method | None] = {
+    "auto": None, "complex": "complex step", "richardson": "Richardson",
+}  # fmt: skip
+
+
+def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, method: Asked = "auto",
+              tolerance: float | None = None, rng: Random = None) -> Report:
+    """Compare the gradient of `f` with numeric derivatives, and check what must hold besides.
+
+    Works in float64: floating inputs (arrays, Tensors, numbers) are converted and differentiated,
+    others (tokens, masks, options) passed through.  The error is |analytic − numeric| divided by
+    max(1, |numeric|).  Besides: backward twice gives the same bits, backward is linear in g,
+    nothing is written into, shapes and dtypes fit (in float32 too), and f(x, x) adds up.
+
+    Args:
+        f: takes Tensors, returns a Tensor or a tuple or list of them.  A module is checked with
+            respect to its parameters too.
+        inputs: the point; of any shape, away from kinks.
+        order: 2 checks the gradient of the gradient as well (rules through rules), 3 the next.
+        method: "complex" or "richardson" forces one numeric derivative; "auto" takes the complex
+            step where f is analytic and runs on complex numbers, which it finds out, and Richardson
+            elsewhere.
+        tolerance: largest error allowed; where None 1e-12 (complex step) or 1e-10 (Richardson).
+            What rounding in f explains is allowed too, up to 1e-8.
+        rng: source of random directions and upstream gradients, or its seed; where None the same
+            numbers every time.
+
+    Returns:
+        The report.  It is true only if every gradient is right.  When the check cannot judge (a
+        kink at the point, a random function, an output that is not a number) its verdict is
+        "undecided", it is false, and an UndecidedWarning is given.
+
+    Raises:
+        GradientError: a gradient is wrong; `.report` names the place, the first wrong operation
+            and the cause.
+        DTypeError: nothing to differentiate, complex inputs, f does not return floating Tensors,
+            or an option that does not exist.
+    """
+    report = Report("right")
+    for report in reports(f, *inputs, order=order, method=method, tolerance=tolerance, rng=rng):
+        if report.verdict == "wrong":
+            raise GradientError(report)
+        if report.verdict == "undecided":
+            warnings.warn(str(report), UndecidedWarning, stacklevel=2)
+    return report
+
+
+def reports(f: Callable[..., Any], *inputs: Any, order: int = 1, method: Asked = "auto",
+            tolerance: float | None = None, rng: Random = None) -> Iterator[Report]:
+    """One report for each order from 1 to `order`, ending at one that is not right.
+
+    Takes what `gradcheck` takes, but leaves what to do about a wrong gradient to the caller.
+    """
+    if method not in METHODS or order < 1:
+        raise DTypeError(f"gradcheck: method must be one of {list(METHODS)} and order at least 1; "
+                         f"got {method!r} and {order}")
+    generator = np.random.default_rng(0 if rng is None else rng)
+    check = Check(f, inputs, METHODS[method], tolerance, generator)
+    for k in range(1, order + 1):
+        with quiet():
+            report = check.report(k)
+        yield report
+        if not report:
+            return
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Everything is recorded, no value is kept, and steps that leave a domain give no warning."""
+    with np.errstate(all="ignore"), changed(recording=True, keep_values=False, keep_grads=False):
+        yield
+
+
+class Check:
+    """One call of `gradcheck`: the function, its gradient, ... as problems, and the reports."""
+
+    def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], method: Method | None,
+                 tolerance: float | None, rng: np.random.Generator) -> None:
+        names = input_names(f, inputs)
+        f, parameters, values = with_parameters(f)
+        with quiet():
+            self.levels = [Problem(f, [*inputs, *values], [*names, *parameters])]
+        if not self.levels[0].slots:
+            raise DTypeError("gradcheck: no input is floating: there is nothing to differentiate")
+        self.user_inputs = len(self.levels[0].slots) - len(values)
+        self.method, self.tolerance, self.rng = method, tolerance, rng
+
+    def report(self, order: int) -> Report:
+        """The report on the derivative of this order; orders are asked for one after the other."""
+        if order > 1:
+            self.levels.append(differentiated(self.levels[-1], self.rng))
+        problem = self.levels[-1]
+        report = self.judged(problem)
+        return replace(report, order=order, evaluations=problem.evaluations, walks=problem.walks)
+
+    def judged(self, problem: Problem) -> Report:
+        """The report on one problem."""
+        doubt = unjudgeable(problem)
+        if doubt:
+            return Report("undecided", doubt)
+        method, note = (self.method, "") if self.method else chosen_method(problem, self.rng)
+        notes = (note,) if note else ()
+        try:
+            return self.compared(problem, method, notes)
+        except NotAnalyticError as error:
+            return Report("undecided", f"f does not run on complex numbers: {error}")
+        except RuleFailedError as failed:
+            report = Report("wrong", f"a gradient rule raises {failed.__cause__!r}", notes=notes)
+            return diagnosed(report, self.levels, None, self.rng)
+        except ViolationError as violation:
+            report = Report("wrong", str(violation), notes=notes)
+            return blamed(report, violation.call, str(violation))
+
+    def compared(self, problem: Problem, method: Method, notes: tuple[str, ...]) -> Report:
+        """The report on the numbers; at first order the other properties are checked too."""
+        found = compared(problem, chosen_probes(problem, self.rng), method, self.tolerance,
+                         self.rng, replacing=self.method is None)
+        if found.verdict == "wrong":
+            report = replace(described(localised(found, self.rng), notes), entries=found.error.size)
+            return diagnosed(report, self.levels, found, self.rng)
+        if found.verdict == "right" and len(self.levels) == 1:
+            check_properties(problem, self.user_inputs, self.rng)
+        return described(found, notes)

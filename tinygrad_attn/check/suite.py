@@ -1,0 +1,191 @@
+"""The table behind `tinygrad-attn check`: every operation and layer, at first and second order.
+
+    for row in rows():
+        print(row.name, row.order, row.max_error, row.verdict)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from .. import nn
+from ..engine import PRIMITIVES, Tensor, TensorError
+from ..models import GPT, GPTConfig
+from ..nn import functional
+from .gradcheck import reports
+from .report import Report
+from .samples import OPERATIONS, Sample, normal
+
+PACKAGE = __name__.split(".")[0]
+TARGETS = np.array([[3, 0, 6], [1, -100, 2]])
+ALLOWED = np.array([[1, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 1]], bool)
+SOMEONE = np.array([[1], [0], [1]], bool)
+
+
+class UnknownSampleError(TensorError, LookupError):
+    """No operation or layer of this name is in the table."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: of the operation or layer.
+        kind: "operation" or "layer".
+        order: of the derivative.
+        method: "complex step" or "Richardson".
+        max_error: max |analytic − numeric| / max(1, |numeric|).
+        limit: the error this sample must stay below.
+        verdict: "right", "wrong" or "undecided"; "wrong" too where the error exceeds the limit.
+        seconds: how long it took.
+        report: everything that was found.
+    """
+
+    name: str
+    kind: str
+    order: int
+    method: str
+    max_error: float
+    limit: float
+    verdict: str
+    seconds: float
+    report: Report
+
+
+def seeded() -> np.random.Generator:
+    """The generator of a layer's initial values."""
+    return np.random.default_rng(7)
+
+
+def moved(module: Any) -> Any:
+    """A module whose parameters are random: zero biases and unit scales hide mistakes."""
+    rng = seeded()
+    for parameter in module.parameters():
+        parameter.data = parameter.data + rng.normal(0, 0.3, parameter.shape)
+    return module.eval()
+
+
+def attention(**options: Any) -> Any:
+    """Attention with these options."""
+    return lambda q, k, v: functional.attention(q, k, v, **options)
+
+
+def heads(query_heads: int = 2, kv_heads: int = 2) -> tuple[Any, ...]:
+    """Queries, keys and values (batch, heads, time, width) of sizes that differ."""
+    return normal(2, query_heads, 3, 5), normal(2, kv_heads, 4, 5), normal(2, kv_heads, 4, 2)
+
+
+def masked_self_attention() -> Any:
+    """A layer that takes a padding mask for the second sequence."""
+    layer = moved(nn.MultiHeadAttention(6, 3, rng=seeded()))
+    keep = np.array([[[True, True, True, True]], [[True, True, True, False]]])
+
+    class Masked(nn.Module):
+        """The layer with its mask."""
+
+        def __init__(self) -> None:
+            self.attn = layer
+
+        def forward(self, x: Tensor) -> Any:
+            """(B, T, D) -> (B, T, D)."""
+            return self.attn(x, mask=keep, causal=True)
+
+    return Masked()
+
+
+def language_model() -> Any:
+    """A tiny GPT's loss as a function of its parameters."""
+    config = GPTConfig(vocab_size=7, max_length=4, num_layers=2, num_heads=2, d_model=6)
+    model = moved(GPT(config, rng=seeded()))
+
+    class Loss(nn.Module):
+        """The model's loss."""
+
+        def __init__(self) -> None:
+            self.model = model
+
+        def forward(self, tokens: Any, targets: Any) -> Any:
+            """Tokens and targets (B, T) -> loss."""
+            return self.model.loss(tokens, targets)
+
+    return Loss()
+
+
+LAYERS = {sample.name: sample for sample in (
+    Sample("Linear", moved(nn.Linear(5, 3, rng=seeded())), (normal(2, 5),)),
+    Sample("Embedding", moved(nn.Embedding(5, 3, rng=seeded())),
+           (np.array([[4, 0, 1], [4, 4, 2]]),)),
+    Sample("LayerNorm", moved(nn.LayerNorm(5)), (normal(2, 3, 5),)),
+    Sample("RMSNorm", moved(nn.RMSNorm(5)), (normal(2, 3, 5),)),
+    Sample("GELU", nn.GELU(), (normal(3, 5),)),
+    Sample("Sequential", moved(nn.Sequential(nn.Linear(3, 5, rng=seeded()), nn.GELU("tanh"),
+                                             nn.Linear(5, 2, rng=seeded()))), (normal(2, 3),)),
+    Sample("attention", attention(), heads()),
+    Sample("attention, causal", attention(causal=True, offset=1), heads()),
+    Sample("attention, boolean mask", attention(mask=ALLOWED), heads()),
+    Sample("attention, additive mask", lambda q, k, v, mask: functional.attention(q, k, v, mask),
+           (*heads(), normal(3, 4))),
+    Sample("attention, window", attention(window=(1, 0), offset=1), heads()),
+    Sample("attention, soft cap", attention(softcap=2.0), heads()),
+    Sample("attention, grouped heads", attention(scale=0.7), heads(4, 2)),
+    Sample("attention, empty row", attention(mask=ALLOWED & SOMEONE), heads()),
+    Sample("MultiHeadAttention", moved(nn.MultiHeadAttention(6, 2, rng=seeded())),
+           (normal(2, 3, 6),)),
+    Sample("MultiHeadAttention, masked", masked_self_attention(), (normal(2, 4, 6),)),
+    Sample("MultiHeadAttention, cross",
+           moved(nn.MultiHeadAttention(6, 2, kdim=5, vdim=3, rng=seeded())),
+           (normal(2, 3, 6), normal(2, 4, 5), normal(2, 4, 3))),
+    Sample("MultiHeadAttention, grouped",
+           moved(nn.MultiHeadAttention(8, 4, num_kv_heads=2, bias=False, rng=seeded())),
+           (normal(2, 3, 8),)),
+    Sample("cross_entropy", lambda x: (functional.cross_entropy(x, TARGETS),
+                                       functional.cross_entropy(x, TARGETS, label_smoothing=0.1),
+                                       functional.cross_entropy(x, TARGETS, reduction="none")),
+           (normal(2, 3, 7),)),
+    Sample("mse_loss", functional.mse_loss, (normal(3, 5), normal(3, 5))),
+    Sample("GPT", language_model(), (np.array([[1, 5, 0, 2], [6, 6, 3, 1]]),
+                                     np.array([[5, 0, 2, 4], [6, 3, 1, 1]]))),
+)}
+
+SAMPLES: dict[str, Sample] = {**OPERATIONS, **LAYERS}
+
+
+def missing() -> list[str]:
+    """The package's own primitives that have no sample."""
+    return sorted(name for name, op in PRIMITIVES.items()
+                  if op.__module__.split(".")[0] == PACKAGE and name not in SAMPLES)
+
+
+def rows(only: str | None = None, order: int = 2) -> Iterator[Row]:
+    """Check every sample whose name contains `only`, at the orders 1 to `order`; one row for each.
+
+    Raises:
+        UnknownSampleError: no name contains `only`, or a primitive has no sample.
+    """
+    names = [name for name in SAMPLES if only is None or only.lower() in name.lower()]
+    if not names:
+        raise UnknownSampleError(f"check: no operation or layer is called {only!r}; there are "
+                                 f"{', '.join(SAMPLES)}")
+    if missing():
+        raise UnknownSampleError(f"check: no sample for {', '.join(missing())}; add one in "
+                                 "check/samples.py")
+    for name in names:
+        yield from rows_of(SAMPLES[name], order)
+
+
+def rows_of(sample: Sample, order: int) -> Iterator[Row]:
+    """The rows of one sample; after a wrong order there are no higher ones."""
+    kind = "operation" if sample.name in OPERATIONS else "layer"
+    start = perf_counter()
+    for report in reports(sample.f, *sample.inputs, order=order):
+        seconds = perf_counter() - start
+        exceeds = report.ok and report.max_error > sample.limit
+        yield Row(sample.name, kind, report.order, report.method, report.max_error, sample.limit,
+                  "wrong" if exceeds else report.verdict, seconds, report)
+        start = perf_counter()

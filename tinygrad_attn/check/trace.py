@@ -1,0 +1,135 @@
+"""The rules that a backward pass runs, seen as they run: newest operation first.
+
+While a function is traced, every rule is replaced by one that asks for everything a rule can ask
+for, tells who watches, and then does what the rule would have done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from inspect import Parameter, Signature
+from typing import Any, TypeGuard
+
+from ..engine import Array, Node, Primitive, Tensor, keep_values
+from ..engine.results import Result
+from .problem import Problem, RuleFailedError
+
+EXTRAS = ("out", "in_shape", "i")           # what a rule can ask for besides parameters
+VARIADIC = (*EXTRAS, "args", "in_shapes")   # and in an operation with `*arrays`
+
+
+@dataclass
+class Call:
+    """One rule at work: the operation, which argument it is for, all arguments, the result."""
+
+    op: Primitive
+    argument: int
+    arrays: tuple[Array, ...]
+    options: dict[str, Any]
+    out: Any
+    label: str = ""
+
+    @property
+    def place(self) -> str:
+        """The operation with its scope, and the argument."""
+        return f"{self.label or self.op.name}, argument {self.op.argument(self.argument)}"
+
+    @property
+    def formula(self) -> str:
+        """The rule as it is written beside it in the source."""
+        rule = rule_for(self.op, self.argument)
+        return "" if rule is None else rule.formula
+
+    def __call__(self, x: Tensor) -> Any:
+        """The operation on the same arguments, but for `x` in the place of the one in question."""
+        before, after = self.arrays[:self.argument], self.arrays[self.argument + 1:]
+        return self.op(*before, x, *after, **self.options)
+
+    def problem(self) -> Problem:
+        """This operation alone, as a function of the argument in question."""
+        name = self.op.argument(self.argument)
+        return Problem(self, [self.arrays[self.argument]], [name])
+
+
+def rule_for(op: Primitive, argument: int) -> Any:
+    """The rule of an argument; operations with `*arrays` have one for all."""
+    return op.rules[0 if op.variadic else argument]
+
+
+def observable(op: Any) -> TypeGuard[Primitive]:
+    """Can a rule of `op` ask for all arguments?  Not for one named `g`: that is the gradient."""
+    return isinstance(op, Primitive) and "g" not in [*op.arrays, *op.options]
+
+
+def nodes_before(roots: Iterable[Tensor]) -> list[Node]:
+    """Every node of the tensors' graphs."""
+    stack = [t.node for t in roots if t.node is not None]
+    found = set(stack)
+    while stack:
+        fresh = [p for p in stack.pop().parents if p is not None and p not in found]
+        found.update(fresh)
+        stack += fresh
+    return list(found)
+
+
+def seen_through(problem: Problem) -> bool:
+    """Can every rule of the graph be observed?"""
+    nodes = nodes_before(problem.run(problem.f, problem.tensors(problem.x)))
+    return all(node.op is None or isinstance(node.op, Result) or observable(node.op)
+               for node in nodes)
+
+
+def observed(op: Primitive, argument: int, seen: Callable[[Call, Any], None]
+             ) -> Callable[..., Any]:
+    """A rule that asks for everything, tells `seen`, and does what the rule in force now does."""
+    rule = rule_for(op, argument)
+    names = [*op.options, *VARIADIC] if op.variadic else [*op.arrays, *op.options, *EXTRAS]
+
+    def watching(g: Any, *values: Any) -> Any:
+        known = dict(zip(names, values, strict=True))
+        if not isinstance(g, Tensor):               # a Tensor: the rule itself is being recorded
+            arrays = known["args"] if op.variadic else [known[name] for name in op.arrays]
+            options = {name: known[name] for name in op.options}
+            seen(Call(op, known["i"], tuple(arrays), options, known["out"]), g)
+        return rule.fn(g, *(known[need] for need in rule.needs))
+
+    watching.__signature__ = Signature(  # type: ignore[attr-defined]  # what the engine reads
+        [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("g", *names)])
+    return watching
+
+
+def traced(problem: Problem, g: Array, seen: Callable[[Call, Any], None]
+           ) -> tuple[list[Node], RuleFailedError | None]:
+    """Run f and backward with `g`, telling `seen` of every rule and the gradient it is given.
+
+    Returns:
+        The nodes of the graph, with their values, and the error that ended backward, if one did.
+    """
+    outs = problem.run(problem.f, problem.tensors(problem.x))
+    ops = {node.op for node in nodes_before(outs) if observable(node.op)}
+    with ExitStack() as stack:
+        for op in ops:
+            for i, rule in enumerate(op.rules):
+                if rule is not None:
+                    stack.enter_context(op.replaced_vjp(i, observed(op, i, seen)))
+        stack.enter_context(keep_values())
+        variables = problem.tensors(problem.x)
+        outs = problem.run(problem.f, variables)
+        nodes = nodes_before(outs)
+        try:
+            problem.gradient(outs, variables, g)
+        except RuleFailedError as failed:
+            return nodes, failed
+    return nodes, None
+
+
+def calls_of(problem: Problem, g: Array) -> tuple[list[Call], RuleFailedError | None]:
+    """Every rule that backward runs, in that order, and the error that ended it, if one did."""
+    calls: list[Call] = []
+    nodes, failed = traced(problem, g, lambda call, _: calls.append(call))
+    labels = {id(node.value): node.label for node in nodes if node.value is not None}
+    for call in calls:
+        call.label = labels.get(id(call.out), call.op.name)
+    return calls, failed
