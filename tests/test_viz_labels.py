@@ -159,7 +159,7 @@ class Page(HTMLParser):
 @cache
 def page(picture):
     source = finished(ENGINES[0]) if picture else ""
-    return Page(html.page(SCRIPT, source, str(graph()), graph().to_dot(), "<b>why</b>"))
+    return Page(html.page(graph(), SCRIPT, source, graph().to_dot(), "<b>why</b>"))
 
 
 @pytest.mark.parametrize("picture", [True, False])

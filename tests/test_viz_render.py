@@ -17,7 +17,7 @@ from tinygrad_attn.viz import files, render
 
 ENGINES = viz.engines()
 STARTS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}
-SLEEP = shutil.which("sleep")
+SLEEP = shutil.which("sleep", path=os.defpath)
 posix = pytest.mark.skipif(os.name != "posix", reason="shell scripts stand in for `dot`")
 
 

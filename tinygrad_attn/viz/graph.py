@@ -146,7 +146,7 @@ class Graph(GraphData):
         except RenderError as error:
             trouble = str(error)
             warnings.warn(f"{trouble}; the page has the graph as text", RenderWarning, stacklevel=2)
-        page = html.page(title or repr(graph)[1:-1], picture, to_text(graph), dot, trouble)
+        page = html.page(graph, title or repr(graph)[1:-1], picture, dot, trouble)
         return write_whole(path, page.encode())
 
     def picture(self, dot: str, suffix: str, time_limit: float) -> bytes:

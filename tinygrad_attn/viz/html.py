@@ -5,8 +5,10 @@ from __future__ import annotations
 from html import escape
 from string import Template
 
-from .dot import LOOKS
+from .data import GraphData
+from .dot import LOOKS, pale
 from .labels import clean
+from .text import to_text
 
 PAGE = Template("""\
 <!DOCTYPE html>
@@ -58,23 +60,24 @@ MEANINGS = {
 CORNERS = {"ellipse": "50%", "box": "0"}
 
 
-def page(title: str, picture: str, text: str, dot: str, trouble: str = "") -> str:
+def page(graph: GraphData, title: str, picture: str, dot: str, trouble: str = "") -> str:
     """The page; `picture` is finished SVG, or "" with the sentence that says why there is none."""
     shown = f'<div class="view" tabindex="0">\n{picture}</div>' if picture else ""
     shown += f'<p class="trouble">{escape(trouble)}</p>' if trouble else ""
     return PAGE.substitute(
         title=escape(clean(title, 120)),
-        legend=legend(),
+        legend=legend(graph),
         picture=shown,
-        text=escape(text),
+        text=escape(to_text(graph)),
         dot=escape(dot),
         open="" if picture else " open",
     )
 
 
-def legend() -> str:
+def legend(graph: GraphData) -> str:
     """What the looks of the boxes mean, and the words inside them."""
-    rows = [swatch(kind, meaning) for kind, meaning in MEANINGS.items()]
+    looks = {"result" if pale(vertex) else vertex.kind for vertex in graph.vertices}
+    rows = [swatch(kind, meaning) for kind, meaning in MEANINGS.items() if kind in looks]
     rows += [
         "<li><b>saves</b> arrays kept for backward</li>",
         "<li><b>‖grad‖</b> norm of the gradient</li>",

@@ -191,20 +191,21 @@ def loss_curve(
 def figure(path: FilePath) -> Iterator[tuple[Any, Callable[[], Path]]]:
     """An empty figure in this library's style, and the function that writes it to `path`."""
     suffix = suffix_of(path, ("svg", "png", "pdf"))
-    matplotlib = need("matplotlib", "a plot")
-    Figure = need("matplotlib.figure", "a plot").Figure
-    style = {**STYLE, "font.family": font_families()}
-    with matplotlib.rc_context(style), warnings.catch_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # among matplotlib and its own parts
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # it is shown as a box
-        fig = Figure(layout="constrained")
+        matplotlib = need("matplotlib", "a plot")
+        Figure = need("matplotlib.figure", "a plot").Figure
+        with matplotlib.rc_context({**STYLE, "font.family": font_families()}):
+            yield (fig := Figure(layout="constrained")), lambda: saved(fig, path, suffix)
 
-        def save() -> Path:
-            content = io.BytesIO()
-            date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
-            fig.savefig(content, format=suffix, dpi=160, metadata=date)
-            return write_whole(path, content.getvalue())
 
-        yield fig, save
+def saved(fig: Any, path: FilePath, suffix: str) -> Path:
+    """Write `fig` to `path`, without a date, so that the same plot is the same file."""
+    content = io.BytesIO()
+    date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
+    fig.savefig(content, format=suffix, dpi=160, metadata=date)
+    return write_whole(path, content.getvalue())
 
 
 def font_families() -> list[str]:
