@@ -239,6 +239,7 @@ def test_stages_lie_on_the_way_of_the_output(rng: np.random.Generator) -> None:
         assert stage.shape == part.shape
         np.testing.assert_array_equal(stage.grad.data, part.data)
     assert stages.output is out
+    assert repr(stages).startswith("Stages(q=(2, 2, 5, 3), k=(2, 2, 5, 3), v=")
 
 
 # ── the layer ────────────────────────────────────────────────────────────────────────────────────

@@ -70,6 +70,16 @@ def test_float32_stays_float32_and_empty_batches_pass(layer: nn.Module) -> None:
     assert not layer.weight.grad.data.any()
 
 
+def test_lists_are_taken_as_constants() -> None:
+    rows = [[1.0, 2.0, 4.0]]
+    for layer in (nn.Linear(3, 2), nn.LayerNorm(3), nn.RMSNorm(3), nn.Dropout(0.0)):
+        out = layer(rows)
+        assert out.dtype == np.float32
+        np.testing.assert_array_equal(out.data, layer(Tensor(rows)).data)
+    layer = nn.MultiHeadAttention(3, 1)
+    np.testing.assert_array_equal(layer([rows]).data, layer(Tensor([rows])).data)
+
+
 def test_initial_values_follow_pytorchs_distributions() -> None:
     rng = np.random.default_rng(0)
     linear = nn.Linear(100, 200, rng=rng)

@@ -25,7 +25,7 @@ from ..nn import (
     MultiHeadAttention,
     functional,
 )
-from ..nn.functional.layers import whole_numbers
+from ..nn.functional.layers import probability, whole_numbers
 from ..nn.layers import positive
 from ..rng import generator
 
@@ -61,7 +61,7 @@ class GPTConfig:
         if self.d_model % self.num_heads:
             raise ShapeError(f"GPTConfig: num_heads must divide d_model, got {self.num_heads} and "
                              f"{self.d_model}")
-        functional.probability("GPTConfig", self.dropout)
+        probability("GPTConfig", self.dropout)
 
 
 class MLP(Module):

@@ -12,6 +12,7 @@ import numpy as np
 from .. import ops
 from ..engine import ShapeError, Tensor
 from . import functional
+from .functional.layers import operand, probability
 from .layers import Linear, positive, uniform
 from .module import Module
 from .parameter import Parameter
@@ -51,7 +52,7 @@ class MultiHeadAttention(Module):
                              f"num_heads; got {d_model=}, {num_heads=}, num_kv_heads={kv_heads}")
         self.d_model, self.num_heads, self.num_kv_heads = d_model, num_heads, kv_heads
         self.d_kv = d_model // num_heads * kv_heads
-        self.dropout, self.rng = functional.probability("MultiHeadAttention", dropout), rng
+        self.dropout, self.rng = probability("MultiHeadAttention", dropout), rng
         self.packed = (kv_heads, kdim, vdim) == (num_heads, d_model, d_model)
         if self.packed:
             self.in_proj_weight = xavier(3 * d_model, d_model, rng)
@@ -85,8 +86,9 @@ class MultiHeadAttention(Module):
             ShapeError: shapes do not fit.
             DTypeError: the mask is of a wrong kind.
         """
-        keys = x if keys is None else keys
-        values = keys if values is None else values
+        x = operand(x)
+        keys = x if keys is None else operand(keys)
+        values = keys if values is None else operand(values)
         self.check(x, keys, values)
         heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
         q, k, v = map(divided, self.projected(x, keys, values), heads)

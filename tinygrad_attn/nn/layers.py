@@ -10,6 +10,7 @@ import numpy as np
 from ..engine import ShapeError, Tensor
 from ..rng import generator
 from . import functional
+from .functional.layers import probability
 from .module import Module
 from .parameter import Parameter
 
@@ -122,7 +123,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
-        self.p, self.rng = functional.probability("Dropout", p), rng
+        self.p, self.rng = probability("Dropout", p), rng
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape; `x` itself in evaluation."""

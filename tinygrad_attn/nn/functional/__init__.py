@@ -11,11 +11,11 @@ differentiated twice and checked.  Randomness enters as masks drawn beforehand.
 
 from ...ops import gelu, log_softmax, relu, sigmoid, silu, softmax, tanh
 from .attention import Stages, attend, attention
-from .layers import dropout, dropout_mask, embedding, layer_norm, linear, probability, rms_norm
+from .layers import dropout, dropout_mask, embedding, layer_norm, linear, rms_norm
 from .losses import cross_entropy, mse_loss
 
 __all__ = [
     "Stages", "attend", "attention", "cross_entropy", "dropout", "dropout_mask", "embedding",
-    "gelu", "layer_norm", "linear", "log_softmax", "mse_loss", "probability", "relu", "rms_norm",
-    "sigmoid", "silu", "softmax", "tanh",
+    "gelu", "layer_norm", "linear", "log_softmax", "mse_loss", "relu", "rms_norm", "sigmoid",
+    "silu", "softmax", "tanh",
 ]

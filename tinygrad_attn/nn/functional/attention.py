@@ -24,7 +24,7 @@ EMPTY_ROWS = ("zero", "uniform", "nan", "error")
 METHODS = ("auto", "definition")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stages:
     """The steps of one attention, each a Tensor.
 
@@ -49,6 +49,11 @@ class Stages:
     context: Tensor
     concat: Tensor | None = None
     output: Tensor | None = None
+
+    def __repr__(self) -> str:
+        shapes = [f"{field.name}={getattr(self, field.name).shape}" for field in fields(self)
+                  if getattr(self, field.name) is not None]
+        return f"Stages({', '.join(shapes)})"
 
     def retain(self) -> Stages:
         """Let backward write `.grad` of every stage."""

@@ -14,6 +14,11 @@ from ...engine.tensor import locked
 from ...rng import generator
 
 
+def operand(x: Any) -> Any:
+    """`x`, as a constant tensor where it is a list or a number."""
+    return x if isinstance(x, (Tensor, np.ndarray)) else Tensor(x)
+
+
 def last_axis(who: str, x: Any, width: int) -> None:
     """Refuse an `x` whose last axis is not `width` long."""
     shape = np.shape(x)
@@ -27,6 +32,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises:
         ShapeError: the last axis of x is not d_in.
     """
+    x = operand(x)
     last_axis("Linear", x, weight.shape[1])
     *lead, d_in = x.shape
     # One flat product: a stack of small ones costs more, and the weight's gradient many times more.
@@ -70,6 +76,7 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
     Raises:
         ShapeError: weight or bias do not fit the last axis of x.
     """
+    x = operand(x)
     for scale in (weight, bias):
         if scale is not None:
             last_axis("LayerNorm", x, scale.size)
@@ -85,6 +92,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tens
     Raises:
         ShapeError: weight does not fit the last axis of x.
     """
+    x = operand(x)
     if weight is not None:
         last_axis("RMSNorm", x, weight.size)
     out: Tensor = x * ops.rsqrt(ops.mean(ops.square(x), -1, True) + eps)
@@ -119,6 +127,7 @@ def dropout(x: Tensor, p: float, *, mask: Array | None = None,
     Raises:
         ShapeError: p lies outside [0, 1).
     """
+    x = operand(x)
     if probability("dropout", p) == 0 and mask is None:
         return x
     return x * (dropout_mask(x.shape, p, x.dtype, rng) if mask is None else mask)
