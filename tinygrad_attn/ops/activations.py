@@ -135,7 +135,9 @@ softmax.defvjp(
 @primitive
 def log_softmax(x: Array, /, axis: int = -1) -> Array:
     """ln softmax(x) along `axis`, without ever forming the softmax."""
-    shifted = x - (x.real.max(axis=axis, keepdims=True) if x.size else 0)
+    if not x.size:
+        return x
+    shifted = x - x.real.max(axis=axis, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
