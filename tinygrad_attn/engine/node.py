@@ -68,15 +68,17 @@ class Node:
 
     Unset (and so None) until needed:
         name, value, grad: the tensor's name, its kept value, its kept gradient.
+        role: "parameter" for a leaf that a module trains.
         retain: keep the gradient when a walk passes?
         hooks: called with the gradient.
     """
 
     __slots__ = (
-        "dtype", "edges", "grad", "hooks", "name", "op", "order", "parents", "retain", "scope",
-        "shape", "value", "watched",
+        "dtype", "edges", "grad", "hooks", "name", "op", "order", "parents", "retain", "role",
+        "scope", "shape", "value", "watched",
     )  # fmt: skip
     name: str | None
+    role: str | None
     grad: Tensor | None
     value: np.ndarray[Any, Any] | None
     retain: bool | None

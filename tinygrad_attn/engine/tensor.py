@@ -10,7 +10,7 @@ The operators and methods (`+`, `@`, `.sum()`, ...) are declared in operators.py
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ class Tensor(Operators):
 
     __slots__ = ("__weakref__", "_data", "_name", "node")
     __array_priority__ = 100.0
+    role: ClassVar[str | None] = None  # what drawings take its leaves for (see nn.Parameter)
     _data: Array
     _name: str | None
     node: Node | None
@@ -121,6 +122,8 @@ class Tensor(Operators):
             self.node.retain = self.node.watched = True
             if self._name is not None:
                 self.node.name = self._name
+            if self.role is not None:
+                self.node.role = self.role
 
     @property
     def name(self) -> str | None:

@@ -24,6 +24,7 @@ class Parameter(Tensor):
     """
 
     __slots__ = ("home",)
+    role = "parameter"
     home: str | None
 
     def __init__(self, data: Any, dtype: npt.DTypeLike | None = None,

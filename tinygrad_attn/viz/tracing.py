@@ -18,16 +18,14 @@ from ..engine.rule import Rule
 from .data import Cluster, Edge, Kind, Vertex
 from .graph import Graph
 
-PARAMETER_NAMES = ("weight", "bias")  # how the names of the layers' parameters end
-
 
 def trace(output: Tensor | Sequence[Tensor], *, model: Any = None) -> Graph:
     """The graph that made `output`, as plain data that can be drawn.
 
     Args:
         output: a tensor, or several.
-        model: a module, or a mapping from names to tensors: its parameters are drawn as parameters
-            under these names.  Left out, a variable counts as a parameter by its name's ending.
+        model: a module, or a mapping from names to tensors: its parameters are drawn under these
+            full names.
 
     Raises:
         GraphError: an output has no graph.
@@ -136,7 +134,7 @@ def described(
         kind: Kind = "result" if isinstance(node.op, Result) else "op"
         label, cluster = node.op.name, clusters.of(node.scope)
     else:
-        kind = "parameter" if is_parameter(node, known) else "input"
+        kind = "parameter" if node.role == "parameter" or node in known else "input"
         label, cluster = name or kind, users.get(node) if kind == "parameter" else None
     scope = "" if cluster is None else clusters.entries[cluster].path
     return Vertex(
@@ -152,11 +150,6 @@ def described(
         cluster,
         scope,
     )
-
-
-def is_parameter(node: Node, known: Mapping[Node, str]) -> bool:
-    """Is this leaf one of the model's?  Without a model its name tells, as layers name theirs."""
-    return node in known if known else (as_text(node.name) or "").endswith(PARAMETER_NAMES)
 
 
 def as_text(name: object) -> str | None:
