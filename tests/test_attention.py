@@ -85,6 +85,13 @@ def test_every_gradient(options: dict, order: int, rng: np.random.Generator) -> 
     assert worst_error(lambda *x: attention(*x, **options), [q, k, v], order) < 1e-12
 
 
+def test_a_planted_wrong_rule_is_seen(rng: np.random.Generator) -> None:
+    """What judges the gradients above can fail: softmax taken for s(1 − s), the usual mistake."""
+    xs = [x[0, :2] for x in qkv(rng)]
+    with ta.softmax.replaced_vjp("x", lambda g, out: g * out * (1 - out)):
+        assert worst_error(attention, xs) > 1e-2
+
+
 @pytest.mark.parametrize("kv_heads", [1, 3])
 def test_grouped_heads_share_keys_and_values(kv_heads: int, rng: np.random.Generator) -> None:
     q = rng.standard_normal((B, 6, T, D))
