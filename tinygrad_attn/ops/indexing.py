@@ -68,11 +68,11 @@ def untaken(g: Array, /, indices: Array, axis: int, shape: tuple[int, ...]) -> A
     """Zeros of `shape` with the slices of `g` added back where `take` found them."""
     out = np.zeros(shape, g.dtype)
     flat = np.asarray(indices).reshape(-1) % np.int64(shape[axis] or 1)
-    rows = np.moveaxis(g.reshape((*shape[:axis], flat.size, *shape[axis + 1:])), axis, 0)
+    rows = g.reshape((*shape[:axis], flat.size, *shape[axis + 1:])).swapaxes(axis, 0)
     if flat.size:
         order = np.argsort(flat, kind="stable")             # equal indices side by side: one sum for each run
         starts = np.flatnonzero(np.diff(flat[order], prepend=-1))
-        np.moveaxis(out, axis, 0)[flat[order][starts]] = np.add.reduceat(rows[order], starts, axis=0)
+        out.swapaxes(axis, 0)[flat[order][starts]] = np.add.reduceat(rows[order], starts, axis=0)
     return out
 
 

@@ -37,7 +37,12 @@ transpose.defvjp(
 
 def inverse_order(axes: Sequence[int] | None) -> Any:
     """The order of axes that undoes `axes`."""
-    return None if axes is None else tuple(int(i) for i in np.argsort([axis % len(axes) for axis in axes]))
+    if axes is None:
+        return None
+    order = [0] * len(axes)
+    for i, axis in enumerate(axes):
+        order[axis % len(axes)] = i
+    return order
 
 
 @primitive
