@@ -11,6 +11,7 @@ Read in this order:
     results.py     operations with several results
     adapter.py     other calling forms around primitives
     recompute.py   activation checkpointing by the same walk
+    fused.py       a definition in primitives with a kernel beside it
     dispatch.py    NumPy's own functions on tensors
     settings.py    no_grad, keep_grads, scope: one ContextVar
     errors.py      what is raised
@@ -21,6 +22,7 @@ from .backward import backward, grad
 from .calculus import hessian, hvp, jacobian, jvp, vjp
 from .dispatch import register
 from .errors import DTypeError, GraphError, IndexingError, ShapeError, TensorError
+from .fused import Fused
 from .node import Node
 from .primitive import PRIMITIVES, Primitive, primitive
 from .recompute import recompute
@@ -32,6 +34,7 @@ __all__ = [
     "Adapter",
     "Array",
     "DTypeError",
+    "Fused",
     "GraphError",
     "IndexingError",
     "Node",

@@ -60,9 +60,11 @@ def walk(
                 reached.append((node, g))
         if node.op is None:
             continue
-        edges = node.edges if type(node.edges) is list else opened(node, relevant)
         if type(g) is Parts:
             g = g.filled()
+        edges = node.edges
+        if type(edges) is not list:
+            edges = opened(node, g, create_graph, relevant)
         try:
             for parent, rule, needs in edges:
                 if relevant is not None and parent not in relevant:
@@ -85,14 +87,14 @@ def walk(
     return reached
 
 
-def opened(node: Node, relevant: set[Node] | None) -> list[Edge]:
+def opened(node: Node, g: Any, create_graph: bool, relevant: set[Node] | None) -> list[Edge]:
     """The edges of a node that does not hold a list of them: it makes them now, or it was freed."""
     if node.edges is None:
         raise GraphError(
             f"backward reached `{node.label}`, whose saved arrays were freed by an earlier "
             "backward; pass retain_graph=True to that one, or run the forward pass again"
         )
-    edges: list[Edge] = node.edges.expand(node, relevant)
+    edges: list[Edge] = node.edges.open(node, g, create_graph, relevant)
     return edges
 
 

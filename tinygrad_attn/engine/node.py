@@ -61,7 +61,7 @@ class Node:
         op: the operation, or None for a leaf (a variable).
         parents: the node of each array argument, None for constants.
         edges: (parent, rule, what the rule asked for) for each argument that needs a gradient;
-            None once freed; for a recomputed function the Expansion that makes them.
+            None once freed; an object that makes them, for recomputed and fused functions.
         shape, dtype: of the tensor (a tuple of shapes, for an operation with several results).
         scope: the part of the program that recorded it.
         watched: must a walk stop here, to keep the gradient or to call hooks?

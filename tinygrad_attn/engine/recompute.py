@@ -34,20 +34,33 @@ class Expansion:
     inputs: list[tuple[Any, Node | None]]  # (array, its node)
     out: Array  # the first result, to compare with
 
-    def expand(self, node: Node, relevant: set[Node] | None) -> list[Edge]:
-        """Record `f` again: the gradient goes to the new result, newer than all that waits."""
-        with changed(recording=True, scope=node.scope):
-            out = self.f(
-                *(x if parent is None else wrapped(x, parent) for x, parent in self.inputs)
-            )
-        if out.node is None or not np.array_equal(out._data, self.out, equal_nan=True):
-            raise GraphError(
-                "recompute: run again, the function gave another result; it must be pure "
-                "(random masks are arguments), and its variables must not change meanwhile"
-            )
-        if relevant is not None:  # under `grad`: which new nodes lead to its inputs?
-            relevant |= reaching(out.node, relevant)
-        return [(out.node, PASS_ON, ())]
+    def open(
+        self, node: Node, g: Any, create_graph: bool, relevant: set[Node] | None
+    ) -> list[Edge]:
+        """Record `f` again; it must give the first result."""
+        return rerecorded(self.f, self.inputs, node, relevant, self.out)
+
+
+def rerecorded(
+    f: Callable[..., Tensor],
+    inputs: list[tuple[Any, Node | None]],
+    node: Node,
+    relevant: set[Node] | None,
+    expected: Array | None = None,
+) -> list[Edge]:
+    """The edge from `node` to f's result, recorded now: it is newer than all that waits."""
+    with changed(recording=True, scope=node.scope):
+        out = f(*(x if parent is None else wrapped(x, parent) for x, parent in inputs))
+    if out.node is None or (
+        expected is not None and not np.array_equal(out._data, expected, equal_nan=True)
+    ):
+        raise GraphError(
+            "recompute: run again, the function gave another result; it must be pure "
+            "(random masks are arguments), and its variables must not change meanwhile"
+        )
+    if relevant is not None:  # under `grad`: which new nodes lead to its inputs?
+        relevant |= reaching(out.node, relevant)
+    return [(out.node, PASS_ON, ())]
 
 
 class PassOn:
