@@ -121,7 +121,7 @@ row("astype", lambda x, dtype: x.astype(dtype), S((2, 3), dtype=np.float64),
 
 # ── activations ───────────────────────────────────────────────────────────────────────────────────
 ROWWISE = (S((3, 5)), S((2, 3, 5), axis=1), S((7,), axis=0), S((5, 2), axis=-2), S((3, 0), axis=0),
-           S((1, 1)))
+           S((1, 1)), S(()))
 
 row("sigmoid", special.expit, *UNARY)
 row("relu", lambda x: np.maximum(x, 0), *UNARY, smooth=False, domain=apart)

@@ -150,6 +150,8 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
 @primitive
 def split(x: Array, /, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Array, ...]:
     """A tuple of parts along `axis`: so many equal ones, or cut at the given places."""
+    if np.ndim(indices_or_sections) == 0 and indices_or_sections == 0:
+        raise ShapeError("split: expected one section or more, got indices_or_sections=0")
     return tuple(np.split(x, indices_or_sections, axis))
 
 
