@@ -1,0 +1,267 @@
+"""The shape of the package: imports point down, files and functions stay small, heavy parts wait.
+
+Everything here is read from the source, so that a new module is held to the rules without a word.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+import tinygrad_attn
+
+NAME = "tinygrad_attn"
+ROOT = Path(tinygrad_attn.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+# What each part may import; a part is the longest prefix here that fits a module's name.
+BASE = {"engine", "ops", "rng", "extras"}
+LAYERS: dict[str, set[str]] = {
+    "engine": set(),
+    "rng": {"engine"},
+    "extras": {"engine"},
+    "kernels": {"extras"},  # arrays alone: knows no Tensor
+    "ops": {"engine"},
+    "nn.functional": BASE | {"kernels"},
+    "nn": BASE | {"kernels", "nn.functional"},
+    "optim": BASE | {"kernels", "nn.functional", "nn"},
+    "models": BASE | {"nn.functional", "nn", "optim"},
+    "data": BASE,
+    "checkpoint": BASE | {"nn", "optim", "models"},
+    "train": BASE | {"nn.functional", "nn", "optim", "models", "data", "checkpoint", "viz"},
+    "check": BASE,
+    "check.suite": BASE | {"check", "nn.functional", "nn", "models"},
+    "check.zoo": BASE | {"check", "nn.functional", "nn"},
+    "viz": BASE,
+    "viz.anatomy": BASE | {"viz", "nn.functional", "nn"},
+    "interop": BASE | {"nn", "models"},
+}
+LAYERS["cli"] = set(LAYERS)  # the top: everything is below it
+LAYERS["__main__"] = {"cli"}
+LAYERS["__init__"] = set(LAYERS) - {"cli", "__main__"}  # the public face
+
+
+def module_of(path: Path) -> str:
+    """engine/tensor.py → engine.tensor; nn/__init__.py → nn; the package itself → __init__."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def part_of(module: str) -> str:
+    """The longest prefix of a module's name that is a part in LAYERS."""
+    pieces = module.split(".")
+    prefixes = [".".join(pieces[:k]) for k in range(len(pieces), 0, -1)]
+    found = [prefix for prefix in prefixes if prefix in LAYERS]
+    assert found, f"{module} is in no layer: give it a line in LAYERS"
+    return found[0]
+
+
+def running(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only a type checker sees."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from running(child)
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text("utf-8"))
+
+
+def imported(module: str) -> Iterator[str]:
+    """The package's modules that `module` imports, wherever in the file."""
+    path = MODULES[module]
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    package = [] if module == "__init__" else package
+    for node in running(tree_of(module)):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        above = package[: len(package) - node.level + 1]
+        base = ".".join([*above, *([node.module] if node.module else [])])
+        for alias in node.names:
+            inner = f"{base}.{alias.name}".lstrip(".")
+            yield inner if inner in MODULES else base or "__init__"
+
+
+def outside(module: str, *, top_level: bool) -> set[str]:
+    """Names of packages from elsewhere that `module` imports."""
+    tree = tree_of(module)
+    nodes = tree.body if top_level else list(running(tree))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {
+        node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level
+    }
+    return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
+
+
+# ── imports ─────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module: str) -> None:
+    part = part_of(module)
+    for target in imported(module):
+        below = part_of(target)
+        assert below == part or below in LAYERS[part], (
+            f"{module} imports {target}: {part} may not use {below}"
+        )
+
+
+def test_layers_are_layers() -> None:
+    """The table itself has no cycle."""
+    order = list(TopologicalSorter(LAYERS).static_order())
+    assert order.index("engine") < order.index("ops") < order.index("nn") < order.index("cli")
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    order = TopologicalSorter({module: set(imported(module)) - {module} for module in MODULES})
+    order.prepare()  # raises CycleError and names the cycle
+
+
+def test_nothing_imports_the_command_line() -> None:
+    users = {
+        module for module in MODULES for target in imported(module) if part_of(target) == "cli"
+    }
+    assert {part_of(user) for user in users} <= {"cli", "__main__"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_imports_the_package_by_name(module: str) -> None:
+    assert NAME not in outside(module, top_level=False)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_heavy_packages_are_imported_where_they_are_used(module: str) -> None:
+    assert outside(module, top_level=True) <= {"numpy", "graphviz"}
+
+
+@pytest.mark.parametrize(
+    "module", [m for m in MODULES if part_of(m) in ("engine", "ops", "optim", "nn")]
+)
+def test_the_core_needs_numpy_alone(module: str) -> None:
+    assert outside(module, top_level=False) <= {"numpy"}
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    heavy = [
+        "matplotlib",
+        "rich",
+        "sklearn",
+        "torch",
+        "safetensors",
+        "graphviz",
+        "pygraphviz",
+        "scipy",
+        "numba",
+        "pydoc_data",
+        "asyncio",
+        "http",
+        f"{NAME}.cli",
+    ]
+    code = (
+        f"import sys, {NAME}, {NAME}.nn, {NAME}.optim, {NAME}.models\n"
+        f"print(*[name for name in {heavy!r} if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
+def test_a_wrong_import_is_seen() -> None:
+    """The reader of imports, read."""
+    assert "engine.tensor" in set(imported("engine.backward"))
+    assert "engine" in set(imported("ops.arithmetic"))
+    assert "ops" in set(imported("__init__"))
+    assert set(imported("__main__")) == {"cli"}
+    assert part_of("engine.tensor") == "engine"
+    assert part_of("nn.functional.attention") == "nn.functional"
+    assert "engine" not in LAYERS["engine"]
+    assert "nn" not in LAYERS["ops"]
+
+
+# ── size ────────────────────────────────────────────────────────────────────────────────────────
+def functions(path: Path) -> Iterator[tuple[str, int]]:
+    """(name, lines of its body without the docstring) of every function in a file."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            lines = body[-1].end_lineno - body[0].lineno + 1 if body else 1
+            yield f"{path.name}:{node.name}", lines
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_longer_than_one_can_hold_in_the_head(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= 400
+
+
+def test_functions_of_the_engine_are_short() -> None:
+    lengths = dict(pair for path in (ROOT / "engine").glob("*.py") for pair in functions(path))
+    assert median(lengths.values()) <= 5
+    assert max(lengths.values()) <= 45, max(lengths, key=lengths.__getitem__)
+
+
+def test_the_engine_can_be_read_in_one_sitting() -> None:
+    lines = [
+        line.strip()
+        for path in (ROOT / "engine").glob("*.py")
+        for line in path.read_text("utf-8").splitlines()
+    ]
+    assert sum(1 for line in lines if line and not line.startswith("#")) <= 1600
+
+
+# ── habits ──────────────────────────────────────────────────────────────────────────────────────
+FORBIDDEN = {
+    "pickle": r"\b(import|from) (pickle|marshal|shelve|dill)\b|allow_pickle\s*=\s*True",
+    "eval and exec": r"(?<!def )(?<![\w.])(eval|exec)\(",
+    "a shell": r"os\.system|shell\s*=\s*True",
+    "a blanket ignore": r"#\s*type:\s*ignore(?!\[)|#\s*noqa(?!:)",
+    "unfinished work": r"\b(TODO|FIXME|XXX|HACK)\b",
+    "a global statement": r"^\s*global\s",
+    "a bare except": r"except\s*:",
+}
+
+
+def lines_with(pattern: str) -> list[str]:
+    """module:line of every line in the package that matches."""
+    return [
+        f"{module}:{number}: {line.strip()}"
+        for module, path in MODULES.items()
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if re.search(pattern, line)
+    ]
+
+
+@pytest.mark.parametrize("habit", FORBIDDEN)
+def test_what_the_package_does_without(habit: str) -> None:
+    assert not lines_with(FORBIDDEN[habit])
+
+
+def test_one_context_variable_holds_the_settings() -> None:
+    (line,) = lines_with(r"= ContextVar\(")
+    assert line.startswith("engine.settings:")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+
+
+def test_the_package_is_typed() -> None:
+    assert (ROOT / "py.typed").exists()
+
+
+def test_public_names_exist() -> None:
+    missing = [name for name in tinygrad_attn.__all__ if not hasattr(tinygrad_attn, name)]
+    assert not missing
+    assert len(set(tinygrad_attn.__all__)) == len(tinygrad_attn.__all__)
