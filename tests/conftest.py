@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")   # before NumPy loads: small matrices gain nothing
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy loads: small matrices gain nothing
 
 from collections.abc import Iterator
 

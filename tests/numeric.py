@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Function = Callable[..., Any]       # arrays -> array, or a tuple or list of arrays
+Function = Callable[..., Any]  # arrays -> array, or a tuple or list of arrays
 
 
 def results(out: Any) -> list[Any]:
@@ -21,8 +21,9 @@ def results(out: Any) -> list[Any]:
 
 def dot(f: Function, xs: Sequence[Array], gs: Sequence[Array]) -> complex:
     """⟨g, f(xs)⟩ over all results of f."""
-    total: complex = sum(np.sum(g * np.asarray(out))
-                         for g, out in zip(gs, results(f(*xs)), strict=True))
+    total: complex = sum(
+        np.sum(g * np.asarray(out)) for g, out in zip(gs, results(f(*xs)), strict=True)
+    )
     return total
 
 
@@ -51,8 +52,9 @@ def by_differences(f: Function, xs: Sequence[Array], gs: Sequence[Array], at: in
     return slopes
 
 
-def difference(f: Function, xs: Sequence[Array], gs: Sequence[Array], at: int, k: Any,
-               h: float) -> float:
+def difference(
+    f: Function, xs: Sequence[Array], gs: Sequence[Array], at: int, k: Any, h: float
+) -> float:
     """(⟨g, f(x + h)⟩ − ⟨g, f(x − h)⟩) / 2h for the element k of xs[at]."""
     up, down = ([x.copy() for x in xs] for _ in range(2))
     up[at][k] += h

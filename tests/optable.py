@@ -17,7 +17,6 @@ import numpy as np
 from scipy import special
 
 import tinygrad_attn as ta
-from tinygrad_attn import ops
 from tinygrad_attn.engine import PRIMITIVES
 
 Array = np.ndarray[Any, Any]
@@ -47,38 +46,50 @@ class S:
         self.arguments, self.options = arguments, options
 
     def __repr__(self) -> str:
-        shown = [str(a if isinstance(a, (tuple, int, float)) else np.shape(a))
-                 for a in self.arguments]
+        shown = [
+            str(a if isinstance(a, (tuple, int, float)) else np.shape(a)) for a in self.arguments
+        ]
         return ", ".join([*shown, *(f"{k}={v}" for k, v in self.options.items())]).replace("\n", "")
 
     def arrays(self, domain: Domain) -> list[Any]:
         """The arguments, shapes filled; the same numbers every time."""
         rng = np.random.default_rng(7)
-        return [np.asarray(domain(rng, a, i)) if isinstance(a, tuple) else a
-                for i, a in enumerate(self.arguments)]
+        return [
+            np.asarray(domain(rng, a, i)) if isinstance(a, tuple) else a
+            for i, a in enumerate(self.arguments)
+        ]
 
 
 @dataclass(frozen=True)
 class Row:
     """What an operation is compared with, and where."""
 
-    name: str                           # in PRIMITIVES, or of a composed operation
-    reference: Callable[..., Any]       # NumPy's or SciPy's function, or an independent definition
+    name: str  # in PRIMITIVES, or of a composed operation
+    reference: Callable[..., Any]  # NumPy's or SciPy's function, or an independent definition
     samples: tuple[S, ...]
-    smooth: bool                        # analytic: judged by the complex step, else by differences
+    smooth: bool  # analytic: judged by the complex step, else by differences
     domain: Domain
-    call: Callable[..., Any]            # the operation as the samples call it
+    call: Callable[..., Any]  # the operation as the samples call it
 
 
 ROWS: list[Row] = []
 
 
-def row(name: str, reference: Callable[..., Any], *samples: S, smooth: bool = True,
-        domain: Domain = normal, call: Callable[..., Any] | None = None) -> None:
+def row(
+    name: str,
+    reference: Callable[..., Any],
+    *samples: S,
+    smooth: bool = True,
+    domain: Domain = normal,
+    call: Callable[..., Any] | None = None,
+) -> None:
     """Add a row; without `call` the operation is `ta.<name>` or the primitive of that name."""
     call = call or getattr(ta, name, None) or PRIMITIVES[name]
     ROWS.append(Row(name, reference, samples, smooth, domain, call))
 
+
+# A table: rows as long as they fit, not one argument a line.
+# fmt: off
 
 # ── arithmetic ────────────────────────────────────────────────────────────────────────────────────
 BINARY = (S((3, 5), (3, 5)), S((2, 1, 5), (3, 1)), S((), (3,)), S((5,), ()), S((0, 3), (3,)),
@@ -288,6 +299,4 @@ row("einsum", lambda *xs, subscripts: np.einsum(subscripts, *xs), of("ij,jk->ik"
     of("ij , jk -> k i", (2, 3), (3, 5)), of(",ij->ji", (), (2, 3)),
     of("ij,jk->ik", (2, 0), (0, 3)), call=lambda *xs, subscripts: ta.einsum(subscripts, *xs))
 row("outer", np.outer, S((3,), (5,)), S((2, 3), (5,)), S((), (3,)))
-
-ROW_NAMES = {r.name for r in ROWS}
-PUBLIC = {name: getattr(ops, name) for name in ops.__all__}
+# fmt: on

@@ -1,4 +1,4 @@
-"""Every operation, asked the same: value, dtype, gradient, second derivative, arrays, formula.
+"""Every operation, asked the same: value, dtype, gradient, second order, arrays, formula, drawing.
 
 The rows are in optable.py; this file knows no operation by name.
 """
@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 from numeric import by_complex_step, by_differences, error, results
-from optable import PUBLIC, ROW_NAMES, ROWS, Row, S
+from optable import ROWS, Row, S
 
 import tinygrad_attn as ta
-from tinygrad_attn import Tensor
+from tinygrad_attn import Tensor, ops
 from tinygrad_attn.engine import PRIMITIVES, Node
 
-CASES = [pytest.param(row, sample, id=f"{row.name}({sample!r})")
-         for row in ROWS for sample in row.samples]
+CASES = [
+    pytest.param(row, sample, id=f"{row.name}({sample!r})")
+    for row in ROWS
+    for sample in row.samples
+]
 every_case = pytest.mark.parametrize(("row", "sample"), CASES)
-PACKAGED = {name: p for name, p in PRIMITIVES.items()
-            if p.__module__.startswith("tinygrad_attn.")}
+PACKAGED = {name: p for name, p in PRIMITIVES.items() if p.__module__.startswith("tinygrad_attn.")}
+PUBLIC = {name: getattr(ops, name) for name in ops.__all__}
 
 
 class Case:
@@ -30,8 +33,11 @@ class Case:
     def __init__(self, row: Row, sample: S) -> None:
         self.row, self.options = row, sample.options
         self.arrays = sample.arrays(row.domain)
-        self.variable = [i for i, a in enumerate(self.arrays)
-                         if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+        self.variable = [
+            i
+            for i, a in enumerate(self.arrays)
+            if isinstance(a, np.ndarray) and a.dtype.kind == "f"
+        ]
         self.expected = results(row.reference(*self.arrays, **sample.options))
         rng = np.random.default_rng(3)
         self.gs = [rng.standard_normal(np.shape(e)) for e in self.expected]
@@ -71,11 +77,13 @@ def gradients(case: Case, xs: list[Any], gs: list[Any], create_graph: bool = Fal
     variables = [x if isinstance(x, Tensor) else Tensor(x, requires_grad=True) for x in xs]
     outs = results(case.of_variables(*variables))
     total = sum((out * g).sum() for out, g in zip(outs, gs, strict=True))
-    if total.node is None:                              # no results, or constants alone
+    if total.node is None:  # no results, or constants alone
         return [Tensor(np.zeros(x.shape, x.dtype)) for x in variables]
     parts = ta.grad(total, variables, create_graph=create_graph, allow_unused=True)
-    return [Tensor(np.zeros(x.shape, x.dtype)) if part is None else part
-            for x, part in zip(variables, parts, strict=True)]
+    return [
+        Tensor(np.zeros(x.shape, x.dtype)) if part is None else part
+        for x, part in zip(variables, parts, strict=True)
+    ]
 
 
 def graph(*outs: Tensor) -> Iterator[Node]:
@@ -127,11 +135,15 @@ def test_second_derivative_is_the_numeric_one(row: Row, sample: S) -> None:
     points = [*case.xs, *case.gs]
 
     def first(*values: Any) -> list[Any]:
-        return [np.asarray(part) for part in
-                gradients(case, list(values[:len(us)]), [Tensor(g) for g in values[len(us):]])]
+        return [
+            np.asarray(part)
+            for part in gradients(
+                case, list(values[: len(us)]), [Tensor(g) for g in values[len(us) :]]
+            )
+        ]
 
     variables = leaves(points)
-    parts = gradients(case, variables[:len(us)], variables[len(us):], create_graph=True)
+    parts = gradients(case, variables[: len(us)], variables[len(us) :], create_graph=True)
     total = sum((part * u).sum() for part, u in zip(parts, us, strict=True))
     seconds = [None] * len(points)
     if total.requires_grad:
@@ -155,7 +167,7 @@ def test_float32_stays_float32(row: Row, sample: S) -> None:
     case.options = {name: narrow(option) for name, option in case.options.items()}
     if any(isinstance(a, np.ndarray) and a.dtype.kind == "i" for a in wide):
         assert {out.dtype for out in results(case.op(*case.arrays))} == {np.dtype(np.float64)}
-        return                                      # NumPy itself widens float32 beside int64
+        return  # NumPy itself widens float32 beside int64
     outs = results(case.of_variables(*leaves(case.xs)))
     assert {out.dtype for out in outs} <= {np.dtype(np.float32)}
     gs = [g.astype(np.float32) for g in case.gs]
@@ -205,10 +217,18 @@ def test_primitive_has_a_row_that_records_it(name: str) -> None:
     assert PRIMITIVES[name] in ops
 
 
+@pytest.mark.parametrize("name", PACKAGED)
+def test_drawing_shows_the_operation(name: str) -> None:
+    case = next(Case(row, row.samples[0]) for row in ROWS if row.name == name)
+    dot = ta.viz.trace(results(case.of_variables(*leaves(case.xs)))[0]).to_dot()
+    assert dot.startswith("digraph")
+    assert f'label="{name}\\n' in dot
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_operation_has_a_row(name: str) -> None:
     aliases = {other for other in PUBLIC if PUBLIC[other] is PUBLIC[name]}
-    assert aliases & ROW_NAMES, f"add row({name!r}, ...) to tests/optable.py"
+    assert aliases & {row.name for row in ROWS}, f"add row({name!r}, ...) to tests/optable.py"
 
 
 @pytest.mark.parametrize("name", PACKAGED)
