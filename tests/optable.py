@@ -157,11 +157,11 @@ FILLED = (S((3, 5)), S((2, 3, 5), axis=1), S((2, 3, 5), axis=-1, keepdims=True),
           S((1, 3, 1), axis=(0, 1)))
 REDUCED = (*FILLED, S((3, 0)), S((0, 5), axis=0), S((0, 5), axis=0, keepdims=True))
 
-row("sum", np.sum, *REDUCED)
+row("sum", np.sum, *REDUCED, S((), axis=0))
 row("mean", np.mean, *FILLED)
-row("prod", np.prod, *REDUCED)
-row("max", np.max, *FILLED, smooth=False, domain=apart)
-row("min", np.min, *FILLED, smooth=False, domain=apart)
+row("prod", np.prod, *REDUCED, S((), axis=0))
+row("max", np.max, *FILLED, S((), axis=-1), smooth=False, domain=apart)
+row("min", np.min, *FILLED, S((), axis=0), smooth=False, domain=apart)
 row("logsumexp", lambda x, axis=None,
     keepdims=False: np.log(np.exp(x).sum(axis=axis, keepdims=keepdims)), *FILLED)
 row("cumsum", np.cumsum, S((7,)), S((2, 3)), S((2, 3, 5), axis=1), S((2, 3), axis=-1), S((0,)),

@@ -14,10 +14,10 @@ Axis = int | tuple[int, ...] | None
 
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The reduced axes as a tuple of non-negative numbers."""
-    if axis is None:
+    """The reduced axes as a tuple of non-negative numbers; none of a 0-d array, whatever NumPy let pass."""
+    if axis is None or not ndim:
         return tuple(range(ndim))
-    return tuple([i % (ndim or 1) for i in (axis if isinstance(axis, tuple) else (axis,))])
+    return tuple([i % ndim for i in (axis if isinstance(axis, tuple) else (axis,))])
 
 
 def restored(y: Any, shape: tuple[int, ...], axis: Axis) -> Any:
