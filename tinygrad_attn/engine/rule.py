@@ -76,10 +76,15 @@ class Rule:
 
     @property
     def formula(self) -> str:
-        """The comment beside the rule in its source, or "" where there is no source."""
-        code = self.fn.__code__
-        line = linecache.getline(code.co_filename, code.co_firstlineno)
-        return line.partition("  # ")[2].strip()
+        """The comment beside the rule in its source, or "" where there is none."""
+        path, first = self.fn.__code__.co_filename, self.fn.__code__.co_firstlineno
+        for number in range(first, first + 4):  # a formatter may have wrapped the rule
+            line = linecache.getline(path, number)
+            if number > first and "lambda" in line:
+                break
+            if "  # " in line:
+                return line.partition("  # ")[2].strip()
+        return ""
 
 
 def fetcher(places: list[int]) -> Callable[[list[Any]], Any]:
