@@ -206,6 +206,7 @@ def test_every_flipped_bit_is_noticed(saved):
 def test_metadata_that_fits_no_model(saved, change, sentence):
     arrays = load_file(saved)
     head = json.dumps({**checkpoint.read(saved)[0], **change})
-    save_file(arrays, saved, {"tinygrad_attn": head, "sha256": checkpoint.digest(head, arrays)})
+    entry = {"sha256": checkpoint.digest(head, arrays), "head": head}
+    save_file(arrays, saved, {"tinygrad_attn": json.dumps(entry)})
     with pytest.raises(CheckpointError, match=sentence):
         checkpoint.load(saved)

@@ -84,6 +84,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(corpus):
     assert (t.model.wte.weight.data == before).all()
 
 
+def test_a_text_that_is_shorter_than_the_model_is_long(corpus):
+    model = GPT(GPTConfig(len(corpus.vocabulary), 234, 1, 1, 4))
+    with pytest.raises(data.DataError, match="more than one window of 234 tokens, got 234"):
+        train.Trainer(model, corpus, train.TrainConfig(), np.random.default_rng(0))
+
+
 @pytest.mark.parametrize(("name", "value"), [
     ("steps", 0), ("batch", 0), ("lr", 0.0), ("lr", math.nan), ("clip", math.inf), ("warmup", 1.5),
     ("lr_end", -0.1), ("seed", -1), ("weight_decay", -1.0), ("evaluate_every", 0),

@@ -84,7 +84,8 @@ def save(path: str | os.PathLike[str], *, model: Module, optimizer: Optimizer | 
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: every further value must be one that JSON can hold "
                               f"(numbers, text, lists, dicts), but: {error}") from error
-    metadata = {KEY: text, "sha256": digest(text, arrays)}
+    # One entry, as safetensors writes several in random order: the same run gives the same file.
+    metadata = {KEY: json.dumps({"sha256": digest(text, arrays), "head": text})}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     content = need("safetensors.numpy", PURPOSE).save(arrays, metadata)
     return write_whole(Path(path), content)
@@ -190,19 +191,22 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 — no mapping
-        head = json.loads(metadata[KEY]) if KEY in metadata else None
+        entry = json.loads(metadata.get(KEY, "{}"))
+        damaged = bool(entry) and entry["sha256"] != digest(entry["head"], arrays)
+        head = None if damaged or not entry else json.loads(entry["head"])
     except OSError as error:
         raise CheckpointError(f"{path}: the checkpoint cannot be read ({error.strerror or error}); "
                               "check the path") from error
-    except (safetensors.SafetensorError, ValueError, TypeError, AttributeError) as error:
+    except (safetensors.SafetensorError, ValueError, TypeError, LookupError,
+            AttributeError) as error:
         raise CheckpointError(f"{path}: expected a checkpoint, but this is no safetensors file or "
                               f"damaged ({error}); use another copy") from error
-    if not isinstance(head, dict):
-        raise CheckpointError(f"{path}: this safetensors file was not saved by tinygrad_attn; "
-                              "read it with safetensors and use load_state_dict")
-    if metadata.get("sha256") != digest(metadata[KEY], arrays):
+    if damaged:
         raise CheckpointError(f"{path}: the checkpoint is damaged (its digest is wrong); "
                               "use another copy")
+    if head is None:
+        raise CheckpointError(f"{path}: this safetensors file was not saved by tinygrad_attn; "
+                              "read it with safetensors and use load_state_dict")
     if head.get("format") != FORMAT:
         raise CheckpointError(f"{path}: expected format {FORMAT}, got {head.get('format')}; "
                               "use the version of tinygrad_attn that saved it")

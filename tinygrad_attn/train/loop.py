@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import checkpoint
 from ..data import Text, batches, windows
+from ..data.text import need_window
 from ..engine import Array, no_grad
 from ..models import GPT
 from ..optim import AdamW, WarmupCosine, clip_grad_norm
@@ -58,10 +59,15 @@ class Trainer:
         corpus: the text.
         config: how.
         rng: draws the batches; give the model the same one, so that one seed decides everything.
+
+    Raises:
+        DataError: a part of the text is shorter than one window of the model's length.
     """
 
     def __init__(self, model: GPT, corpus: Text, config: TrainConfig,
                  rng: np.random.Generator) -> None:
+        for part in (corpus.train, corpus.held_out):
+            need_window(part, model.config.max_length)
         self.model, self.corpus, self.config, self.rng = model, corpus, config, rng
         self.step = 0
         self.optimizer = AdamW(decay_groups(model), config.lr, config.betas,

@@ -1,0 +1,8 @@
+"""`python -m tinygrad_attn` is `tinygrad-attn`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""`tinygrad-attn check`: is every gradient right?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ..check.suite import SAMPLES, Row, rows
+from ..extras import ExtraError, need
+from .options import Parser, integer, subparser
+
+SUMMARY = "check the gradient of every operation and layer"
+TEXT = """Compare the gradient of every operation and every layer with numeric derivatives (complex
+step where the operation is analytic, Richardson's extrapolation elsewhere), in float64, at
+first and second order, and print the measured errors.
+
+The error is max |analytic - numeric| / max(1, |numeric|).  The exit code is 1 if one is too
+large."""
+EXAMPLES = """
+softmax
+attention --order 3"""
+STYLES = {"right": "green", "wrong": "bold red", "undecided": "yellow"}
+HEADINGS = ("operation or layer", "order", "method", "error", "allowed", "verdict")
+
+
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add this command's options."""
+    parser = subparser(commands, "check", SUMMARY, TEXT, EXAMPLES)
+    parser.add_argument("name", nargs="?", metavar="NAME",
+                        help="check only what has this in its name (default: everything)")
+    parser.add_argument("--order", type=integer(1, 3), default=2, metavar="N",
+                        help="highest order of derivatives, 1 to 3 (default: 2)")
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Check, print the table, and tell what is not right."""
+    expected = options.order * sum((options.name or "").lower() in name.lower() for name in SAMPLES)
+    found = list(watched(rows(options.name, options.order), expected))
+    print_table(HEADINGS, [cells(row) for row in found], [STYLES[row.verdict] for row in found])
+    bad = [row for row in found if row.verdict != "right"]
+    for row in bad:
+        print(f"\n{row.name}\n{row.report}")
+    names, worst = len({row.name for row in found}), max(row.max_error for row in found)
+    print(f"\n{names} operations and layers, {len(found)} checks in "
+          f"{sum(row.seconds for row in found):.1f} s; largest error {worst:.1e}; "
+          + (f"{len(bad)} not right" if bad else "all right"))
+    return 1 if bad else 0
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One line of the table."""
+    return (row.name, str(row.order), row.method, f"{row.max_error:.1e}", f"{row.limit:.0e}",
+            row.verdict)
+
+
+def watched(found: Iterable[Row], expected: int) -> Iterator[Row]:
+    """The rows as they come, with a progress bar where there is a terminal."""
+    try:
+        console = need("rich.console", "a progress bar").Console(stderr=True)
+        bar = need("rich.progress", "a progress bar").Progress(console=console, transient=True)
+    except ExtraError:
+        yield from found
+        return
+    if not console.is_terminal:
+        yield from found
+        return
+    with bar:
+        task = bar.add_task("checking", total=expected)
+        for row in found:
+            bar.update(task, advance=1, description=f"{row.name[:30]:30}")
+            yield row
+
+
+def print_table(headings: Sequence[str], lines: Sequence[Sequence[str]],
+                styles: Sequence[str]) -> None:
+    """Print a table, in colour where rich is installed and there is a terminal.
+
+    Args:
+        styles: one for the last cell of each line.
+    """
+    try:
+        box = need("rich.box", "a table").SIMPLE_HEAD
+        table: Any = need("rich.table", "a table").Table(box=box)
+        console = need("rich.console", "a table").Console(file=sys.stdout)
+    except ExtraError:
+        widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
+        for line in (headings, *lines):
+            print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)))
+        return
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    text = need("rich.text", "a table").Text
+    for line, style in zip(lines, styles, strict=True):
+        table.add_row(*map(text, line[:-1]), text(line[-1], style))
+    if not console.is_terminal:
+        console.width = 1_000           # a file has no edge to wrap at
+    console.print(table)

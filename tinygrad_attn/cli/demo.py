@@ -1,0 +1,81 @@
+"""`tinygrad-attn demo`: train attention end to end, and look at it from every side, in one page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from ..data import text
+from ..extras import need
+from ..train import Progress, Result, TrainConfig, Trainer, run
+from ..train.environment import environment
+from . import study
+from .findings import Findings, write_page
+from .options import Parser, add_seed, folder, integer, subparser
+from .sample import written
+from .train import conclusion, introduction, prepared
+
+SUMMARY = "train a GPT, check its gradients, draw its attention: one page in about a minute"
+TEXT = """Train a small GPT on the English text that every Python carries, beside a model that looks
+at one character only; let it write; check the gradients of its attention; draw that layer's
+graph, its weights and their gradients.  All of it ends up in one folder with a page,
+index.html."""
+EXAMPLES = """
+--out pictures --seed 1"""
+SIZES = argparse.Namespace(layers=2, heads=4, width=128, length=64, dropout=0.0)
+STEPS, RATE = 600, 6e-3
+TARGET, GOAL = 1.70, 1.80   # the target is measured on a part of the text: leave room for the rest
+LAYER = 1                   # the layer that is looked at: the last
+PROMPT, WRITTEN = "The ", 400
+
+
+def add(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add this command's options."""
+    parser = subparser(commands, "demo", SUMMARY, TEXT, EXAMPLES)
+    parser.add_argument("--out", type=Path, default=Path("tinygrad-attn-demo"), metavar="DIR",
+                        help="folder for the page and the pictures (default: tinygrad-attn-demo)")
+    parser.add_argument("--steps", type=integer(1, 100_000), default=STEPS, metavar="N",
+                        help=f"updates at most (default: {STEPS}); training ends as soon as the "
+                             f"loss on held-out text is {TARGET:.2f}")
+    add_seed(parser, "first weights, batches and the sample")
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Everything in turn, then the page."""
+    for package in ("rich", "matplotlib", "safetensors"):
+        need(package, "the demo")
+    out = folder(options.out)
+    config = TrainConfig(steps=options.steps, lr=RATE, target=TARGET, seed=options.seed)
+    trainer = prepared(text(), SIZES, config)
+    print(introduction(trainer), flush=True)
+    with Progress(options.steps) as progress:
+        result = run(trainer, out, progress.show)
+    print(conclusion(result))
+    if result.held_out >= GOAL:
+        print(f"That is not below {GOAL}: give it more --steps than {result.step}.")
+    index = write_page(investigated(trainer, result, out), out)
+    print(f"\nEverything is in {out}; open {index.resolve()}")
+    return 0
+
+
+def investigated(trainer: Trainer, result: Result, out: Path) -> Findings:
+    """Let the model write, check its gradients, draw its attention."""
+    model, corpus = trainer.model, trainer.corpus
+    rng = np.random.default_rng(trainer.config.seed)
+    sample = PROMPT + "".join(written(model, corpus.vocabulary, PROMPT, WRITTEN, rng))
+    print("\nIt writes:\n\n" + "\n".join(f"    {line}" for line in sample.splitlines()) + "\n")
+    reports = study.checked(model, corpus, LAYER)
+    for report in reports:
+        print(f"Gradient check of its attention, order {report.order}: {report.verdict}, "
+              f"largest error {report.max_error:.1e} of {report.entries} numbers")
+    sentence = study.held_out_sentence(corpus, model.config.max_length)
+    attention = study.attention_of(model, corpus, sentence, LAYER)
+    study.draw_attention(attention, LAYER, out)
+    graph, no_graph = study.draw_graph(model, corpus, LAYER, out)
+    if no_graph:
+        print(no_graph)
+    return Findings(trainer, result, sample, reports, attention, graph, no_graph, LAYER,
+                    environment())
