@@ -18,6 +18,7 @@ from scipy import special
 
 import tinygrad_attn as ta
 from tinygrad_attn.engine import PRIMITIVES
+from tinygrad_attn.ops import recurrent as _cells  # noqa: F401  (defines the cells)
 
 Array = np.ndarray[Any, Any]
 Domain = Callable[[np.random.Generator, tuple[int, ...], int], Any]
@@ -299,4 +300,24 @@ row("einsum", lambda *xs, subscripts: np.einsum(subscripts, *xs), of("ij,jk->ik"
     of("ij , jk -> k i", (2, 3), (3, 5)), of(",ij->ji", (), (2, 3)),
     of("ij,jk->ik", (2, 0), (0, 3)), call=lambda *xs, subscripts: ta.einsum(subscripts, *xs))
 row("outer", np.outer, S((3,), (5,)), S((2, 3), (5,)), S((), (3,)))
+
+# ── recurrent cells ───────────────────────────────────────────────────────────────────────────────
+def gru(gi: Array, gh: Array, h: Array) -> Array:
+    """The textbook's GRU, gate by gate."""
+    (ri, zi, ni), (rh, zh, nh) = np.split(gi, 3, -1), np.split(gh, 3, -1)
+    z = special.expit(zi + zh)
+    return (1 - z) * np.tanh(ni + special.expit(ri + rh) * nh) + z * h
+
+
+def lstm(a: Array, c: Array) -> tuple[Array, Array]:
+    """The textbook's LSTM, gate by gate."""
+    i, f, u, o = np.split(a, 4, -1)
+    new = special.expit(f) * c + special.expit(i) * np.tanh(u)
+    return special.expit(o) * np.tanh(new), new
+
+
+row("gru_cell", gru, S((2, 9), (2, 9), (2, 3)), S((6,), (6,), (2,)), S((5, 2, 3), (5, 2, 3),
+    (5, 2, 1)), S((2, 9), (9,), (2, 3)), S((1, 6), (5, 6), (5, 2)), S((0, 9), (0, 9), (0, 3)))
+row("lstm_cell", lstm, S((2, 12), (2, 3)), S((8,), (2,)), S((5, 2, 4), (5, 2, 1)),
+    S((2, 12), (3,)), S((0, 12), (0, 3)))
 # fmt: on

@@ -14,6 +14,7 @@ import numpy as np
 from .. import ops
 from ..engine import Array
 from ..ops.indexing import scatter, untaken
+from ..ops.recurrent import gru_cell, lstm_cell
 
 RNG = np.random.default_rng(11)
 
@@ -160,4 +161,7 @@ OPERATIONS = {sample.name: sample for sample in (
                                    ops.einsum("bij,cjk->ki", a, b), ops.einsum("...ij->...j", a)),
            (normal(2, 3, 5), normal(2, 5, 2))),
     Sample("outer", ops.outer, (normal(3), normal(2, 2))),
+    # cells of recurrent networks
+    Sample("gru_cell", gru_cell, (normal(2, 9), normal(2, 9), normal(2, 3))),
+    Sample("lstm_cell", lstm_cell, (normal(2, 12), normal(2, 3))),
 )}
