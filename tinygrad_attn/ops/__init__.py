@@ -1,11 +1,22 @@
 """The operations: every primitive with its rules, and what is composed of them.
 
-Read arithmetic.py first, then activations.py (softmax), linalg.py (matmul), reductions.py, shapes.py,
-indexing.py; methods.py binds them to Tensor's operators and to NumPy's functions.
+Read arithmetic.py first, then activations.py (softmax), linalg.py (matmul), reductions.py,
+shapes.py, indexing.py; methods.py binds them to Tensor's operators and to NumPy's functions.
 """
 
 from . import methods as _methods  # noqa: F401  (binds operators and methods to Tensor)
-from .activations import elu, erf, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus
+from .activations import (
+    elu,
+    erf,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+)
 from .arithmetic import (
     absolute,
     add,
@@ -60,11 +71,13 @@ abs = absolute
 concatenate = concat
 
 __all__ = [
-    "abs", "absolute", "add", "astype", "broadcast_to", "clip", "concat", "concatenate", "cos", "cumsum",
-    "diagonal", "divide", "einsum", "elu", "erf", "exp", "expand_dims", "expm1", "flip", "gelu", "getitem",
-    "leaky_relu", "log", "log1p", "log_softmax", "logsumexp", "masked_fill", "matmul", "max", "maximum", "mean",
-    "min", "minimum", "moveaxis", "multiply", "negative", "norm", "one_hot", "outer", "pad", "power", "prod",
-    "reciprocal", "relu", "repeat", "reshape", "roll", "rsqrt", "scatter_add", "sigmoid", "sign", "silu", "sin",
-    "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum",
-    "swapaxes", "take", "take_along_axis", "tanh", "tile", "transpose", "tril", "triu", "var", "where",
-]
+    "abs", "absolute", "add", "astype", "broadcast_to", "clip", "concat", "concatenate", "cos",
+    "cumsum", "diagonal", "divide", "einsum", "elu", "erf", "exp", "expand_dims", "expm1",
+    "flip", "gelu", "getitem", "leaky_relu", "log", "log1p", "log_softmax", "logsumexp",
+    "masked_fill", "matmul", "max", "maximum", "mean", "min", "minimum", "moveaxis", "multiply",
+    "negative", "norm", "one_hot", "outer", "pad", "power", "prod", "reciprocal", "relu",
+    "repeat", "reshape", "roll", "rsqrt", "scatter_add", "sigmoid", "sign", "silu", "sin",
+    "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "subtract", "sum", "swapaxes", "take", "take_along_axis", "tanh", "tile", "transpose",
+    "tril", "triu", "var", "where",
+]  # fmt: skip

@@ -19,7 +19,7 @@ def sigmoid(x: Array, /) -> Array:
 
 
 sigmoid.defvjp(
-    lambda g, out: g * out * (1 - out),                             # dx = dy∘y∘(1 − y)
+    lambda g, out: g * out * (1 - out),  # dx = dy∘y∘(1 − y)
 )
 
 
@@ -30,7 +30,7 @@ def relu(x: Array, /) -> Array:
 
 
 relu.defvjp(
-    lambda g, x: g * (x > 0),                                       # dx = dy∘[x>0]
+    lambda g, x: g * (x > 0),  # dx = dy∘[x>0]
 )
 
 
@@ -41,7 +41,7 @@ def leaky_relu(x: Array, /, negative_slope: float = 0.01) -> Array:
 
 
 leaky_relu.defvjp(
-    lambda g, x, negative_slope: np.where(x > 0, g, negative_slope * g),        # dx = dy∘([x>0] + slope∘[x≤0])
+    lambda g, x, negative_slope: np.where(x > 0, g, negative_slope * g),  # dx = dy∘{1, slope}
 )
 
 
@@ -52,7 +52,7 @@ def elu(x: Array, /, alpha: float = 1.0) -> Array:
 
 
 elu.defvjp(
-    lambda g, x, out, alpha: g * np.where(x > 0, 1, out + alpha),   # dx = dy∘([x>0] + (y + α)∘[x≤0])
+    lambda g, x, out, alpha: g * np.where(x > 0, 1, out + alpha),  # dx = dy∘([x>0] + (y + α)∘[x≤0])
 )
 
 
@@ -63,7 +63,7 @@ def erf(x: Array, /) -> Array:
 
 
 erf.defvjp(
-    lambda g, x: g * (2 / sqrt(pi)) * np.exp(-x * x),               # dx = dy∘2/√π∘e^−x²
+    lambda g, x: g * (2 / sqrt(pi)) * np.exp(-x * x),  # dx = dy∘2/√π∘e^−x²
 )
 
 
@@ -77,7 +77,7 @@ def gelu(x: Array, /, approximate: str = "none") -> Array:
 
 
 gelu.defvjp(
-    lambda g, x, approximate: g * gelu_slope(x, approximate),       # dx = dy∘(Φ(x) + x∘Φ′(x))
+    lambda g, x, approximate: g * gelu_slope(x, approximate),  # dx = dy∘(Φ(x) + x∘Φ′(x))
 )
 
 
@@ -105,7 +105,7 @@ def silu(x: Array, /) -> Array:
 
 
 silu.defvjp(
-    lambda g, x, out: g * (out + sigmoid(x) * (1 - out)),           # dx = dy∘(y + σ(x)∘(1 − y))
+    lambda g, x, out: g * (out + sigmoid(x) * (1 - out)),  # dx = dy∘(y + σ(x)∘(1 − y))
 )
 
 
@@ -116,7 +116,7 @@ def softplus(x: Array, /) -> Array:
 
 
 softplus.defvjp(
-    lambda g, x: g * sigmoid(x),                                    # dx = dy∘σ(x)
+    lambda g, x: g * sigmoid(x),  # dx = dy∘σ(x)
 )
 
 
@@ -128,7 +128,7 @@ def softmax(x: Array, /, axis: int = -1) -> Array:
 
 
 softmax.defvjp(
-    lambda g, out, axis: out * (g - (g * out).sum(axis=axis, keepdims=True)),   # dx = y∘(dy − Σ dy∘y)
+    lambda g, out, axis: out * (g - (g * out).sum(axis, keepdims=True)),  # dx = y∘(dy − Σ dy∘y)
 )
 
 
@@ -142,5 +142,5 @@ def log_softmax(x: Array, /, axis: int = -1) -> Array:
 
 
 log_softmax.defvjp(
-    lambda g, out, axis: g - np.exp(out) * g.sum(axis=axis, keepdims=True),     # dx = dy − eʸ∘Σ dy
+    lambda g, out, axis: g - np.exp(out) * g.sum(axis=axis, keepdims=True),  # dx = dy − eʸ∘Σ dy
 )

@@ -1,7 +1,7 @@
 """Arithmetic, powers, exponentials and the like: one derivative per line.
 
-In the formulas g is the gradient of the result y, d + a name the gradient of an argument, ∘ the elementwise
-product.  Sums over broadcast axes are the engine's business.
+In the formulas g is the gradient of the result y, d + a name the gradient of an argument, ∘ the
+elementwise product.  Sums over broadcast axes are the engine's business.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engine import Array, DTypeError, Tensor, adapts, composed, inner, primitive
 
-# ── two arguments ────────────────────────────────────────────────────────────────────────────────────
+# ── two arguments ─────────────────────────────────────────────────────────────────────────────────
 
 
 @primitive
@@ -22,8 +22,8 @@ def add(a: Array, b: Array, /) -> Array:
 
 
 add.defvjp(
-    lambda g: g,                                                    # da = dy
-    lambda g: g,                                                    # db = dy
+    lambda g: g,  # da = dy
+    lambda g: g,  # db = dy
 )
 
 
@@ -34,8 +34,8 @@ def subtract(a: Array, b: Array, /) -> Array:
 
 
 subtract.defvjp(
-    lambda g: g,                                                    # da = dy
-    lambda g: -g,                                                   # db = −dy
+    lambda g: g,  # da = dy
+    lambda g: -g,  # db = −dy
 )
 
 
@@ -46,8 +46,8 @@ def multiply(a: Array, b: Array, /) -> Array:
 
 
 multiply.defvjp(
-    lambda g, b: g * b,                                             # da = dy∘b
-    lambda g, a: g * a,                                             # db = dy∘a
+    lambda g, b: g * b,  # da = dy∘b
+    lambda g, a: g * a,  # db = dy∘a
 )
 
 
@@ -58,20 +58,20 @@ def divide(a: Array, b: Array, /) -> Array:
 
 
 divide.defvjp(
-    lambda g, b: g / b,                                             # da = dy/b
-    lambda g, b, out: -g * out / b,                                 # db = −dy∘y/b
+    lambda g, b: g / b,  # da = dy/b
+    lambda g, b, out: -g * out / b,  # db = −dy∘y/b
 )
 
 
 @primitive
 def power(a: Array, b: Array, /) -> Array:
     """aᵇ; for a variable exponent the base must be positive.  0⁰ = 1 with gradient 0."""
-    return a ** b
+    return a**b
 
 
 power.defvjp(
-    lambda g, a, b: g * b * a ** (b - ((a != 0) | (b != 0))),       # da = dy∘b∘aᵇ⁻¹
-    lambda g, a, out: g * out * np.log(a + (a == 0)),               # db = dy∘y∘ln a
+    lambda g, a, b: g * b * a ** (b - ((a != 0) | (b != 0))),  # da = dy∘b∘aᵇ⁻¹
+    lambda g, a, out: g * out * np.log(a + (a == 0)),  # db = dy∘y∘ln a
 )
 
 
@@ -82,8 +82,8 @@ def maximum(a: Array, b: Array, /) -> Array:
 
 
 maximum.defvjp(
-    lambda g, a, b: g * (a > b) + g / 2 * (a == b),                 # da = dy∘[a>b] + ½dy∘[a=b]
-    lambda g, a, b: g * (b > a) + g / 2 * (a == b),                 # db = dy∘[b>a] + ½dy∘[a=b]
+    lambda g, a, b: g * (a > b) + g / 2 * (a == b),  # da = dy∘[a>b] + ½dy∘[a=b]
+    lambda g, a, b: g * (b > a) + g / 2 * (a == b),  # db = dy∘[b>a] + ½dy∘[a=b]
 )
 
 
@@ -94,11 +94,11 @@ def minimum(a: Array, b: Array, /) -> Array:
 
 
 minimum.defvjp(
-    lambda g, a, b: g * (a < b) + g / 2 * (a == b),                 # da = dy∘[a<b] + ½dy∘[a=b]
-    lambda g, a, b: g * (b < a) + g / 2 * (a == b),                 # db = dy∘[b<a] + ½dy∘[a=b]
+    lambda g, a, b: g * (a < b) + g / 2 * (a == b),  # da = dy∘[a<b] + ½dy∘[a=b]
+    lambda g, a, b: g * (b < a) + g / 2 * (a == b),  # db = dy∘[b<a] + ½dy∘[a=b]
 )
 
-# ── one argument ─────────────────────────────────────────────────────────────────────────────────────
+# ── one argument ──────────────────────────────────────────────────────────────────────────────────
 
 
 @primitive
@@ -108,7 +108,7 @@ def negative(x: Array, /) -> Array:
 
 
 negative.defvjp(
-    lambda g: -g,                                                   # dx = −dy
+    lambda g: -g,  # dx = −dy
 )
 
 
@@ -119,7 +119,7 @@ def exp(x: Array, /) -> Array:
 
 
 exp.defvjp(
-    lambda g, out: g * out,                                         # dx = dy∘y
+    lambda g, out: g * out,  # dx = dy∘y
 )
 
 
@@ -130,7 +130,7 @@ def expm1(x: Array, /) -> Array:
 
 
 expm1.defvjp(
-    lambda g, out: g * (out + 1),                                   # dx = dy∘(y + 1)
+    lambda g, out: g * (out + 1),  # dx = dy∘(y + 1)
 )
 
 
@@ -141,7 +141,7 @@ def log(x: Array, /) -> Array:
 
 
 log.defvjp(
-    lambda g, x: g / x,                                             # dx = dy/x
+    lambda g, x: g / x,  # dx = dy/x
 )
 
 
@@ -152,7 +152,7 @@ def log1p(x: Array, /) -> Array:
 
 
 log1p.defvjp(
-    lambda g, x: g / (1 + x),                                       # dx = dy/(1 + x)
+    lambda g, x: g / (1 + x),  # dx = dy/(1 + x)
 )
 
 
@@ -163,7 +163,7 @@ def sqrt(x: Array, /) -> Array:
 
 
 sqrt.defvjp(
-    lambda g, out: g / (2 * out),                                   # dx = dy/(2y)
+    lambda g, out: g / (2 * out),  # dx = dy/(2y)
 )
 
 
@@ -174,7 +174,7 @@ def rsqrt(x: Array, /) -> Array:
 
 
 rsqrt.defvjp(
-    lambda g, out: g * (out * out * out) / -2,                      # dx = −½dy∘y³
+    lambda g, out: g * (out * out * out) / -2,  # dx = −½dy∘y³
 )
 
 
@@ -185,7 +185,7 @@ def square(x: Array, /) -> Array:
 
 
 square.defvjp(
-    lambda g, x: g * (2 * x),                                       # dx = 2dy∘x
+    lambda g, x: g * (2 * x),  # dx = 2dy∘x
 )
 
 
@@ -196,7 +196,7 @@ def reciprocal(x: Array, /) -> Array:
 
 
 reciprocal.defvjp(
-    lambda g, out: -g * out * out,                                  # dx = −dy∘y²
+    lambda g, out: -g * out * out,  # dx = −dy∘y²
 )
 
 
@@ -207,12 +207,12 @@ def sign(x: Array, /) -> Array:
 
 
 sign.defvjp(
-    lambda g: np.zeros_like(g),                                     # dx = 0
+    lambda g: np.zeros_like(g),  # dx = 0
 )
 
 
 def magnitude(x: Array) -> Array:
-    """|x|, continued to complex numbers without conjugation so that the complex step sees a slope."""
+    """|x|, continued to complex numbers so that the complex step sees a slope."""
     return np.abs(x) if x.dtype.kind != "c" else np.where(x.real < 0, -x, x)
 
 
@@ -223,7 +223,7 @@ def absolute(x: Array, /) -> Array:
 
 
 absolute.defvjp(
-    lambda g, x: g * sign(x),                                       # dx = dy∘sign x
+    lambda g, x: g * sign(x),  # dx = dy∘sign x
 )
 
 
@@ -234,7 +234,7 @@ def sin(x: Array, /) -> Array:
 
 
 sin.defvjp(
-    lambda g, x: g * np.cos(x),                                     # dx = dy∘cos x
+    lambda g, x: g * np.cos(x),  # dx = dy∘cos x
 )
 
 
@@ -245,7 +245,7 @@ def cos(x: Array, /) -> Array:
 
 
 cos.defvjp(
-    lambda g, x: -g * np.sin(x),                                    # dx = −dy∘sin x
+    lambda g, x: -g * np.sin(x),  # dx = −dy∘sin x
 )
 
 
@@ -256,26 +256,27 @@ def tanh(x: Array, /) -> Array:
 
 
 tanh.defvjp(
-    lambda g, out: g * (1 - out * out),                             # dx = dy∘(1 − y²)
+    lambda g, out: g * (1 - out * out),  # dx = dy∘(1 − y²)
 )
 
-# ── choices ──────────────────────────────────────────────────────────────────────────────────────────
+# ── choices ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @primitive
 def where(condition: Array, x: Array, y: Array, /) -> Array:
     """x where `condition` holds, else y.
 
-    The branch not taken gets gradient 0, and 0 times an infinite slope is not a number: for a function with
-    an infinite slope at the edge put a `where` inside too: where(x > 0, sqrt(where(x > 0, x, 1)), 0).
+    The branch not taken gets gradient 0, and 0 times an infinite slope is not a number: for a
+    function with an infinite slope at the edge put a `where` inside too: where(x > 0, sqrt(where(x
+    > 0, x, 1)), 0).
     """
     return np.where(condition, x, y)
 
 
 where.defvjp(
     None,
-    lambda g, condition: np.where(condition, g, 0),                 # dx = dy where the condition holds, else 0
-    lambda g, condition: np.where(condition, 0, g),                 # dy = 0 where the condition holds, else dy
+    lambda g, condition: np.where(condition, g, 0),  # dx = dy where the condition holds, else 0
+    lambda g, condition: np.where(condition, 0, g),  # dy = 0 where the condition holds, else dy
 )
 
 
@@ -286,7 +287,7 @@ def clip(x: Array, /, a_min: Any = None, a_max: Any = None) -> Array:
 
 
 clip.defvjp(
-    lambda g, x, a_min, a_max: g * within(x, a_min, a_max),         # dx = dy∘[a_min ≤ x ≤ a_max]
+    lambda g, x, a_min, a_max: g * within(x, a_min, a_max),  # dx = dy∘[a_min ≤ x ≤ a_max]
 )
 
 
@@ -297,7 +298,7 @@ def within(x: Any, low: Any, high: Any) -> Any:
 
 @composed
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
-    """x with `value` wherever `mask` is True (so for attention: the complement of the mask that keeps)."""
+    """x with `value` wherever `mask` is True (attention masks are the other way round)."""
     return where(mask, value, x)
 
 
@@ -308,14 +309,16 @@ def converted(x: Array, /, dtype: Any) -> Array:
 
 
 converted.defvjp(
-    lambda g: g,                                                    # dx = dy
+    lambda g: g,  # dx = dy
 )
 
 
 @adapts(converted)
 def astype(x: Any, dtype: Any) -> Any:
-    """x converted to `dtype`, a floating one where gradients flow; the gradient is converted back."""
+    """x in another `dtype`, a floating one where gradients flow; they are converted back."""
     if isinstance(x, Tensor) and x.requires_grad and np.dtype(dtype).kind not in "fc":
-        raise DTypeError(f"astype: a tensor that is being differentiated cannot become {np.dtype(dtype)}; "
-                         ".detach() it first")
+        raise DTypeError(
+            f"astype: a tensor that is being differentiated cannot become {np.dtype(dtype)}; "
+            ".detach() it first"
+        )
     return converted(x, dtype)

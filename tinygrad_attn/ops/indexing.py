@@ -36,7 +36,7 @@ def scatter(g: Array, /, index: Any, shape: tuple[int, ...]) -> Array:
 
 
 scatter.defvjp(
-    lambda g, index: g[index],                                      # dx = dy[index]
+    lambda g, index: g[index],  # dx = dy[index]
 )
 
 
@@ -47,7 +47,7 @@ def element(x: Array, /, index: Any) -> Array:
 
 
 element.defvjp(
-    lambda g, index, in_shape: scatter(g, index, in_shape),         # dx = dy added where it was taken from
+    lambda g, index, in_shape: scatter(g, index, in_shape),  # dx = dy added where it was taken from
 )
 
 
@@ -60,7 +60,9 @@ def getitem(x: Any, index: Any) -> Any:
 def repeats_possible(index: Any) -> bool:
     """Can an index name one element twice?  Only integer arrays and lists can."""
     parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(part, (list, np.ndarray)) and np.asarray(part).dtype != bool for part in parts)
+    return any(
+        isinstance(part, (list, np.ndarray)) and np.asarray(part).dtype != bool for part in parts
+    )
 
 
 @primitive
@@ -68,16 +70,16 @@ def untaken(g: Array, /, indices: Array, axis: int, shape: tuple[int, ...]) -> A
     """Zeros of `shape` with the slices of `g` added back where `take` found them."""
     out = np.zeros(shape, g.dtype)
     flat = np.asarray(indices).reshape(-1) % np.int64(shape[axis] or 1)
-    rows = g.reshape((*shape[:axis], flat.size, *shape[axis + 1:])).swapaxes(axis, 0)
+    rows = g.reshape((*shape[:axis], flat.size, *shape[axis + 1 :])).swapaxes(axis, 0)
     if flat.size:
-        order = np.argsort(flat, kind="stable")             # equal indices side by side: one sum for each run
+        order = np.argsort(flat, kind="stable")  # equal indices side by side: one sum for each run
         starts = np.flatnonzero(np.diff(flat[order], prepend=-1))
         out.swapaxes(axis, 0)[flat[order][starts]] = np.add.reduceat(rows[order], starts, axis=0)
     return out
 
 
 untaken.defvjp(
-    lambda g, indices, axis: np.take(g, indices, axis),             # dx = dy taken again
+    lambda g, indices, axis: np.take(g, indices, axis),  # dx = dy taken again
 )
 
 
@@ -88,13 +90,13 @@ def taken(x: Array, /, indices: Array, axis: int) -> Array:
 
 
 taken.defvjp(
-    lambda g, indices, axis, in_shape: untaken(g, indices, axis, in_shape),     # dx = Σ dy over the places a slice was taken to
+    lambda g, indices, axis, in_shape: untaken(g, indices, axis, in_shape),  # dx = Σ dy, put back
 )
 
 
 @adapts(taken)
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """Elements (axis None) or whole slices along `axis`; `indices` of any shape, negative ones from the end."""
+    """Elements (axis None) or slices along `axis`; negative indices count from the end."""
     indices = integers("take", indices)
     if axis is None:
         return taken(reshape(x, (-1,)), indices, 0)
@@ -117,16 +119,21 @@ def grid(who: str, indices: Any, axis: int, shape: tuple[int, ...]) -> tuple[Arr
     """The full index that takes `indices` along `axis` and everything along the other axes."""
     array = integers(who, indices)
     if array.ndim != len(shape) or not -len(shape) <= axis < len(shape):
-        raise ShapeError(f"{who}: indices {array.shape} and array {shape} must have equally many axes, and axis {axis} "
-                         "be one of them")
+        raise ShapeError(
+            f"{who}: indices {array.shape} and array {shape} must have equally many axes, and "
+            f"axis {axis} be one of them"
+        )
     at = axis % len(shape)
-    ranges = [np.arange(n).reshape([-1 if i == k else 1 for i in range(len(shape))]) for k, n in enumerate(shape)]
+    ranges = [
+        np.arange(n).reshape([-1 if i == k else 1 for i in range(len(shape))])
+        for k, n in enumerate(shape)
+    ]
     return tuple([array if k == at else ranges[k] for k in range(len(shape))])
 
 
 @composed
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
-    """For each position along the other axes the elements of `axis` (None: of all) that `indices` names."""
+    """At each position along the other axes the elements of `axis` that `indices` names."""
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     return element(x, grid("take_along_axis", indices, axis, np.shape(x)))
@@ -134,11 +141,14 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
 
 @composed
 def scatter_add(x: Any, indices: Any, updates: Any, axis: int = -1) -> Any:
-    """x with `updates` added at `indices` along `axis` (`np.put_along_axis`, adding); repeated indices add up."""
+    """x with `updates` added at `indices` along `axis`: `np.put_along_axis`, but adding up."""
     where = grid("scatter_add", indices, axis, np.shape(x))
     target = np.broadcast_shapes(*(part.shape for part in where))
     if np.shape(updates) != target:
-        raise ShapeError(f"scatter_add: updates must have the shape {target} that indices name, got {np.shape(updates)}")
+        raise ShapeError(
+            f"scatter_add: updates must have the shape {target} that indices name, "
+            f"got {np.shape(updates)}"
+        )
     return x + scatter(updates, where, np.shape(x))
 
 
@@ -146,14 +156,18 @@ def scatter_add(x: Any, indices: Any, updates: Any, axis: int = -1) -> Any:
 def one_hot(indices: Any, depth: int, dtype: npt.DTypeLike | None = None) -> Tensor:
     """Rows of the identity: shape indices.shape + (depth,), a constant."""
     array = integers("one_hot", indices)
-    if array.size and not (0 <= array.min() and array.max() < depth):
-        raise IndexingError(f"one_hot: indices must lie in [0, {depth}), got {array.min()} … {array.max()}")
-    return Tensor(array[..., None] == np.arange(operator.index(depth)), dtype=dtype or SETTINGS.get().dtype)
+    if array.size and (array.min() < 0 or array.max() >= depth):
+        raise IndexingError(
+            f"one_hot: indices must lie in [0, {depth}), got {array.min()} … {array.max()}"
+        )
+    return Tensor(
+        array[..., None] == np.arange(operator.index(depth)), dtype=dtype or SETTINGS.get().dtype
+    )
 
 
 @composed
 def sort(x: Any, axis: int | None = -1) -> Any:
-    """Elements in ascending order along `axis` (None: all); the gradient goes to where each came from."""
+    """Elements in ascending order along `axis` (None: all); gradients go where each came from."""
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     order = np.argsort(x, axis=axis, kind="stable")

@@ -12,7 +12,7 @@ from . import arithmetic, indexing, linalg, reductions, shapes
 
 def binary(op: Any) -> tuple[Any, Any]:
     """The operator and its mirror image, for `t + 1` and `1 + t`."""
-    call = op.__call__              # bound once: operators are the hottest calls
+    call = op.__call__  # bound once: operators are the hottest calls
     return (lambda self, other: call(self, other)), (lambda self, other: call(other, self))
 
 
@@ -22,29 +22,51 @@ def comparison(function: Any) -> Any:
 
 
 def method(op: Any) -> Any:
+    """The operation with the tensor as its first argument."""
     return lambda self, *args, **options: op(self, *args, **options)
 
 
 def listed(op: Any) -> Any:
-    """A method whose only option may be given as one sequence or as several arguments: t.reshape(2, 3)."""
+    """A method whose only option may come as several arguments: t.reshape(2, 3)."""
+
     def bound(self: Tensor, *given: Any) -> Any:
         one = len(given) == 1 and (given[0] is None or isinstance(given[0], (tuple, list)))
         return op(self, given[0] if one else given) if given else op(self)
+
     return bound
 
 
 OPERATORS = {
-    "add": arithmetic.add, "sub": arithmetic.subtract, "mul": arithmetic.multiply, "truediv": arithmetic.divide,
-    "pow": arithmetic.power, "matmul": linalg.matmul,
+    "add": arithmetic.add,
+    "sub": arithmetic.subtract,
+    "mul": arithmetic.multiply,
+    "truediv": arithmetic.divide,
+    "pow": arithmetic.power,
+    "matmul": linalg.matmul,
 }
 COMPARISONS = {
-    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
 }
 METHODS = {
-    "__neg__": arithmetic.negative, "__abs__": arithmetic.absolute, "__getitem__": indexing.getitem,
-    "sum": reductions.sum, "mean": reductions.mean, "var": reductions.var, "std": reductions.std,
-    "prod": reductions.prod, "max": reductions.max, "min": reductions.min, "cumsum": reductions.cumsum,
-    "swapaxes": shapes.swapaxes, "squeeze": shapes.squeeze, "astype": arithmetic.astype,
+    "__neg__": arithmetic.negative,
+    "__abs__": arithmetic.absolute,
+    "__getitem__": indexing.getitem,
+    "sum": reductions.sum,
+    "mean": reductions.mean,
+    "var": reductions.var,
+    "std": reductions.std,
+    "prod": reductions.prod,
+    "max": reductions.max,
+    "min": reductions.min,
+    "cumsum": reductions.cumsum,
+    "swapaxes": shapes.swapaxes,
+    "squeeze": shapes.squeeze,
+    "astype": arithmetic.astype,
     "argmax": lambda self, axis=None, keepdims=False: np.argmax(self, axis, keepdims=keepdims),
     "argmin": lambda self, axis=None, keepdims=False: np.argmin(self, axis, keepdims=keepdims),
 }

@@ -14,14 +14,14 @@ Axis = int | tuple[int, ...] | None
 
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The reduced axes as a tuple of non-negative numbers; none of a 0-d array, whatever NumPy let pass."""
+    """The reduced axes, none negative; of a 0-d array none, whatever NumPy let pass."""
     if axis is None or not ndim:
         return tuple(range(ndim))
     return tuple([i % ndim for i in (axis if isinstance(axis, tuple) else (axis,))])
 
 
 def restored(y: Any, shape: tuple[int, ...], axis: Axis) -> Any:
-    """A reduced array with its reduced axes back, as axes of length 1 that broadcast against `shape`."""
+    """A reduced array with its axes back, as axes of length 1 that broadcast against `shape`."""
     axes = axes_of(axis, len(shape))
     return y.reshape([1 if i in axes else n for i, n in enumerate(shape)])
 
@@ -43,7 +43,7 @@ def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 sum.defvjp(
-    lambda g, in_shape, axis: spread(g, in_shape, axis),                                # dx = dy, copied along the axis
+    lambda g, in_shape, axis: spread(g, in_shape, axis),  # dx = dy, copied along the axis
 )
 
 
@@ -54,7 +54,7 @@ def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 mean.defvjp(
-    lambda g, in_shape, axis: spread(g / count(in_shape, axis), in_shape, axis),        # dx = dy/n, copied along the axis
+    lambda g, in_shape, axis: spread(g / count(in_shape, axis), in_shape, axis),  # dx = dy/n
 )
 
 
@@ -65,17 +65,20 @@ def prod(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 prod.defvjp(
-    lambda g, x, in_shape, axis: restored(g, in_shape, axis) * products_of_others(x, in_shape, axis),   # dxᵢ = dy∘Πⱼ≠ᵢ xⱼ
+    lambda g, x, axis: restored(g, x.shape, axis) * product_of_others(x, axis),  # dxᵢ = dy∘Πⱼ≠ᵢ xⱼ
 )
 
 
-def products_of_others(x: Any, shape: tuple[int, ...], axis: Axis) -> Any:
-    """For every element the product of the others it was multiplied with; y/x would fail at zeros."""
+def product_of_others(x: Any, axis: Axis) -> Any:
+    """For every element the product of those it was multiplied with; y/x would fail at zeros."""
+    shape = x.shape
     axes = axes_of(axis, len(shape))
     order = [i for i in range(len(shape)) if i not in axes] + list(axes)
     n = count(shape, axis)
-    rows = np.transpose(x, order).reshape([shape[i] for i in order if i not in axes] + [1, n])      # (..., 1, n)
-    others = prod(np.where(np.eye(n, dtype=bool), 1, rows), -1)                                     # (..., n)
+    rows = np.transpose(x, order).reshape(
+        [shape[i] for i in order if i not in axes] + [1, n]
+    )  # (..., 1, n)
+    others = prod(np.where(np.eye(n, dtype=bool), 1, rows), -1)  # (..., n)
     return np.transpose(others.reshape([shape[i] for i in order]), np.argsort(order))
 
 
@@ -93,7 +96,7 @@ def max(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 max.defvjp(
-    lambda g, x, out, axis: shared(g, x, out, axis),                # dx = dy∘[x=y]/#[x=y]
+    lambda g, x, out, axis: shared(g, x, out, axis),  # dx = dy∘[x=y]/#[x=y]
 )
 
 
@@ -104,7 +107,7 @@ def min(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 min.defvjp(
-    lambda g, x, out, axis: shared(g, x, out, axis),                # dx = dy∘[x=y]/#[x=y]
+    lambda g, x, out, axis: shared(g, x, out, axis),  # dx = dy∘[x=y]/#[x=y]
 )
 
 
@@ -124,8 +127,13 @@ def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 logsumexp.defvjp(
-    lambda g, x, out, axis: restored(g, x.shape, axis) * np.exp(x - restored(finite(out), x.shape, axis)),  # dx = dy∘eˣ⁻ʸ
+    lambda g, x, out, axis: restored(g, x.shape, axis) * shares(x, out, axis),  # dx = dy∘eˣ⁻ʸ
 )
+
+
+def shares(x: Any, out: Any, axis: Axis) -> Any:
+    """Each element's share in Σ exp(x): the softmax of x over `axis`."""
+    return np.exp(x - restored(finite(out), x.shape, axis))
 
 
 @primitive
@@ -135,8 +143,13 @@ def cumsum(x: Array, /, axis: int | None = None) -> Array:
 
 
 cumsum.defvjp(
-    lambda g, in_shape, axis: np.flip(np.cumsum(np.flip(g, axis), axis), axis).reshape(in_shape),    # dxᵢ = Σⱼ≥ᵢ dyⱼ
+    lambda g, in_shape, axis: sums_from_here(g, axis).reshape(in_shape),  # dxᵢ = Σⱼ≥ᵢ dyⱼ
 )
+
+
+def sums_from_here(g: Any, axis: int | None) -> Any:
+    """Running sums from the other end."""
+    return np.flip(np.cumsum(np.flip(g, axis), axis), axis)
 
 
 @inner("norm")
@@ -146,7 +159,7 @@ def euclidean_norm(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Ar
 
 
 euclidean_norm.defvjp(
-    lambda g, x, out, axis: restored(g / (out + (out == 0)), x.shape, axis) * x,         # dx = dy∘x/y
+    lambda g, x, out, axis: restored(g / (out + (out == 0)), x.shape, axis) * x,  # dx = dy∘x/y
 )
 
 
@@ -157,7 +170,9 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
     Without `axis` the whole array is one vector (ord must be None).  ‖0‖ has gradient 0.
     """
     if ord is not None and not (isinstance(axis, int) or np.ndim(x) == 1):
-        raise ShapeError(f"norm: ord={ord!r} needs one axis (matrix norms are not supported), got axis={axis!r}")
+        raise ShapeError(
+            f"norm: ord={ord!r} needs one axis (matrix norms are not supported), got axis={axis!r}"
+        )
     if ord is None or ord == 2:
         return euclidean_norm(x, axis, keepdims)
     if ord == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ def reshape(x: Array, /, shape: int | Sequence[int]) -> Array:
 
 
 reshape.defvjp(
-    lambda g, in_shape: g.reshape(in_shape),                        # dx = dy, reshaped back
+    lambda g, in_shape: g.reshape(in_shape),  # dx = dy, reshaped back
 )
 
 
@@ -31,7 +31,7 @@ def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
 
 
 transpose.defvjp(
-    lambda g, axes: np.transpose(g, inverse_order(axes)),           # dx = dy, axes put back
+    lambda g, axes: np.transpose(g, inverse_order(axes)),  # dx = dy, axes put back
 )
 
 
@@ -52,7 +52,7 @@ def swapaxes(x: Array, /, axis1: int, axis2: int) -> Array:
 
 
 swapaxes.defvjp(
-    lambda g, axis1, axis2: np.swapaxes(g, axis1, axis2),           # dx = dy, axes exchanged back
+    lambda g, axis1, axis2: np.swapaxes(g, axis1, axis2),  # dx = dy, axes exchanged back
 )
 
 
@@ -63,7 +63,7 @@ def moveaxis(x: Array, /, source: Any, destination: Any) -> Array:
 
 
 moveaxis.defvjp(
-    lambda g, source, destination: np.moveaxis(g, destination, source),         # dx = dy, axes moved back
+    lambda g, source, destination: np.moveaxis(g, destination, source),  # dx = dy, axes moved back
 )
 
 
@@ -74,7 +74,7 @@ def squeeze(x: Array, /, axis: Axes = None) -> Array:
 
 
 squeeze.defvjp(
-    lambda g, in_shape: g.reshape(in_shape),                        # dx = dy, with the axes again
+    lambda g, in_shape: g.reshape(in_shape),  # dx = dy, with the axes again
 )
 
 
@@ -85,7 +85,7 @@ def expand_dims(x: Array, /, axis: int | tuple[int, ...]) -> Array:
 
 
 expand_dims.defvjp(
-    lambda g, in_shape: g.reshape(in_shape),                        # dx = dy, without the new axes
+    lambda g, in_shape: g.reshape(in_shape),  # dx = dy, without the new axes
 )
 
 
@@ -96,7 +96,7 @@ def broadcast_to(x: Array, /, shape: tuple[int, ...]) -> Array:
 
 
 broadcast_to.defvjp(
-    lambda g: g,                                                    # dx = Σ dy over the new axes
+    lambda g: g,  # dx = Σ dy over the new axes
 )
 
 
@@ -107,13 +107,17 @@ def concatenate(*arrays: Array, axis: int = 0) -> Array:
 
 
 concatenate.defvjp(
-    lambda g, i, in_shapes, axis: g[along(axis, section(i, in_shapes, axis))],  # dxᵢ = the i-th section of dy
+    lambda g, i, in_shapes, axis: g[
+        along(axis, section(i, in_shapes, axis))
+    ],  # dxᵢ = the i-th section of dy
 )
 
 
 def along(axis: int, part: slice | int) -> Any:
     """The index that takes `part` of `axis`, which may be negative."""
-    return (slice(None),) * axis + (part,) if axis >= 0 else (..., part) + (slice(None),) * (-1 - axis)
+    return (
+        (slice(None),) * axis + (part,) if axis >= 0 else (..., part) + (slice(None),) * (-1 - axis)
+    )
 
 
 def section(i: int, shapes: Sequence[tuple[int, ...]], axis: int) -> slice:
@@ -124,7 +128,7 @@ def section(i: int, shapes: Sequence[tuple[int, ...]], axis: int) -> slice:
 
 @adapts(concatenate)
 def concat(arrays: Sequence[Any], axis: int | None = 0) -> Any:
-    """Arrays joined along `axis` (None: all of them flattened first); also NumPy's `concatenate`."""
+    """Arrays joined along `axis` (None: flattened first); also NumPy's `concatenate`."""
     if axis is None:
         return concatenate(*(reshape(x, (-1,)) for x in arrays), axis=0)
     return concatenate(*arrays, axis=axis)
@@ -137,7 +141,7 @@ def stacked(*arrays: Array, axis: int = 0) -> Array:
 
 
 stacked.defvjp(
-    lambda g, i, axis: g[along(axis, i)],                           # dxᵢ = the i-th slice of dy
+    lambda g, i, axis: g[along(axis, i)],  # dxᵢ = the i-th slice of dy
 )
 
 
@@ -148,7 +152,9 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
 
 
 @primitive
-def split(x: Array, /, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Array, ...]:
+def split(
+    x: Array, /, indices_or_sections: int | Sequence[int], axis: int = 0
+) -> tuple[Array, ...]:
     """A tuple of parts along `axis`: so many equal ones, or cut at the given places."""
     if np.ndim(indices_or_sections) == 0 and indices_or_sections == 0:
         raise ShapeError("split: expected one section or more, got indices_or_sections=0")
@@ -156,7 +162,7 @@ def split(x: Array, /, indices_or_sections: int | Sequence[int], axis: int = 0) 
 
 
 split.defvjp(
-    lambda g, axis: concat(g, axis),                                # dx = the parts' gradients, joined
+    lambda g, axis: concat(g, axis),  # dx = the parts' gradients, joined
 )
 
 
@@ -167,20 +173,24 @@ def padded(x: Array, /, widths: tuple[tuple[int, int], ...], value: float = 0) -
 
 
 padded.defvjp(
-    lambda g, widths, in_shape: g[tuple([slice(w[0], w[0] + n) for w, n in zip(widths, in_shape)])],  # dx = dy without the border
+    lambda g, widths, in_shape: g[
+        tuple([slice(w[0], w[0] + n) for w, n in zip(widths, in_shape)])
+    ],  # dx = dy without the border
 )
 
 
 @adapts(padded)
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Any:
-    """x with a border of `constant_values`; `pad_width` as NumPy's: n, (before, after) or one pair an axis."""
+    """x with a border of `constant_values`; `pad_width`: n, (before, after) or a pair an axis."""
     if mode != "constant":
         raise ShapeError(f'pad: mode must be "constant", got {mode!r}')
     widths = np.asarray(pad_width)
     if widths.dtype.kind not in "iu":
         raise DTypeError(f"pad: pad_width must be integers, got {pad_width!r}")
     widths = np.broadcast_to(widths, (np.ndim(x), 2))
-    return padded(x, tuple([(int(before), int(after)) for before, after in widths]), constant_values)
+    return padded(
+        x, tuple([(int(before), int(after)) for before, after in widths]), constant_values
+    )
 
 
 @primitive
@@ -190,7 +200,7 @@ def flip(x: Array, /, axis: Axes = None) -> Array:
 
 
 flip.defvjp(
-    lambda g, axis: np.flip(g, axis),                               # dx = dy, reversed
+    lambda g, axis: np.flip(g, axis),  # dx = dy, reversed
 )
 
 
@@ -201,7 +211,7 @@ def roll(x: Array, /, shift: int | tuple[int, ...], axis: Axes = None) -> Array:
 
 
 roll.defvjp(
-    lambda g, shift, axis: np.roll(g, np.negative(shift), axis),     # dx = dy, rolled back
+    lambda g, shift, axis: np.roll(g, np.negative(shift), axis),  # dx = dy, rolled back
 )
 
 
@@ -212,26 +222,27 @@ def tile(x: Array, /, reps: int | tuple[int, ...]) -> Array:
 
 
 tile.defvjp(
-    lambda g, reps, in_shape: g.reshape(tile_shape(reps, in_shape)).sum(axis=tuple(range(0, 2 * g.ndim, 2))).reshape(in_shape),  # dx = Σ dy over the copies
+    lambda g, reps, in_shape: sum_tiles(g, reps, in_shape),  # dx = Σ dy over the copies
 )
 
 
-def tile_shape(reps: int | tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
-    """(copies, length) for each axis of a tiled array."""
-    reps = (reps,) if isinstance(reps, int) else tuple(reps)
-    ndim = len(reps) if len(reps) > len(shape) else len(shape)
-    reps, shape = (1,) * (ndim - len(reps)) + reps, (1,) * (ndim - len(shape)) + shape
-    return [n for pair in zip(reps, shape) for n in pair]
+def sum_tiles(g: Any, reps: int | tuple[int, ...], shape: tuple[int, ...]) -> Any:
+    """Undo `tile` by summing the copies: each axis becomes (copies, length)."""
+    copies = (1,) * g.ndim + ((reps,) if isinstance(reps, int) else tuple(reps))
+    lengths = (1,) * g.ndim + shape
+    pairs = zip(copies[-g.ndim :], lengths[-g.ndim :]) if g.ndim else ()
+    split = g.reshape([n for pair in pairs for n in pair])
+    return split.sum(axis=tuple(range(0, 2 * g.ndim, 2))).reshape(shape)
 
 
 @primitive
 def repeat(x: Array, /, repeats: int | Sequence[int], axis: int | None = None) -> Array:
-    """Each element repeated `repeats` times (a number, or one an element) along `axis` (None: flattened)."""
+    """Each element repeated (`repeats`: a number, or one an element) along `axis` (None: flat)."""
     return np.repeat(x, repeats, axis)
 
 
 repeat.defvjp(
-    lambda g, repeats, axis, in_shape: sum_runs(g, repeats, axis, in_shape),    # dxᵢ = Σ dy over the copies of xᵢ
+    lambda g, repeats, axis, in_shape: sum_runs(g, repeats, axis, in_shape),  # dxᵢ = Σ dy, copies
 )
 
 
@@ -243,10 +254,10 @@ def sum_runs(g: Any, repeats: Any, axis: int | None, shape: tuple[int, ...]) -> 
         at, n = axis % len(shape), shape[axis]
     runs = np.broadcast_to(repeats, (n,))
     if n and (runs == runs[0]).all():
-        rows = g.reshape((*g.shape[:at], n, int(runs[0]), *g.shape[at + 1:]))
+        rows = g.reshape((*g.shape[:at], n, int(runs[0]), *g.shape[at + 1 :]))
         return rows.sum(axis=at + 1).reshape(shape)
     ends = [0, *accumulate(int(run) for run in runs)]
-    parts = [g[along(at, slice(a, b))].sum(axis=at, keepdims=True) for a, b in zip(ends, ends[1:])]
+    parts = [g[along(at, slice(a, b))].sum(axis=at, keepdims=True) for a, b in pairwise(ends)]
     return (concat(parts, at) if parts else g).reshape(shape)
 
 
@@ -257,7 +268,7 @@ def tril(x: Array, /, k: int = 0) -> Array:
 
 
 tril.defvjp(
-    lambda g, k: np.tril(g, k),                                     # dx = lower triangle of dy
+    lambda g, k: np.tril(g, k),  # dx = lower triangle of dy
 )
 
 
@@ -268,5 +279,5 @@ def triu(x: Array, /, k: int = 0) -> Array:
 
 
 triu.defvjp(
-    lambda g, k: np.triu(g, k),                                     # dx = upper triangle of dy
+    lambda g, k: np.triu(g, k),  # dx = upper triangle of dy
 )
