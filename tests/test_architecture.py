@@ -109,14 +109,39 @@ def outside(module: str, *, top_level: bool) -> set[str]:
 
 
 # ── imports ─────────────────────────────────────────────────────────────────────────────────────
+def upward(module: str) -> list[str]:
+    """The imports of a module that its layer does not allow."""
+    part = part_of(module)
+    below = {part} | LAYERS[part]
+    return [
+        f"{module} imports {target}" for target in imported(module) if part_of(target) not in below
+    ]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down(module: str) -> None:
-    part = part_of(module)
-    for target in imported(module):
-        below = part_of(target)
-        assert below == part or below in LAYERS[part], (
-            f"{module} imports {target}: {part} may not use {below}"
-        )
+    assert not upward(module)
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("engine.planted", "from ..ops import add"),
+        ("engine.planted", "def f():\n    from ..nn.functional import attention"),
+        ("ops.planted", "from .. import nn"),
+        ("nn.functional.planted", "from ...nn import Linear"),
+        ("check.planted", "from ..nn import Linear"),
+        ("models.planted", "from .. import cli"),
+    ],
+)
+def test_a_planted_import_is_seen(
+    module: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "planted.py"
+    path.write_text(line)
+    monkeypatch.setitem(MODULES, module, path)
+    assert upward(module)
+    tree_of.cache_clear()
 
 
 def test_layers_are_layers() -> None:
@@ -245,6 +270,28 @@ def lines_with(pattern: str) -> list[str]:
 @pytest.mark.parametrize("habit", FORBIDDEN)
 def test_what_the_package_does_without(habit: str) -> None:
     assert not lines_with(FORBIDDEN[habit])
+
+
+PLANTED = {
+    "pickle": ["import pickle", "from marshal import loads", "np.load(path, allow_pickle=True)"],
+    "eval and exec": ["eval(text)", "x = exec(code)"],
+    "a shell": ["os.system(command)", "run(command, shell=True)"],
+    "a blanket ignore": ["x = 1  # type: ignore", "import os  # noqa"],
+    "unfinished work": ["# TODO: later", "return 0  # FIXME"],
+    "a global statement": ["    global count"],
+    "a bare except": ["except:", "    except :"],
+}
+INNOCENT = [
+    "def eval(self) -> Self:", "model.eval()", "np.load(path, allow_pickle=False)",
+    "x = f()  # type: ignore[assignment]", "import os  # noqa: F401", "executor(code)",
+    "except ValueError:", "a global one",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("habit", FORBIDDEN)
+def test_planted_habits_are_seen(habit: str) -> None:
+    assert all(re.search(FORBIDDEN[habit], line) for line in PLANTED[habit])
+    assert not [line for line in INNOCENT if re.search(FORBIDDEN[habit], line)]
 
 
 def test_one_context_variable_holds_the_settings() -> None:
