@@ -6,6 +6,7 @@ kink, noise, the edge of a domain) the verdict is undecided.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,6 +24,7 @@ TOLERANCE: dict[Method, float] = {"complex step": 1e-12, "Richardson": 1e-10}
 LOOSE = 1e-8            # the most that a badly known numeric derivative may add to the tolerance
 MARGIN = 10             # how many uncertainties must lie between two values that differ
 KNOWN = 1e-3            # relative uncertainty beyond which a derivative may not exist at all
+NEARBY = 2.0 ** -6      # how far, relative to max(1, |x|), a point without the kink is looked for
 SETTLED = 16            # how many doubtful directions are looked at again
 
 
@@ -93,19 +95,23 @@ class Comparison:
         return int(k), int(d)
 
     # ── a second look ────────────────────────────────────────────────────────────────────────────
-    def settle(self, rng: np.random.Generator, replacing: bool) -> None:
+    def settle(self, rng: np.random.Generator, replacing: bool, alone: bool) -> None:
         """Look again, with the utmost care, at the directions in which values differ.
 
         Args:
             replacing: take the careful Richardson derivative where the complex step differs.
+            alone: f is a single operation, which has a kink only if its own derivative has one.
         """
         if self.method == "complex step":
             self.uncertainty[:] = self.rounding(rng) * self.scale
         badness = np.where(self.right, 0, self.badness).max(axis=0)
         unsettled = badness > 0
+        suspects = self.kinks(rng) if alone else np.full(len(self.probes.rows), True)
         for d in np.argsort(-badness, kind="stable")[:min(SETTLED, unsettled.sum())]:
             self.settle_direction(int(d), replacing)
             unsettled[d] = False
+            if (self.wrong[:, d] & suspects).any():
+                self.excuse(int(d), suspects, rng)
             if self.wrong[:, d].any():
                 break
         self.uncertainty[:, unsettled] = np.inf             # nobody knows whether these are wrong
@@ -119,6 +125,31 @@ class Comparison:
         taken = (differs & replacing) | (self.method == "Richardson")
         self.uncertainty[taken, d] = uncertainty[taken]
         self.numeric[taken, d] = value[taken]
+
+    def kinks(self, rng: np.random.Generator) -> Array:
+        """Which upstream gradients see a kink at x: a derivative that is not linear in u?"""
+        x, scale = self.problem.x, np.maximum(1, np.abs(self.problem.x))
+        u, v = (upstream(rng, x.shape) * scale for _ in range(2))
+        one, two, both = (careful(self.problem.value, x, w) for w in (u, v, u + v))
+        unknown = one.uncertainty + two.uncertainty + both.uncertainty
+        linear = np.abs(one.value + two.value - both.value) <= MARGIN * unknown
+        kink = ~(linear & (unknown <= KNOWN * scale.max()) & (one.jump + two.jump == 0))
+        return np.asarray(np.abs(self.probes.rows) @ kink > 0)
+
+    def excuse(self, d: int, suspects: Array, rng: np.random.Generator) -> None:
+        """Do not call wrong what is right at a point nearby: here an operation is at a kink.
+
+        It need not show in f: |x|² is smooth, but |x| is not.  NaN is no excuse.
+        """
+        x = self.problem.x
+        nearby = copy(self.problem)
+        nearby.x = x + NEARBY * upstream(rng, x.shape) * np.maximum(1, np.abs(x))
+        chosen = probes(self.probes.rows, self.probes.directions[d:d + 1])
+        there = Comparison(nearby, chosen, self.method, self.tolerance, *both_sides(
+            nearby, chosen, self.method, nearby.x), jump=np.zeros((len(suspects), 1)))
+        there.settle_direction(0, replacing=True)
+        excused = self.wrong[:, d] & ~there.wrong[:, 0] & np.isfinite(self.analytic[:, d])
+        self.jump[excused & suspects, d] = np.inf
 
     def rounding(self, rng: np.random.Generator) -> float:
         """The rounding in both values, relative to their scale (root mean square).
@@ -166,8 +197,9 @@ def both_sides(problem: Problem, chosen: Probes, method: Method, x: Array
 
 
 def compared(problem: Problem, chosen: Probes, method: Method, tolerance: float | None,
-             rng: np.random.Generator, replacing: bool = True) -> Comparison:
-    """Both sides of every probe, doubtful ones settled.
+             rng: np.random.Generator, *, replacing: bool = True, alone: bool = False
+             ) -> Comparison:
+    """Both sides of every probe, doubtful ones settled (see there for the switches).
 
     Raises:
         RuleFailedError: a gradient rule raised an error.
@@ -177,7 +209,7 @@ def compared(problem: Problem, chosen: Probes, method: Method, tolerance: float 
     allowed = TOLERANCE[method] if tolerance is None else tolerance
     found = Comparison(problem, chosen, method, allowed, *sides, jump=np.zeros(sides[0].shape))
     if not found.right.all():
-        found.settle(rng, replacing)
+        found.settle(rng, replacing, alone)
     return found
 
 

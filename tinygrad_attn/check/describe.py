@@ -13,6 +13,7 @@ from .layout import Index, Layout
 from .problem import Problem
 from .report import Report, element
 
+DIFFERS = "the gradient differs from the numeric derivative"
 RANDOM = ("f is random: two evaluations at one point differ; switch dropout off (.eval()), or make "
           "the random numbers inside f from a fixed seed")
 
@@ -65,11 +66,13 @@ def reason_of(found: Comparison) -> str:
     if found.verdict == "right":
         return ""
     if found.verdict == "wrong":
-        return "the gradient differs from the numeric derivative"
+        return DIFFERS
     k, d = found.worst
     analytic, numeric, jump = found.analytic[k, d], found.numeric[k, d], found.jump[k, d]
     if not np.isfinite(analytic):
         return f"the gradient is {analytic}, at a kink or at the edge of f's domain"
+    if np.isinf(jump):
+        return "an operation is at a kink here; at a point nearby the gradient is right"
     if jump > 0:
         return (f"there is a kink at this point: the derivatives on its two sides differ by "
                 f"{jump:.3g}; check at another point")

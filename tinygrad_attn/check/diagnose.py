@@ -17,7 +17,7 @@ from .compare import TOLERANCE, Comparison, chosen_method, compared
 from .orders import differentiated
 from .probes import chosen_probes, probes
 from .problem import Problem, RuleFailedError, upstream
-from .properties import ViolationError, check_nothing_written
+from .properties import ViolationError, check_nothing_written, check_recorded
 from .report import Report
 from .trace import Call, calls_of, seen_through
 
@@ -25,46 +25,38 @@ UNKNOWN = "unknown"
 ZERO = "zero (detached branch)"
 NOT_A_NUMBER = "not a number"
 DETACHED = "a detached branch, or a hook (every rule that ran is right)"
-LEAVES = "the rule gives the right numbers but leaves the graph, so it cannot be differentiated"
+SECOND = "right by itself, but its own derivative is wrong (does the rule leave the graph?)"
 GROSS = 1e-6            # an error that no rounding explains
 EXPLAINED = 1e-3        # how much of the discrepancy an explanation may leave
 
 
 @dataclass(frozen=True)
 class Culprit:
-    """A rule that is wrong by itself, at some order: what was found, or the error it raised."""
+    """A rule that is wrong by itself, and what is wrong with it."""
 
     call: Call
-    order: int
-    found: Comparison | None = None
-    failed: RuleFailedError | None = None
-
-    @property
-    def cause(self) -> str:
-        """What is wrong with it."""
-        if self.found is None:
-            error = self.failed and self.failed.__cause__
-            return f"the rule raises {type(error).__name__}: {error}"
-        cause = cause_of(self.found)
-        return LEAVES if self.order > 1 and cause in (ZERO, UNKNOWN) else cause
+    cause: str
 
 
-def diagnosed(report: Report, levels: Sequence[Problem], found: Comparison | None,
+def diagnosed(report: Report, levels: Sequence[Problem], order: int, found: Comparison | None,
               rng: np.random.Generator) -> Report:
     """The report with operation and cause filled in, as far as they can be found.
 
     Args:
-        levels: the function, its gradient, ... up to the one that is wrong.
+        levels: the function, its gradient, ... as far as they could be made.
+        order: which derivative is wrong.
         found: the comparison that failed; None where a rule raised an error.
     """
-    culprit = first_wrong_rule(levels, rng)
+    culprit = first_wrong_rule(levels, order, rng)
     if culprit is not None:
         return blamed(report, culprit.call, culprit.cause)
     try:
         check_nothing_written(levels[-1], rng)
     except ViolationError as violation:
         return blamed(report, violation.call, str(violation))
-    cause = UNKNOWN if found is None else cause_of(found)
+    if found is None:
+        return replace(report, cause=report.cause or UNKNOWN)
+    cause = cause_of(found)
     final = cause in (ZERO, NOT_A_NUMBER) or report.max_error <= GROSS
     return replace(report, cause=cause if final or not all(map(seen_through, levels)) else DETACHED)
 
@@ -76,19 +68,20 @@ def blamed(report: Report, call: Call | None, cause: str) -> Report:
     return replace(report, op=call.op.name, place=call.place, formula=call.formula, cause=cause)
 
 
-def first_wrong_rule(levels: Sequence[Problem], rng: np.random.Generator) -> Culprit | None:
+def first_wrong_rule(levels: Sequence[Problem], order: int, rng: np.random.Generator
+                     ) -> Culprit | None:
     """The first rule of the backward pass that is wrong by itself.
 
     In a higher order the rules that differentiate the rules come first, then the higher derivatives
     of each operation.
     """
-    stages = [(levels[-1], 1)] if len(levels) == 1 else [(levels[-1], 1), (levels[0], len(levels))]
-    for problem, order in stages:
+    lowest = order - len(levels) + 1
+    for local, problem in enumerate(reversed(levels), lowest):
         calls, _ = calls_of(problem, upstream(rng, (problem.outputs.size,)))
-        culprits = (checked(call, order, rng) for call in calls)
-        first = next((culprit for culprit in culprits if culprit is not None), None)
-        if first is not None:
-            return first
+        for call in calls:
+            culprit = checked(call, local, rng)
+            if culprit is not None:
+                return culprit
     return None
 
 
@@ -101,15 +94,25 @@ def checked(call: Call, order: int, rng: np.random.Generator) -> Culprit | None:
         problem = call.problem()
         for _ in range(order - 1):
             problem = differentiated(problem, rng)
-        method, _ = chosen_method(problem, rng)
-        strict = TOLERANCE[method] / 100
-        g, u = (upstream(rng, (1, size)) for size in (problem.outputs.size, problem.inputs.size))
-        if compared(problem, probes(g, u), method, strict, rng).verdict != "wrong":
-            return None
-        found = compared(problem, chosen_probes(problem, rng), method, strict, rng)
-        return Culprit(call, order, found)
+            check_recorded(problem)
+        return numerically_wrong(call, problem, order, rng)
     except RuleFailedError as failed:
-        return Culprit(call, order, failed=failed)
+        return Culprit(call, f"the rule raises {failed.__cause__!r}")
+    except ViolationError as violation:
+        return Culprit(call, str(violation))
+
+
+def numerically_wrong(call: Call, problem: Problem, order: int, rng: np.random.Generator
+                      ) -> Culprit | None:
+    """The culprit if the problem of a call differs from its numeric derivative."""
+    method, _ = chosen_method(problem, rng)
+    strict = TOLERANCE[method] / 100
+    g, u = (upstream(rng, (1, size)) for size in (problem.outputs.size, problem.inputs.size))
+    if compared(problem, probes(g, u), method, strict, rng, alone=True).verdict != "wrong":
+        return None
+    found = compared(problem, chosen_probes(problem, rng), method, strict, rng, alone=True)
+    cause = cause_of(found)
+    return Culprit(call, SECOND if order > 1 and cause in (ZERO, UNKNOWN) else cause)
 
 
 def explanations(found: Comparison) -> Iterator[tuple[str, Array]]:
@@ -119,7 +122,8 @@ def explanations(found: Comparison) -> Iterator[tuple[str, Array]]:
     yield "sign flipped", -numeric
     size = float((numeric * numeric).sum())
     factor = float((analytic * numeric).sum()) / size if size else 0.0
-    yield f"constant factor {float(f'{factor:.6g}')}", factor * numeric
+    digits = 6 if abs(factor - 1) > 1e-3 else 12
+    yield f"constant factor {float(f'{factor:.{digits}g}')}", factor * numeric
     shape = found.problem.inputs.shapes[0]
     full = analytic.shape[1] == found.problem.inputs.size == int(np.prod(shape))
     if full and len(shape) > 1 and shape[-1] == shape[-2]:

@@ -21,14 +21,14 @@ import numpy as np
 from ..engine import DTypeError
 from ..engine.settings import changed
 from .compare import Method, chosen_method, compared, localised
-from .describe import described, unjudgeable
+from .describe import DIFFERS, described, unjudgeable
 from .diagnose import blamed, diagnosed
 from .modules import with_parameters
 from .numeric import NotAnalyticError
 from .orders import differentiated
 from .probes import chosen_probes
 from .problem import Problem, RuleFailedError, input_names
-from .properties import ViolationError, check_properties
+from .properties import ViolationError, check_properties, check_recorded, check_untouched
 from .report import GradientError, Report, UndecidedWarning
 
 Asked = Literal["auto", "complex", "richardson"]
@@ -111,48 +111,59 @@ class Check:
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], method: Method | None,
                  tolerance: float | None, rng: np.random.Generator) -> None:
+        arrays = [x for x in inputs if isinstance(x, np.ndarray)]
+        self.given = [(x, x.copy()) for x in arrays]
         names = input_names(f, inputs)
         f, parameters, values = with_parameters(f)
         with quiet():
             self.levels = [Problem(f, [*inputs, *values], [*names, *parameters])]
-        if not self.levels[0].slots:
-            raise DTypeError("gradcheck: no input is floating: there is nothing to differentiate")
         self.user_inputs = len(self.levels[0].slots) - len(values)
         self.method, self.tolerance, self.rng = method, tolerance, rng
 
     def report(self, order: int) -> Report:
         """The report on the derivative of this order; orders are asked for one after the other."""
-        if order > 1:
-            self.levels.append(differentiated(self.levels[-1], self.rng))
-        problem = self.levels[-1]
-        report = self.judged(problem)
-        return replace(report, order=order, evaluations=problem.evaluations, walks=problem.walks)
+        try:
+            if order > 1:
+                self.levels.append(differentiated(self.levels[-1], self.rng))
+            report = self.judged(order)
+        except RuleFailedError as failed:
+            report = Report("wrong", f"a gradient rule raises {failed.__cause__!r}")
+            report = diagnosed(report, self.levels, order, None, self.rng)
+        except ViolationError as violation:
+            report = blamed(Report("wrong", str(violation)), violation.call, str(violation))
+            if order > 1:
+                report = diagnosed(report, self.levels, order, None, self.rng)
+        done = self.levels[-1]
+        return replace(report, order=order, evaluations=done.evaluations, walks=done.walks)
 
-    def judged(self, problem: Problem) -> Report:
-        """The report on one problem."""
+    def judged(self, order: int) -> Report:
+        """The report on the newest problem.
+
+        Raises:
+            RuleFailedError: a rule raised an error.
+            ViolationError: what must hold besides the numbers does not.
+        """
+        problem = self.levels[-1]
         doubt = unjudgeable(problem)
         if doubt:
             return Report("undecided", doubt)
         method, note = (self.method, "") if self.method else chosen_method(problem, self.rng)
         notes = (note,) if note else ()
+        if order > 1:
+            check_recorded(problem)
         try:
-            return self.compared(problem, method, notes)
+            found = compared(problem, chosen_probes(problem, self.rng), method, self.tolerance,
+                             self.rng, replacing=self.method is None)
         except NotAnalyticError as error:
             return Report("undecided", f"f does not run on complex numbers: {error}")
-        except RuleFailedError as failed:
-            report = Report("wrong", f"a gradient rule raises {failed.__cause__!r}", notes=notes)
-            return diagnosed(report, self.levels, None, self.rng)
-        except ViolationError as violation:
-            report = Report("wrong", str(violation), notes=notes)
-            return blamed(report, violation.call, str(violation))
-
-    def compared(self, problem: Problem, method: Method, notes: tuple[str, ...]) -> Report:
-        """The report on the numbers; at first order the other properties are checked too."""
-        found = compared(problem, chosen_probes(problem, self.rng), method, self.tolerance,
-                         self.rng, replacing=self.method is None)
         if found.verdict == "wrong":
             report = replace(described(localised(found, self.rng), notes), entries=found.error.size)
-            return diagnosed(report, self.levels, found, self.rng)
-        if found.verdict == "right" and len(self.levels) == 1:
+            return diagnosed(report, self.levels, order, found, self.rng)
+        if np.isinf(found.jump).any():              # right nearby: kink, or wrong rule?
+            report = diagnosed(described(found, notes), self.levels, order, None, self.rng)
+            if report.op:
+                return replace(report, verdict="wrong", reason=DIFFERS)
+        if found.verdict == "right" and order == 1:
             check_properties(problem, self.user_inputs, self.rng)
+            check_untouched(self.given)
         return described(found, notes)

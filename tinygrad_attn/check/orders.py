@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Tensor, grad
+from ..engine import Tensor
 from .layout import Layout
-from .problem import Function, Problem, floating_outputs, upstream
+from .problem import Function, Problem, floating_outputs, pulled, upstream
 
 
 def derivative(f: Function, problem: Problem, create_graph: bool = True) -> Function:
@@ -23,8 +23,7 @@ def derivative(f: Function, problem: Problem, create_graph: bool = True) -> Func
             if out.node is None:
                 continue
             g = g if g.dtype == out.dtype else g.astype(out.dtype)
-            parts = grad(out, variables, g, create_graph=create_graph, retain_graph=True,
-                         allow_unused=True)
+            parts = pulled(out, variables, g, create_graph)
             totals = [total if part is None else total + part
                       for total, part in zip(totals, parts, strict=True)]
         return tuple(totals)
@@ -37,6 +36,9 @@ def differentiated(problem: Problem, rng: np.random.Generator) -> Problem:
 
     Its inputs are the old ones and the upstream gradients, at random values: a rule is a function
     of both.  Its values are computed with the bare rules, its gradient through the recorded ones.
+
+    Raises:
+        RuleFailedError: a rule raised an error when it was recorded.
     """
     gs = [upstream(rng, shape) for shape in problem.outputs.shapes]
     of_g = [f"upstream gradient of {name}" for name in problem.outputs.names]

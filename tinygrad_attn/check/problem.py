@@ -38,7 +38,8 @@ class Problem:
         evaluations, walks: how many forward and backward passes ran.
 
     Raises:
-        DTypeError: an input is complex or a list of arrays, or `f` returns no floating Tensor.
+        DTypeError: no input is floating, one is complex or a list of arrays, or `f` does not
+            return floating Tensors.
     """
 
     def __init__(self, f: Function, args: Sequence[Any], names: Sequence[str], *,
@@ -46,6 +47,8 @@ class Problem:
         self.f, self.values, self.names = f, values or f, tuple(names)
         self.args = [as_floating(arg) for arg in args]
         self.slots = [i for i, arg in enumerate(self.args) if is_floating(arg)]
+        if not self.slots:
+            raise DTypeError("gradcheck: no input is floating: there is nothing to differentiate")
         self.inputs = Layout(tuple(names[i] for i in self.slots),
                              tuple(self.args[i].shape for i in self.slots))
         self.x = joined([self.args[i] for i in self.slots]).astype(dtype)
@@ -53,11 +56,6 @@ class Problem:
         outs = self.run(f, self.tensors(self.x))
         self.outputs = Layout(output_names(outs), tuple(out.shape for out in outs))
         self.dtypes = [out.dtype for out in outs]
-
-    @property
-    def constants(self) -> list[Any]:
-        """The arguments that are passed through."""
-        return [arg for i, arg in enumerate(self.args) if i not in self.slots]
 
     def tensors(self, x: Array) -> list[Tensor]:
         """The vector as variables, one for each input."""
@@ -97,10 +95,12 @@ class Problem:
         return totals
 
 
-def pulled(out: Tensor, variables: Sequence[Tensor], g: Array) -> tuple[Tensor | None, ...]:
+def pulled(out: Tensor, variables: Sequence[Tensor], g: Any, create_graph: bool = False
+           ) -> tuple[Tensor | None, ...]:
     """One walk of the engine; what a rule raises becomes RuleFailedError."""
     try:
-        return grad(out, variables, g, retain_graph=True, allow_unused=True)
+        return grad(out, variables, g, create_graph=create_graph, retain_graph=True,
+                    allow_unused=True)
     except Exception as error:
         raise RuleFailedError from error
 

@@ -101,7 +101,7 @@ def masked_self_attention() -> Any:
 
 def language_model() -> Any:
     """A tiny GPT's loss as a function of its parameters."""
-    config = GPTConfig(vocab_size=7, max_length=4, num_layers=2, num_heads=2, d_model=6)
+    config = GPTConfig(vocab_size=7, max_length=4, num_layers=1, num_heads=2, d_model=6)
     model = moved(GPT(config, rng=seeded()))
 
     class Loss(nn.Module):
