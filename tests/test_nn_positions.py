@@ -125,7 +125,8 @@ def test_the_two_layouts_differ_by_the_order_of_features(rng: np.random.Generato
     x = rng.standard_normal((T, D))
     order = np.concatenate([np.arange(0, D, 2), np.arange(1, D, 2)])
     halves = RotaryPositions(D).apply(x[:, order], 2)
-    np.testing.assert_array_equal(halves, RotaryPositions(D, interleaved=True).apply(x, 2)[:, order])
+    pairs = RotaryPositions(D, interleaved=True).apply(x, 2)
+    np.testing.assert_array_equal(halves, pairs[:, order])
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -206,7 +207,7 @@ def test_wrong_rows(layer: ta.nn.Module) -> None:
 
 
 def test_wrong_sizes() -> None:
-    with pytest.raises(ShapeError, match="RotaryPositions: .* d_head must be even.* got d_head=5"):
+    with pytest.raises(ShapeError, match=r"RotaryPositions: .* d_head must be even.* got d_head=5"):
         RotaryPositions(5)
     with pytest.raises(ShapeError, match="base positive; got d_head=4, base=0"):
         RotaryPositions(4, base=0)

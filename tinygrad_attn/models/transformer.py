@@ -1,0 +1,270 @@
+"""The Transformer: an encoder reads a sequence, a decoder writes another (Vaswani et al. 2017).
+
+    encoder:  source tokens -> embedding·√D + position -> layers -> memory
+    decoder:  target tokens -> embedding·√D + position -> layers, looking at the memory -> logits
+
+Sequences are rows of tokens, filled up at the end with `padding`.  Targets stand without the start
+and end tokens: the model adds them to learn, and takes them off what it generates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array, ShapeError, Tensor, no_grad
+from ..engine.dispatch import plain
+from ..nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, functional
+from ..nn.functional.layers import probability, whole_numbers
+from ..nn.layers import positive
+from ..nn.positions import LearnedPositions, SinusoidalPositions
+from ..nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer, check_activation
+from ..rng import generator
+from .gpt import evaluating
+
+POSITIONS = ("sinusoidal", "learned")
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The sizes and special tokens of a Transformer.
+
+    Attributes:
+        source_vocab, target_vocab: numbers of different tokens.
+        max_length: longest source, and longest target with one special token.
+        num_layers: number of encoder layers, and of decoder layers.
+        num_heads: attention heads in each; divides d_model.
+        d_model: width.
+        d_ff: width inside the feed-forward networks.
+        padding: token that fills up short rows; nothing attends to it and no loss counts it.
+        start, end: tokens before and after every target.
+        dropout: probability of dropping embeddings, attention weights and branches in training.
+        activation: of the feed-forward networks; see nn.TransformerEncoderLayer.
+        norm_first: normalise before each branch, and once after the last layer.
+        bias: biases in layers and norms.
+        positions: "sinusoidal" or "learned".
+        tied: one table embeds source and target and, transposed, makes the logits (section 3.4).
+
+    Raises:
+        ShapeError: sizes or tokens that do not fit.
+    """
+
+    source_vocab: int
+    target_vocab: int
+    max_length: int
+    num_layers: int
+    num_heads: int
+    d_model: int
+    d_ff: int
+    padding: int = 0
+    start: int = 1
+    end: int = 2
+    dropout: float = 0.0
+    activation: str = "relu"
+    norm_first: bool = False
+    bias: bool = True
+    positions: str = "sinusoidal"
+    tied: bool = False
+
+    def __post_init__(self) -> None:
+        who, source, target = type(self).__name__, self.source_vocab, self.target_vocab
+        positive(who, source_vocab=source, target_vocab=target, d_ff=self.d_ff,
+                 max_length=self.max_length, num_layers=self.num_layers, num_heads=self.num_heads,
+                 d_model=self.d_model)
+        if self.d_model % self.num_heads:
+            raise ShapeError(f"{who}: num_heads must divide d_model, got {self.num_heads} and "
+                             f"{self.d_model}")
+        special = (self.padding, self.start, self.end)
+        if len({*special}) < 3 or not all(0 <= token < target for token in special):
+            raise ShapeError(f"{who}: padding, start and end must be different tokens of the "
+                             f"target's {target}, got {special}")
+        if not self.padding < source:
+            raise ShapeError(f"{who}: padding must be one of the source's {source} tokens, got "
+                             f"{self.padding}")
+        if self.tied and source != target:
+            raise ShapeError(f"{who}: tied embeddings need one vocabulary, got {source} source and "
+                             f"{target} target tokens")
+        if self.positions not in POSITIONS:
+            raise ShapeError(f"{who}: positions must be one of {POSITIONS}, got "
+                             f"{self.positions!r}")
+        check_activation(who, self.activation)
+        probability(who, self.dropout)
+
+
+class Stack(Module):
+    """Layers one after the other; with norm_first a norm after the last.
+
+    Named as in PyTorch's TransformerEncoder and TransformerDecoder: `layers.0…`, `norm`.
+    """
+
+    def __init__(self, layer: type[TransformerEncoderLayer | TransformerDecoderLayer],
+                 config: TransformerConfig, rng: np.random.Generator | None) -> None:
+        self.layers = ModuleList(
+            layer(config.d_model, config.num_heads, config.d_ff, dropout=config.dropout,
+                  activation=config.activation, norm_first=config.norm_first, bias=config.bias,
+                  rng=rng) for _ in range(config.num_layers))
+        self.norm = LayerNorm(config.d_model, bias=config.bias) if config.norm_first else None
+
+    def forward(self, x: Tensor, *inputs: Any, return_weights: bool = False) -> Any:
+        """(B, T, D) -> (B, T, D); with return_weights also the last weights of the last layer."""
+        weights = None
+        for layer in self.layers:
+            x = layer(x, *inputs, return_weights=return_weights)
+            if return_weights:
+                x, *_, weights = x
+        out = x if self.norm is None else self.norm(x)
+        return (out, weights) if return_weights else out
+
+
+class Transformer(Module):
+    """An encoder and a decoder of the sizes in `config`.
+
+    Args:
+        config: the sizes and special tokens.
+        rng: generator for initial values and dropout; the library's own where None.
+
+    Attributes:
+        source_embedding, target_embedding: drawn from N(0, 1/d_model), so that times √d_model they
+            are as large as the positions.
+        encoder, decoder: the layers, named as in torch.nn.Transformer.
+        output: Linear, to the logits.
+    """
+
+    def __init__(self, config: TransformerConfig, *,
+                 rng: np.random.Generator | None = None) -> None:
+        self.config = config
+        width, rng = config.d_model, generator(rng)
+        self.source_embedding = Embedding(config.source_vocab, width, rng=rng)
+        self.target_embedding = Embedding(config.target_vocab, width, rng=rng)
+        self.source_positions = positions(config, rng)
+        self.target_positions = positions(config, rng)
+        self.dropout = Dropout(config.dropout, rng=rng)
+        self.encoder = Stack(TransformerEncoderLayer, config, rng)
+        self.decoder = Stack(TransformerDecoderLayer, config, rng)
+        self.output = Linear(width, config.target_vocab, config.bias, rng=rng)
+        for table in (self.source_embedding.weight, self.target_embedding.weight):
+            table.data = table.data / sqrt(width)
+        if config.tied:
+            self.target_embedding.weight = self.output.weight = self.source_embedding.weight
+
+    def forward(self, source: Any, target: Any, *, return_weights: bool = False) -> Any:
+        """Predict each target token, and the end, from the source and the tokens before.
+
+        Args:
+            source: tokens (B, S), filled up with padding.
+            target: tokens (B, T) without start and end, filled up with padding.
+            return_weights: return (logits, weights), the weights (B, heads, T + 1, S) with which
+                the decoder's last layer looked at the source.
+
+        Returns:
+            Logits (B, T + 1, target_vocab).
+
+        Raises:
+            ShapeError: tokens are not (B, S) and (B, T), or too many for max_length.
+            DTypeError: tokens are not integers.
+            IndexingError: a token is outside its vocabulary.
+        """
+        source = self.tokens("source", source, self.config.source_vocab)
+        target = self.tokens("target", target, self.config.target_vocab, 1)
+        if len(source) != len(target):
+            raise ShapeError(f"Transformer: source has {len(source)} sequences but target has "
+                             f"{len(target)}")
+        first = np.full((len(target), 1), self.config.start)
+        return self.write(np.hstack([first, target]), *self.read(source), return_weights)
+
+    def loss(self, source: Any, target: Any) -> Tensor:
+        """Mean cross-entropy, in nats, of the target tokens and the end; see `forward`."""
+        logits = self(source, target)
+        return functional.cross_entropy(logits, self.with_end(target),
+                                        ignore_index=self.config.padding)
+
+    def generate(self, source: Any, max_steps: int, *, return_weights: bool = False) -> Any:
+        """The most probable token at each step, until the end or `max_steps`.
+
+        Args:
+            source: as in `forward`.
+            max_steps: at most max_length.
+            return_weights: return (tokens, weights), the weights (B, heads, max_steps, S) with
+                which the decoder's last layer looked at the source, zeros after the end.
+
+        Returns:
+            Tokens (B, max_steps); the end and what follows are padding, as in a target.
+
+        Raises:
+            ShapeError: max_steps is out of range, or as in `forward`.
+        """
+        config = self.config
+        if not 0 <= max_steps <= config.max_length:
+            raise ShapeError("Transformer.generate: expected max_steps from 0 to "
+                             f"max_length={config.max_length}, got {max_steps}")
+        source = self.tokens("source", source, config.source_vocab)
+        batch, length = source.shape
+        tokens = np.full((batch, max_steps + 1), config.padding)
+        tokens[:, 0], alive = config.start, np.ones(batch, bool)
+        with evaluating(self), no_grad():
+            memory, keep = self.read(source)
+            weights = np.zeros((batch, config.num_heads, max_steps, length), memory.dtype)
+            for step in range(max_steps):
+                logits, seen = self.write(tokens[:, :step + 1], memory, keep, True)
+                following = self.likeliest(logits._data[:, -1])
+                alive &= following != config.end
+                if not alive.any():
+                    break
+                tokens[alive, step + 1] = following[alive]
+                weights[alive, :, step] = seen._data[alive, :, -1]
+        return (tokens[:, 1:], weights) if return_weights else tokens[:, 1:]
+
+    def likeliest(self, logits: Array) -> Array:
+        """One token for each row of logits (B, V), of those that may follow."""
+        scores = logits.copy()
+        scores[:, [self.config.padding, self.config.start]] = -np.inf
+        tokens: Array = scores.argmax(axis=-1)
+        return tokens
+
+    def read(self, source: Array) -> tuple[Tensor, Array]:
+        """Tokens (B, S) -> memory (B, S, D) and its mask (B, 1, S), True where a token stands."""
+        keep = (source != self.config.padding)[:, None]
+        x = self.embedded(source, self.source_embedding, self.source_positions)
+        return self.encoder(x, keep), keep
+
+    def write(self, tokens: Array, memory: Tensor, keep: Array,
+              return_weights: bool = False) -> Any:
+        """Tokens (B, T), the start first -> logits (B, T, V) of the token after each; weights."""
+        x = self.embedded(tokens, self.target_embedding, self.target_positions)
+        # Padding stands at the end, where no token before sees it: this needs no mask.
+        found = self.decoder(x, memory, None, keep, return_weights=return_weights)
+        out, weights = found if return_weights else (found, None)
+        logits = self.output(out)
+        return (logits, weights) if return_weights else logits
+
+    def embedded(self, tokens: Array, embedding: Module, positions: Module) -> Tensor:
+        """Tokens (B, T) -> (B, T, D)."""
+        x: Tensor = self.dropout(positions(embedding(tokens) * sqrt(self.config.d_model)))
+        return x
+
+    def with_end(self, target: Any) -> Array:
+        """Targets (B, T) with the end after each one's last token, (B, T + 1)."""
+        padding = self.config.padding
+        rows = np.pad(np.asarray(plain(target)), ((0, 0), (0, 1)), constant_values=padding)
+        places = np.where(rows == padding, 0, np.arange(1, rows.shape[1] + 1))
+        rows[np.arange(len(rows)), places.max(axis=1)] = self.config.end
+        return rows
+
+    def tokens(self, what: str, values: Any, vocabulary: int, special: int = 0) -> Array:
+        """`values` as an array (B, time) of tokens, to which `special` ones will be added."""
+        array = whole_numbers("Transformer", what, values, vocabulary)
+        most = self.config.max_length - special
+        if array.ndim != 2 or array.shape[1] > most:
+            raise ShapeError(f"Transformer: expected {what} tokens (B, time), at most {most} in a "
+                             f"row, got {array.shape}")
+        return array
+
+
+def positions(config: TransformerConfig, rng: np.random.Generator) -> Module:
+    """The positions that `config` asks for."""
+    if config.positions == "learned":
+        return LearnedPositions(config.max_length, config.d_model, rng=rng)
+    return SinusoidalPositions(config.d_model, config.max_length)
