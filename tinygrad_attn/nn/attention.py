@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine import ShapeError, Tensor
+from ..engine import DTypeError, ShapeError, Tensor
 from . import functional
+from .cache import KVCache
+from .functional import Mask
 from .functional.layers import operand, probability
 from .layers import Linear, positive, uniform
 from .module import Module
 from .parameter import Parameter
+from .positions import AlibiBias, RotaryPositions
 
 
 class MultiHeadAttention(Module):
@@ -29,6 +32,7 @@ class MultiHeadAttention(Module):
         kdim, vdim: widths of `keys` and `values`; d_model where None.
         bias: add biases after the projections.
         dropout: probability of dropping an attention weight while training.
+        positions: RotaryPositions turns queries and keys, AlibiBias adds to the scores.
         rng: generator for initial values and dropout.
 
     Attributes:
@@ -42,7 +46,8 @@ class MultiHeadAttention(Module):
 
     def __init__(self, d_model: int, num_heads: int, *, num_kv_heads: int | None = None,
                  kdim: int | None = None, vdim: int | None = None, bias: bool = True,
-                 dropout: float = 0.0, rng: np.random.Generator | None = None) -> None:
+                 dropout: float = 0.0, positions: RotaryPositions | AlibiBias | None = None,
+                 rng: np.random.Generator | None = None) -> None:
         kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         kdim, vdim = (d_model if width is None else width for width in (kdim, vdim))
         positive("MultiHeadAttention", d_model=d_model, num_heads=num_heads, num_kv_heads=kv_heads,
@@ -52,6 +57,7 @@ class MultiHeadAttention(Module):
                              f"num_heads; got {d_model=}, {num_heads=}, num_kv_heads={kv_heads}")
         self.d_model, self.num_heads, self.num_kv_heads = d_model, num_heads, kv_heads
         self.d_kv = d_model // num_heads * kv_heads
+        self.positions = checked_positions(positions, num_heads, d_model // num_heads)
         self.dropout, self.rng = probability("MultiHeadAttention", dropout), rng
         self.packed = (kv_heads, kdim, vdim) == (num_heads, d_model, d_model)
         if self.packed:
@@ -67,15 +73,19 @@ class MultiHeadAttention(Module):
 
     def forward(self, x: Tensor, keys: Tensor | None = None, values: Tensor | None = None,
                 mask: Any = None, *, causal: bool = False, offset: int = 0,
-                return_weights: bool = False, return_stages: bool = False) -> Any:
+                cache: KVCache | None = None, method: str = "auto", return_weights: bool = False,
+                return_stages: bool = False) -> Any:
         """Attention of `x` (B, T, d_model) to `keys` (B, S, kdim) and `values` (B, S, vdim).
 
         Args:
             keys: what is attended to; x itself where None.
             values: what is collected; the keys where None.
-            mask: boolean (True = may attend) or floating (added to the scores), of shape (T, S),
-                (B, T, S) or (B, heads, T, S); each length may be 1.
+            mask: an nn.Mask; or boolean (True = may attend) or floating (added to the scores); of
+                shape (S), (T, S), (B, T, S) or (B, heads, T, S); each length may be 1.
             causal, offset: query i may attend to key j only if j ≤ i + offset.
+            cache: earlier keys and values; those of this call are appended to it, S counts them
+                all, and the offset is the number of earlier ones.
+            method: see `functional.attention`.
             return_weights: return (out, weights), the weights (B, heads, T, S) before dropout.
             return_stages: return (out, Stages) with every step, whose gradients backward keeps.
 
@@ -83,22 +93,47 @@ class MultiHeadAttention(Module):
             (B, T, d_model).
 
         Raises:
-            ShapeError: shapes do not fit.
+            ShapeError: shapes do not fit, or the cache is full.  The cache is then unchanged.
             DTypeError: the mask is of a wrong kind.
         """
         x = operand(x)
         keys = x if keys is None else operand(keys)
         values = keys if values is None else operand(values)
         self.check(x, keys, values)
+        mask, past = head_mask(mask), 0 if cache is None else cache.length
+        offset = offset if cache is None else past
         heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
         q, k, v = map(divided, self.projected(x, keys, values), heads)
-        stages = functional.attend(q, k, v, head_mask(mask), causal, offset, rng=self.rng,
-                                   dropout=self.dropout if self.training else 0.0)
-        concat = ops.transpose(stages.context, (0, 2, 1, 3)).reshape(x.shape)   # (B, T, D)
+        if isinstance(self.positions, RotaryPositions):
+            q, k = self.positions.apply(q, offset), self.positions.apply(k, past)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        try:
+            context, stages = self.attended(q, k, v, mask, causal, offset, method,
+                                            return_weights or return_stages)
+        except Exception:
+            if cache is not None:
+                cache.truncate(past)
+            raise
+        concat = ops.transpose(context, (0, 2, 1, 3)).reshape(x.shape)          # (B, T, D)
         out = self.out_proj(concat)
         if return_stages:
             return out, replace(stages, concat=concat, output=out).retain()
         return (out, stages.weights) if return_weights else out
+
+    def attended(self, q: Tensor, k: Tensor, v: Tensor, mask: Any, causal: bool, offset: int,
+                 method: str, wanted: bool) -> tuple[Tensor, Any]:
+        """The context (B, heads, T, d), and all stages if they are wanted."""
+        if isinstance(self.positions, AlibiBias):
+            bias = self.positions(q.shape[-2], k.shape[-2], offset).astype(q.dtype)
+            mask = Mask.additive(bias) & as_mask(mask)
+        options: dict[str, Any] = {"causal": causal, "offset": offset, "rng": self.rng,
+                                   "method": method,
+                                   "dropout": self.dropout if self.training else 0.0}
+        if wanted:
+            stages = functional.attend(q, k, v, mask, **options)
+            return stages.context, stages
+        return functional.attention(q, k, v, mask, **options), None
 
     def projected(self, x: Tensor, keys: Tensor, values: Tensor) -> Iterable[Tensor]:
         """Q, K and V (B, time, width); by one product where x, keys and values are one."""
@@ -135,6 +170,8 @@ class MultiHeadAttention(Module):
         notes = [f"{self.d_model}", f"num_heads={self.num_heads}"]
         if self.num_kv_heads != self.num_heads:
             notes.append(f"num_kv_heads={self.num_kv_heads}")
+        if self.positions is not None:
+            notes.append(f"positions={type(self.positions).__name__}")
         if self.dropout:
             notes.append(f"dropout={self.dropout}")
         return ", ".join(notes)
@@ -152,11 +189,36 @@ def divided(x: Tensor, heads: int) -> Tensor:
 
 
 def head_mask(mask: Any) -> Any:
-    """A mask (T, S), (B, T, S) or (B, heads, T, S), made to broadcast to (B, heads, T, S)."""
+    """A mask (S), (T, S), (B, T, S) or (B, heads, T, S), made to broadcast to the last of these."""
     if mask is None:
         return None
+    if isinstance(mask, Mask):
+        return mask.for_layers()
     mask = mask if isinstance(mask, Tensor) else np.asarray(mask)
-    if mask.ndim not in (2, 3, 4):
-        raise ShapeError("MultiHeadAttention: expected a mask (T, S), (B, T, S) or (B, heads, T, S)"
-                         f", got {mask.shape}")
+    if mask.ndim not in (1, 2, 3, 4):
+        raise ShapeError("MultiHeadAttention: expected a mask (S), (T, S), (B, T, S) or "
+                         f"(B, heads, T, S), got {mask.shape}")
     return ops.expand_dims(mask, 1) if mask.ndim == 3 else mask
+
+
+def as_mask(mask: Any) -> Mask:
+    """A mask of any kind as a Mask."""
+    if mask is None or isinstance(mask, Mask):
+        return mask or Mask()
+    return Mask.keep(mask) if mask.dtype == bool else Mask.additive(mask)
+
+
+def checked_positions(positions: Any, num_heads: int, d_head: int) -> Any:
+    """Refuse positions for other heads."""
+    if positions is None:
+        return None
+    if not isinstance(positions, (RotaryPositions, AlibiBias)):
+        raise DTypeError("MultiHeadAttention: positions must be RotaryPositions or AlibiBias, got "
+                         f"{type(positions).__name__}")
+    if isinstance(positions, RotaryPositions) and positions.d_head != d_head:
+        raise ShapeError(f"MultiHeadAttention: the heads are {d_head} wide, but the positions are "
+                         f"for {positions.d_head}")
+    if isinstance(positions, AlibiBias) and len(positions.slopes) != num_heads:
+        raise ShapeError(f"MultiHeadAttention: there are {num_heads} heads, but the positions are "
+                         f"for {len(positions.slopes)}")
+    return positions

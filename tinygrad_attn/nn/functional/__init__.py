@@ -5,7 +5,7 @@ differentiated twice and checked.  Randomness enters as masks drawn beforehand.
 
     layers.py      linear, embedding, norms, dropout
     attention.py   attention and its stages
-    masks.py       which query may attend to which key
+    masks.py       nn.Mask; limits.py: what a mask comes to
     losses.py      cross-entropy, mean squared error
 """
 
@@ -13,9 +13,10 @@ from ...ops import gelu, log_softmax, relu, sigmoid, silu, softmax, tanh
 from .attention import Stages, attend, attention
 from .layers import dropout, dropout_mask, embedding, layer_norm, linear, rms_norm
 from .losses import cross_entropy, mse_loss
+from .masks import Mask
 
 __all__ = [
-    "Stages", "attend", "attention", "cross_entropy", "dropout", "dropout_mask", "embedding",
-    "gelu", "layer_norm", "linear", "log_softmax", "mse_loss", "relu", "rms_norm", "sigmoid",
-    "silu", "softmax", "tanh",
+    "Mask", "Stages", "attend", "attention", "cross_entropy", "dropout", "dropout_mask",
+    "embedding", "gelu", "layer_norm", "linear", "log_softmax", "mse_loss", "relu", "rms_norm",
+    "sigmoid", "silu", "softmax", "tanh",
 ]

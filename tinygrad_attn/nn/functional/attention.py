@@ -10,18 +10,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from math import sqrt
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
 
-from ... import ops
+from ... import kernels, ops
 from ...engine import Array, DTypeError, ShapeError, Tensor
-from .layers import dropout_mask, probability
-from .masks import Masking, Window, masking
+from ...engine.fused import Fused
+from ...engine.primitive import PRIMITIVES
+from ...kernels import Plan
+from ...rng import generator
+from .layers import probability
+from .limits import limiting, total_bias
+from .masks import Window
 
 EMPTY_ROWS = ("zero", "uniform", "nan", "error")
-METHODS = ("auto", "definition")
+METHODS = ("auto", "definition", "fused", "tiled")
+LARGE = 1 << 24                         # more weights than these take up more than 64 MiB
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,8 +80,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, *, causal: bool
         q: queries (..., heads, T, d); the axes before T may be missing.
         k, v: keys (..., heads, S, d) and values (..., heads, S, dv); with fewer heads than the
             queries, each serves a group of neighbouring query heads (Ainslie et al. 2023).
-        mask: boolean (True = may attend) or floating (added to the scores), broadcast to
-            (..., heads, T, S).
+        mask: an nn.Mask; or boolean (True = may attend) or floating (added to the scores),
+            broadcast to (..., heads, T, S).
         causal: query i may attend to key j only if j ≤ i + offset.
         offset: number of keys before the first query, e.g. the length of a cache.
         window: (left, right): so many keys before and after position i + offset; None: no limit.
@@ -84,50 +90,102 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, *, causal: bool
         dropout: probability of dropping a weight.
         rng: generator for dropout.
         empty_row: for a query that may attend to no key "zero" gives a zero row, "uniform" the mean
-            of the values, "nan" not-a-number; "error" raises.  It gives q and k no gradient.
-        method: "auto" or "definition".
+            of the values (zeros where there are none), "nan" not-a-number; "error" raises.  It
+            gives q and k no gradient.
+        method: "definition" is composed of primitives, "fused" and "tiled" are kernels; "tiled"
+            needs memory linear in the lengths.  "auto" takes "fused", or "tiled" where there are
+            very many weights.  Kernels give way to the definition where every step is wanted (and
+            "auto" also where another rule is planted in one of its primitives).
         return_stages: return (context, Stages) with every step, whose gradients backward keeps.
 
     Raises:
         ShapeError: shapes do not fit, an option is unknown, or a row is empty under "error".
         DTypeError: q, k or v is not floating, or the mask is of a wrong kind.
     """
-    stages = attend(q, k, v, mask, causal, offset, window, scale, softcap, dropout, rng, empty_row,
-                    method)
-    return (stages.context, stages.retain()) if return_stages else stages.context
+    q, k, v, added, plan = planned(q, k, v, mask, causal, offset, window, scale, softcap, dropout,
+                                   rng, empty_row, method)
+    if return_stages:
+        stages = steps(q, k, v, added, plan)
+        return stages.context, stages.retain()
+    return chosen(method, plan)(q, k, v, added, plan=plan)
 
 
-def attend(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False, offset: int = 0,
-           window: Window | None = None, scale: float | None = None, softcap: float | None = None,
-           dropout: float = 0.0, rng: np.random.Generator | None = None, empty_row: str = "zero",
-           method: str = "auto") -> Stages:
+def attend(*args: Any, **options: Any) -> Stages:
     """The steps of `attention`, which documents the arguments; no gradients are kept yet."""
-    check_options(empty_row, method, softcap)
+    return steps(*planned(*args, **options))
+
+
+def planned(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False, offset: int = 0,
+            window: Window | None = None, scale: float | None = None,
+            softcap: float | None = None, dropout: float = 0.0,
+            rng: np.random.Generator | None = None, empty_row: str = "zero", method: str = "auto"
+            ) -> tuple[Tensor, Tensor, Tensor, Any, Plan]:
+    """q, k and v as tensors, what is added to the scores, and everything else in one plan."""
+    check_options(empty_row, method, scale, softcap)
     q, k, v = (x if isinstance(x, Tensor) else Tensor(x) for x in (q, k, v))
     shape = score_shape(q, k, v)
-    limits = masking(mask, shape, q.dtype, causal, offset, window)
-    if limits.alive is not None and empty_row == "error":
+    limits, added = limiting(mask, shape, q.dtype, causal, offset, window, empty_row)
+    if limits.alive is not None and empty_row == "error" and 0 not in shape[:-1]:
         row = tuple(int(i) for i in np.argwhere(~limits.alive[..., 0])[0])
         raise ShapeError(f"attention: query {row} may attend to no key; unmask one, or choose "
                          f"another empty_row of {EMPTY_ROWS}")
-    keep = dropout_mask(shape, dropout, q.dtype, rng) if probability("attention", dropout) else None
-    scale = 1 / sqrt(q.shape[-1] or 1) if scale is None else scale
-    return definition(q, k, v, limits, keep, scale, softcap, empty_row)
+    factors = None
+    if probability("attention", dropout):
+        seed = int(generator(rng).integers(1 << 63))
+        factors = kernels.Factors(seed, dropout, shape, q.dtype)
+    plan = Plan(shape, limits, 1 / sqrt(q.shape[-1] or 1) if scale is None else float(scale),
+                None if softcap is None else float(softcap), factors,
+                isinstance(added, Tensor) and added.node is not None)
+    return q, k, v, added, plan
 
 
-def definition(q: Tensor, k: Tensor, v: Tensor, limits: Masking, keep: Array | None, scale: float,
-               softcap: float | None, empty_row: str) -> Stages:
-    """The steps, from primitives; `keep` are dropout's factors."""
+def steps(q: Tensor, k: Tensor, v: Tensor, added: Any, plan: Plan) -> Stages:
+    """The definition: every step, from primitives."""
     groups = q.shape[-3] // k.shape[-3] if q.ndim > 2 and k.ndim > 2 else 1
     keys, values = (ops.repeat(x, groups, -3) if groups > 1 else x for x in (k, v))
+    bias = total_bias(plan.limits, added, plan.shape, q.dtype)
+    cap, alive, empty_row = plan.softcap, plan.limits.alive, plan.limits.empty_row
     raw = ops.matmul(q, keys.mT)                                            # R = Q Kᵀ
-    scores = raw * scale                                                    # S = R/√d
-    capped = scores if softcap is None else ops.tanh(scores / softcap) * softcap
-    masked = capped if limits.bias is None else capped + limits.bias        # S′
-    weights = normalised(masked, limits.alive, empty_row)                   # P = softmax(S′)
-    dropped = weights if keep is None else weights * keep
+    scores = raw * plan.scale                                               # S = R/√d
+    capped = scores if cap is None else ops.tanh(scores / cap) * cap
+    masked = capped if bias is None else capped + bias                      # S′
+    weights = normalised(masked, alive, empty_row)                          # P = softmax(S′)
+    dropped = weights if plan.factors is None else weights * plan.factors.whole()
     context = ops.matmul(dropped, values)                                   # C = P V
+    if empty_row == "nan" and not plan.shape[-1]:
+        context = context + np.asarray(np.nan, q.dtype)                     # the sum over no key
     return Stages(q, k, v, raw, scores, masked, weights, context)
+
+
+def definition(q: Tensor, k: Tensor, v: Tensor, added: Any, *, plan: Plan) -> Tensor:
+    """softmax(Q Kᵀ · scale + mask) V, from primitives."""
+    return steps(q, k, v, added, plan).context
+
+
+def bound(kernel: Any) -> Fused:
+    """The definition with a kernel beside it, drawn as `attention`."""
+    fused = Fused(definition, kernel.forward, kernel.backward)
+    fused.name = "attention"
+    return fused
+
+
+KERNELS = {"definition": definition, "fused": bound(kernels.attention),
+           "tiled": bound(kernels.tiled)}
+
+
+# The rules of the definition's primitives: where another is planted, it is to be met.
+RULES = [(PRIMITIVES[name], PRIMITIVES[name].rules) for name in
+         ("add", "divide", "matmul", "multiply", "repeat", "softmax", "swapaxes", "tanh",
+          "transpose", "where")]
+
+
+def chosen(method: str, plan: Plan) -> Any:
+    """The function for a method; "auto" looks at the size, and for planted rules."""
+    if method == "auto":
+        planted = any(primitive.rules is not rules for primitive, rules in RULES)
+        large = prod(plan.shape) > LARGE
+        method = "definition" if planted else "tiled" if large else "fused"
+    return KERNELS[method]
 
 
 def normalised(masked: Tensor, alive: Array | None, empty_row: str) -> Tensor:
@@ -163,11 +221,15 @@ def score_shape(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
     return (*lead, *([heads] if max(q.ndim, k.ndim, v.ndim) > 2 else []), q.shape[-2], k.shape[-2])
 
 
-def check_options(empty_row: str, method: str, softcap: float | None) -> None:
+def check_options(empty_row: str, method: str, scale: Any, softcap: Any) -> None:
     """Refuse options that do not exist."""
     if empty_row not in EMPTY_ROWS:
         raise ShapeError(f"attention: empty_row must be one of {EMPTY_ROWS}, got {empty_row!r}")
     if method not in METHODS:
         raise ShapeError(f"attention: method must be one of {METHODS}, got {method!r}")
+    for name, number in (("scale", scale), ("softcap", softcap)):
+        if isinstance(number, Tensor) and number.node is not None:
+            raise DTypeError(f"attention: {name} is a plain number and gets no gradient; to learn "
+                             "it, multiply q by it")
     if softcap is not None and not softcap > 0:
         raise ShapeError(f"attention: softcap must be positive, got {softcap}")

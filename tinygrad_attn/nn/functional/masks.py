@@ -1,92 +1,256 @@
-"""Which query may attend to which key.
+"""Masks that say which way round they are.
 
-A boolean mask means True = may attend, everywhere.  An additive mask is added to the scores: 0 lets
-through, −∞ blocks.  Masks broadcast to the scores (..., heads, T, S).
+    Mask.keep(array)       True = may attend            Mask.causal()        not the future
+    Mask.block(array)      True = must not attend       Mask.window(2, 0)    so far to either side
+    Mask.additive(array)   added to the scores          Mask.lengths([3, 5]) the first keys only
+
+`a & b` lets through what both let through.  Arrays broadcast to the scores (..., heads, T, S).
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ... import ops
 from ...engine import Array, DTypeError, ShapeError, Tensor
-from ...engine.tensor import locked
+from ...engine.dispatch import plain
+from ...engine.tensor import frozen, locked
 
 Window = tuple[int | None, int | None]
+RANKS = (1, 2, 3, 4)
+LEGEND = {"■": "may attend", "·": "must not", "±": "may attend, score shifted"}
+DRAWN = (12, 32)                        # the largest part that is drawn: rows, columns
 
 
-class Masking(NamedTuple):
-    """What limits the scores.
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Query i may attend to key j only if low ≤ j − (i + offset) ≤ high; None for no bound.
+
+    `offset` may be an array, one for each sequence of the batch.
+    """
+
+    low: int | None
+    high: int | None
+    offset: int | Array = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Mask:
+    """Which query may attend to which key; made by the functions below, combined with `&`.
 
     Attributes:
-        bias: array or Tensor to add, −∞ where a query must not attend; None for nothing.
-        alive: (..., T, 1), False for the queries that may attend to no key; None where all may.
+        kept: booleans, True = may attend.
+        added: what is added to the scores, arrays or Tensors.
+        bands: distances within which a query may attend.
+        counts: lengths, integers with one axis for each axis of the scores before the heads.
+        words: how the mask was made.
     """
 
-    bias: Any
-    alive: Array | None
+    kept: tuple[Array, ...] = ()
+    added: tuple[Any, ...] = ()
+    bands: tuple[Band, ...] = ()
+    counts: tuple[Array, ...] = ()
+    words: tuple[str, ...] = ()
+
+    @classmethod
+    def keep(cls, allowed: Any) -> Mask:
+        """A query may attend where `allowed` is True.
+
+        Raises:
+            ShapeError: the rank is not 1 to 4.
+            DTypeError: `allowed` is not boolean.
+        """
+        array = booleans("keep", allowed)
+        return cls(kept=(array,), words=(f"Mask.keep({listed(array)})",))
+
+    @classmethod
+    def block(cls, forbidden: Any) -> Mask:
+        """A query must not attend where `forbidden` is True.
+
+        Raises:
+            ShapeError: the rank is not 1 to 4.
+            DTypeError: `forbidden` is not boolean.
+        """
+        array = booleans("block", forbidden)
+        return cls(kept=(locked(~array),), words=(f"Mask.block({listed(array)})",))
+
+    @classmethod
+    def additive(cls, bias: Any) -> Mask:
+        """`bias` is added to the scores; −∞ blocks.  A Tensor gets its gradient.
+
+        Raises:
+            ShapeError: the rank is not 1 to 4, or there is NaN or +∞ in it.
+            DTypeError: `bias` is not floating.
+        """
+        values = np.asarray(plain(bias))
+        ranked("additive", values)
+        if values.dtype.kind not in "fc":
+            raise DTypeError(f"Mask.additive: expected a floating array, got {values.dtype}; "
+                             "booleans go to Mask.keep or Mask.block")
+        if not (values.real < np.inf).all():
+            raise ShapeError("Mask.additive: NaN or +∞ would make the whole row NaN; −∞ blocks")
+        bias = bias if isinstance(bias, Tensor) else frozen(values)
+        return cls(added=(bias,), words=(f"Mask.additive({listed(values)})",))
+
+    @classmethod
+    def causal(cls, offset: Any = 0) -> Mask:
+        """Query i may attend to key j only if j ≤ i + offset.
+
+        Args:
+            offset: number of keys before the first query: an integer, or an array with one for each
+                sequence of the batch.
+
+        Raises:
+            DTypeError: offset is not an integer.
+        """
+        band = Band(None, 0, whole("Mask.causal", "offset", offset))
+        given = listed(offset) if offset_given(offset) else ""
+        return cls(bands=(band,), words=(f"Mask.causal({given})",))
+
+    @classmethod
+    def window(cls, left: int | None, right: int | None, offset: Any = 0) -> Mask:
+        """Query i may attend to `left` keys before position i + offset and `right` after it.
+
+        None stands for no limit.
+
+        Raises:
+            ShapeError: left or right is negative.
+            DTypeError: left, right or offset is not an integer.
+        """
+        reaches = [None if n is None else whole("Mask.window", "a reach", n) for n in (left, right)]
+        low, high = check_window((left, right), "Mask.window")
+        band = Band(low, high, whole("Mask.window", "offset", offset))
+        after = f", {listed(offset)}" if offset_given(offset) else ""
+        return cls(bands=(band,), words=(f"Mask.window({reaches[0]}, {reaches[1]}{after})",))
+
+    @classmethod
+    def lengths(cls, n: Any) -> Mask:
+        """Only the first n keys may be attended to: one number for each sequence of the batch.
+
+        Raises:
+            ShapeError: a length is negative; when used, beyond the sequence, or of another batch.
+            DTypeError: n is not integers.
+        """
+        array = np.asarray(whole("Mask.lengths", "n", n))
+        if array.size and array.min() < 0:
+            raise ShapeError(f"Mask.lengths: expected lengths of 0 or more, got {array.min()}")
+        return cls(counts=(frozen(array),), words=(f"Mask.lengths({listed(array)})",))
+
+    def __and__(self, other: Mask) -> Mask:
+        """What both let through; what is added adds up."""
+        if not isinstance(other, Mask):
+            raise DTypeError("Mask: `&` combines masks; an array alone does not say what True "
+                             "means: give it to Mask.keep or Mask.block")
+        return Mask(self.kept + other.kept, self.added + other.added, self.bands + other.bands,
+                    self.counts + other.counts, self.words + other.words)
+
+    def for_layers(self) -> Mask:
+        """The same with arrays of rank 3 read as (B, T, S), for every head alike."""
+        def apart(x: Any) -> Any:
+            return ops.expand_dims(x, 1) if x.ndim == 3 else x
+        return replace(self, kept=tuple(map(apart, self.kept)), added=tuple(map(apart, self.added)))
+
+    def __repr__(self) -> str:
+        name = " & ".join(self.words)
+        return f"{name}{drawn(self)}"
 
 
-def within_reach(queries: int, keys: int, causal: bool, offset: int,
-                 window: Window | None) -> Array | None:
-    """(T, S) booleans: key j is not too far from position i + offset; None without a limit."""
-    left, right = (None, None) if window is None else window
-    if any(reach is not None and reach < 0 for reach in (left, right)):
-        raise ShapeError("attention: window must be (left, right), each 0 or more or None, got "
+def booleans(who: str, values: Any) -> Array:
+    """`values` as a read-only boolean array that nobody else writes into."""
+    array = np.asarray(plain(values))
+    ranked(who, array)
+    if array.dtype != bool:
+        other = "; numbers to add go to Mask.additive" if array.dtype.kind in "fc" else ""
+        raise DTypeError(f"Mask.{who}: expected booleans, got {array.dtype}{other}; for 0 and 1 "
+                         "pass .astype(bool)")
+    return frozen(array)
+
+
+def ranked(who: str, array: Array) -> None:
+    """Refuse an array that is not of rank 1 to 4."""
+    if array.ndim not in RANKS:
+        raise ShapeError(f"Mask.{who}: expected an array (S), (T, S), (heads, T, S) or "
+                         f"(B, heads, T, S), got shape {array.shape}")
+
+
+def whole(who: str, what: str, value: Any) -> Any:
+    """`value`, an integer or a read-only array of integers."""
+    array = np.asarray(plain(value))
+    if array.dtype.kind not in "iu" or array.ndim > 2:
+        raise DTypeError(f"{who}: {what} must be an integer, or integers for a batch, got "
+                         f"{value!r}")
+    return int(array) if array.ndim == 0 else frozen(array)
+
+
+def check_window(window: Window, who: str) -> Window:
+    """(left, right) as bounds of the distance, if none is negative."""
+    left, right = window
+    if any(reach is not None and reach < 0 for reach in window):
+        raise ShapeError(f"{who}: window must be (left, right), each 0 or more or None, got "
                          f"{window}")
-    right = 0 if causal else right
-    if left is None and right is None:
-        return None
-    distance = np.arange(keys) - (np.arange(queries)[:, None] + offset)
-    allowed = np.ones(distance.shape, bool)
-    if left is not None:
-        allowed &= distance >= -left
-    if right is not None:
-        allowed &= distance <= right
-    return allowed
+    return (None if left is None else -left), right
 
 
-def masking(mask: Any, shape: tuple[int, ...], dtype: Any, causal: bool = False, offset: int = 0,
-            window: Window | None = None) -> Masking:
-    """Everything that limits scores of `shape` (..., T, S), as one bias.
-
-    Raises:
-        ShapeError: the mask does not broadcast to `shape`, or the window is negative.
-        DTypeError: the mask is neither boolean nor floating.
-    """
-    allowed = within_reach(shape[-2], shape[-1], causal, offset, window)
-    added = None
-    if mask is not None:
-        values = mask._data if isinstance(mask, Tensor) else np.asarray(mask)
-        check_mask(values, shape)
-        if values.dtype != bool:
-            added = mask if values.dtype in (dtype, complex) else ops.astype(mask, dtype)
-            values = ~np.isneginf(values.real)
-        allowed = values if allowed is None else values & allowed
-    if allowed is None:
-        return Masking(None, None)
-    bias = blocking(allowed, dtype)
-    alive = allowed.any(axis=-1, keepdims=True)
-    return Masking(bias if added is None else added + bias, None if alive.all() else locked(alive))
+# ── drawing ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def check_mask(values: Array, shape: tuple[int, ...]) -> None:
-    """Refuse a mask of another kind, or one that does not broadcast to `shape`."""
-    if values.dtype.kind not in "bfc":
-        raise DTypeError("attention: a mask is boolean (True = may attend) or floating (added to "
-                         f"the scores), got {values.dtype}; for 0 and 1 pass mask.astype(bool)")
-    try:
-        fits = np.broadcast_shapes(values.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ShapeError(f"attention: mask {values.shape} does not broadcast to the scores {shape}")
+def offset_given(offset: Any) -> bool:
+    """Is it another than the usual 0?"""
+    return np.ndim(offset) > 0 or offset != 0
 
 
-def blocking(allowed: Array, dtype: Any) -> Array:
-    """0 where allowed, else −∞: adding it costs a quarter of what choosing by `where` costs."""
-    bias = np.zeros(allowed.shape, dtype)
-    bias[~allowed] = -np.inf
-    return locked(bias)
+def listed(array: Any) -> str:
+    """A short array as a list, a long one by its shape."""
+    array = np.asarray(array)
+    return str(array.tolist()) if array.ndim < 2 and array.size <= 8 else f"{list(array.shape)}"
+
+
+def drawn(mask: Mask) -> str:
+    """A picture: a row for each query, a column for each key, of the first head and sequence."""
+    shape = extent(mask)
+    rows, columns = (0 if 0 in shape else min(n, most) for n, most in zip(shape[2:], DRAWN))
+    cells = pattern(mask, shape, rows, columns)
+    seen = ", ".join(f"{cell} {text}" for cell, text in LEGEND.items()
+                     if cell != "±" or (cells == cell).any())
+    notes = [f"the first of {n} {what}" for n, what in zip(shape, ("sequences", "heads")) if n > 1]
+    if (rows, columns) != shape[2:]:
+        notes.append(f"the first {rows} × {columns} of {shape[2]} × {shape[3]}")
+    return "\n  ".join(["", *(" ".join(row) for row in cells), "; ".join([seen, *notes])])
+
+
+def pattern(mask: Mask, shape: tuple[int, ...], rows: int, columns: int) -> Array:
+    """The characters of the picture, (rows, columns)."""
+    def corner(x: Any) -> Array:
+        return np.broadcast_to(plain(x), shape)[:1, :1, :rows, :columns].reshape(rows, columns)
+
+    allowed = np.ones((rows, columns), bool)
+    for keep in mask.kept:
+        allowed &= corner(keep)
+    distance = np.arange(columns) - np.arange(rows)[:, None]
+    for band in mask.bands:
+        away = distance - first(band.offset)
+        allowed &= (away >= (-np.inf if band.low is None else band.low))
+        allowed &= (away <= (np.inf if band.high is None else band.high))
+    for n in mask.counts:
+        allowed &= np.arange(columns) < first(n)
+    added = sum((corner(bias).real for bias in mask.added), np.zeros((rows, columns)))
+    return np.where(allowed & ~np.isneginf(added), np.where(added == 0, "■", "±"), "·")
+
+
+def first(numbers: Any) -> int:
+    """The first of some numbers, 0 where there are none."""
+    return int(np.ravel(numbers)[0]) if np.size(numbers) else 0
+
+
+def extent(mask: Mask) -> tuple[int, int, int, int]:
+    """(B, heads, T, S) to draw: what the arrays say, 6 × 6 where nothing does."""
+    arrays = [x.shape for x in (*mask.kept, *mask.added)]
+    shape = np.broadcast_shapes((1, 1, 1, 1), *arrays)
+    batch, = np.broadcast_shapes(shape[:1], *(c.shape[:1] for c in mask.counts),
+                                 *(np.shape(band.offset)[:1] for band in mask.bands))
+    longest = max((int(c.max(initial=0)) for c in mask.counts), default=0)
+    keys = shape[3] if shape[3] != 1 else max(longest, 6 if mask.bands else 1)
+    return batch, shape[1], keys if mask.bands and shape[2] == 1 else shape[2], keys
