@@ -10,6 +10,11 @@ import numpy as np
 from ..engine import Array, ShapeError, primitive
 from .erf import error_function
 
+__all__ = [
+    "elu", "erf", "gelu", "leaky_relu", "log_softmax", "relu", "sigmoid", "silu", "softmax",
+    "softplus",
+]  # fmt: skip
+
 
 @primitive
 def sigmoid(x: Array, /) -> Array:

@@ -12,6 +12,12 @@ import numpy as np
 
 from ..engine import Array, DTypeError, Tensor, adapts, composed, inner, primitive
 
+__all__ = [
+    "abs", "absolute", "add", "astype", "clip", "cos", "divide", "exp", "expm1", "log", "log1p",
+    "masked_fill", "maximum", "minimum", "multiply", "negative", "power", "reciprocal", "rsqrt",
+    "sign", "sin", "sqrt", "square", "subtract", "tanh", "where",
+]  # fmt: skip
+
 # ── two arguments ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -225,6 +231,9 @@ def absolute(x: Array, /) -> Array:
 absolute.defvjp(
     lambda g, x: g * sign(x),  # dx = dy∘sign x
 )
+
+
+abs = absolute
 
 
 @primitive

@@ -23,6 +23,10 @@ from ..engine.dispatch import plain
 from ..engine.settings import SETTINGS
 from .shapes import moveaxis, reshape
 
+__all__ = [
+    "diagonal", "getitem", "one_hot", "scatter_add", "sort", "take", "take_along_axis",
+]  # fmt: skip
+
 
 @primitive
 def scatter(g: Array, /, index: Any, shape: tuple[int, ...]) -> Array:

@@ -10,6 +10,10 @@ import numpy as np
 from ..engine import Array, DTypeError, ShapeError, adapts, composed, inner
 from .shapes import reshape
 
+__all__ = [
+    "einsum", "matmul", "outer",
+]  # fmt: skip
+
 
 @inner("matmul")
 def product(a: Array, b: Array, /) -> Array:

@@ -13,6 +13,8 @@ import numpy as np
 
 from ..engine import Array, ShapeError, primitive
 
+__all__ = ["gru_cell", "lstm_cell"]
+
 
 @primitive
 def gru_cell(gi: Array, gh: Array, h: Array, /) -> Array:

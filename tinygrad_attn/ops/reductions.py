@@ -10,6 +10,10 @@ import numpy as np
 from ..engine import Array, ShapeError, adapts, composed, inner, primitive
 from .arithmetic import absolute, square
 
+__all__ = [
+    "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod", "std", "sum", "var",
+]  # fmt: skip
+
 Axis = int | tuple[int, ...] | None
 
 

@@ -10,6 +10,12 @@ import numpy as np
 
 from ..engine import Array, DTypeError, ShapeError, adapts, inner, primitive
 
+__all__ = [
+    "broadcast_to", "concat", "expand_dims", "flip", "moveaxis", "pad", "repeat",
+    "reshape", "roll", "split", "squeeze", "stack", "swapaxes", "tile", "transpose", "tril",
+    "triu",
+]  # fmt: skip
+
 Axes = int | tuple[int, ...] | None
 
 
