@@ -146,6 +146,66 @@ def test_draws_follow_the_distribution() -> None:
     np.testing.assert_allclose(np.bincount(draws, minlength=7) / 4000, p, atol=0.03)
     few = model.generate(many, 1, top_k=3, rng=np.random.default_rng(0))[:, -1]
     assert set(few) == set(np.argsort(logits)[-3:])
+    order, p = np.argsort(-logits), np.exp(logits) / np.exp(logits).sum()
+    total = p[order[:3]].sum()
+    for top_p, count in ((total - 1e-6, 3), (total + 1e-6, 4), (1e-9, 1), (1.0, 7)):
+        most = model.generate(many, 1, top_p=top_p, rng=np.random.default_rng(0))[:, -1]
+        assert set(most) == set(order[:count])
+    both = model.generate(many, 1, top_k=3, top_p=0.999, rng=np.random.default_rng(0))[:, -1]
+    np.testing.assert_array_equal(both, few)
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}, {"top_k": 3}, {"top_p": 0.8}], ids=str)
+def test_generation_with_the_cache_equals_generation_without(options: dict) -> None:
+    """Also beyond max_length, where positions move and the cache no longer helps."""
+    model = tiny(max_length=9).astype(np.float64)
+    for parameter in model.parameters():
+        parameter.data = parameter.data * 10
+    out, again = (model.generate(TOKENS, 14, rng=np.random.default_rng(3), use_cache=use, **options)
+                  for use in (True, False))
+    np.testing.assert_array_equal(out, again)
+    assert len(np.unique(out)) > 2
+
+
+def test_logits_with_the_cache_equal_those_without_token_by_token() -> None:
+    model = tiny(max_length=9).astype(np.float64)
+    for parameter in model.parameters():
+        parameter.data = parameter.data * 10
+    sequence = np.random.default_rng(0).integers(0, 7, (3, 9))
+    whole = model(sequence).data
+    for sizes in ((1,) * 9, (4, 1, 2, 2), (9,)):
+        cache, at = model.new_cache(), 0
+        for size in sizes:
+            part = model(sequence[:, at:at + size], cache).data
+            np.testing.assert_allclose(part, whole[:, at:at + size], rtol=1e-12, atol=1e-12)
+            at += size
+    assert repr(cache[0]) == "KVCache(9 of 9 positions)"
+    with pytest.raises(ShapeError, match=r"max_length=9 tokens in a row, got \(3, 1\) after 9 in"):
+        model(sequence[:, :1], cache)
+    with pytest.raises(ShapeError, match=r"for each of 2 blocks, got the lengths \[9\]"):
+        model(sequence[:, :1], cache[:1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_future_token_changes_no_earlier_output_bit_for_bit(dtype: type) -> None:
+    model = tiny(max_length=9, d_model=32).astype(dtype)
+    sequence = np.random.default_rng(0).integers(0, 7, (3, 9))
+    before = model(sequence).data
+    for at in range(1, 9):
+        changed = sequence.copy()
+        changed[:, at:] = (changed[:, at:] + 1) % 7
+        np.testing.assert_array_equal(model(changed).data[:, :at], before[:, :at])
+
+
+def test_gradients_flow_through_the_cache() -> None:
+    """Two halves one after the other, the second seeing the first, give the whole's gradients."""
+    model, again = tiny().astype(np.float64), tiny().astype(np.float64)
+    model.loss(TOKENS, TARGETS).backward()
+    cache = again.new_cache()
+    logits = ta.concat([again(TOKENS[:, :3], cache), again(TOKENS[:, 3:], cache)], 1)
+    nn.functional.cross_entropy(logits, TARGETS).backward()
+    for one, other in zip(model.parameters(), again.parameters(), strict=True):
+        np.testing.assert_allclose(one.grad.data, other.grad.data, rtol=1e-10, atol=1e-14)
 
 
 # ── memory ───────────────────────────────────────────────────────────────────────────────────────
@@ -195,9 +255,11 @@ def test_wrong_tokens() -> None:
         model(np.zeros((1, 6), int))
 
 
-@pytest.mark.parametrize("options", [{"temperature": -1.0}, {"top_k": 0}, {"steps": -1}])
+@pytest.mark.parametrize("options", [
+    {"temperature": -1.0}, {"temperature": np.nan}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1},
+    {"steps": -1}])
 def test_wrong_options_of_generate(options: dict) -> None:
-    with pytest.raises(ShapeError, match="expected temperature ≥ 0, steps ≥ 0 and top_k ≥ 1"):
+    with pytest.raises(ShapeError, match="expected temperature ≥ 0, steps ≥ 0, top_k ≥ 1 and 0 <"):
         tiny().generate(TOKENS, **{"steps": 1, **options})
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import sqrt
@@ -18,6 +18,7 @@ from ..engine import Array, ShapeError, Tensor, no_grad
 from ..nn import (
     Dropout,
     Embedding,
+    KVCache,
     LayerNorm,
     Linear,
     Module,
@@ -89,9 +90,9 @@ class Block(Module):
         self.mlp = MLP(config, rng)
         self.drop = Dropout(config.dropout, rng=rng)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, D); position i sees the positions up to i."""
-        x = x + self.drop(self.attn(self.ln_1(x), causal=True))
+    def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D); position i sees the positions up to i and those in the cache."""
+        x = x + self.drop(self.attn(self.ln_1(x), causal=True, cache=cache))
         out: Tensor = x + self.drop(self.mlp(self.ln_2(x)))
         return out
 
@@ -127,21 +128,27 @@ class GPT(Module):
             elif name.endswith("bias"):
                 parameter.data = np.zeros(parameter.shape)
 
-    def forward(self, tokens: Any) -> Tensor:
+    def forward(self, tokens: Any, cache: Sequence[KVCache] | None = None) -> Tensor:
         """Tokens (B, T) -> logits (B, T, vocab_size).
 
+        Args:
+            cache: what `new_cache` made; the tokens then follow those that it was given before.
+
         Raises:
-            ShapeError: tokens are not (B, T), or T is longer than max_length.
+            ShapeError: tokens are not (B, T), or there are more than max_length, cached ones
+                included.
             DTypeError: tokens are not integers.
             IndexingError: a token is outside the vocabulary.
         """
         tokens = self.checked(tokens)
-        if tokens.shape[1] > self.config.max_length:
+        past = self.cached(cache)
+        if past + tokens.shape[1] > self.config.max_length:
+            after = f" after {past} in the cache" if past else ""
             raise ShapeError(f"GPT: expected at most max_length={self.config.max_length} tokens in "
-                             f"a row, got {tokens.shape}")
-        x = self.drop(self.wte(tokens) + self.wpe(np.arange(tokens.shape[1])))
-        for block in self.blocks:
-            x = block(x)
+                             f"a row, got {tokens.shape}{after}")
+        x = self.drop(self.wte(tokens) + self.wpe(np.arange(past, past + tokens.shape[1])))
+        for i, block in enumerate(self.blocks):
+            x = block(x) if cache is None else block(x, cache[i])
         return functional.linear(self.ln_f(x), self.wte.weight)
 
     def checked(self, tokens: Any) -> Array:
@@ -151,6 +158,18 @@ class GPT(Module):
             raise ShapeError(f"GPT: expected tokens (B, T), T at least 1, got {array.shape}")
         return array
 
+    def new_cache(self) -> list[KVCache]:
+        """An empty cache for each block."""
+        return [KVCache(self.config.max_length) for _ in self.blocks]
+
+    def cached(self, cache: Sequence[KVCache] | None) -> int:
+        """Number of positions in a cache that fits this model."""
+        lengths = [] if cache is None else [one.length for one in cache]
+        if cache is not None and (len(lengths) != len(self.blocks) or len(set(lengths)) > 1):
+            raise ShapeError(f"GPT: expected a cache of equal length for each of {len(self.blocks)}"
+                             f" blocks, got the lengths {lengths}")
+        return lengths[0] if lengths else 0
+
     def loss(self, tokens: Any, targets: Any) -> Tensor:
         """Mean cross-entropy, in nats, of `targets` (B, T): each the token after that in `tokens`.
 
@@ -159,15 +178,20 @@ class GPT(Module):
         return functional.cross_entropy(self(tokens), targets)
 
     def generate(self, tokens: Any, steps: int, *, temperature: float = 1.0,
-                 top_k: int | None = None, rng: np.random.Generator | None = None) -> Array:
+                 top_k: int | None = None, top_p: float | None = None,
+                 rng: np.random.Generator | None = None, use_cache: bool = True) -> Array:
         """`tokens` (B, T) continued by `steps` tokens drawn from the model, without dropout.
 
-        The model sees the last max_length tokens.
+        The model sees the last max_length tokens.  Up to that length each step costs one position;
+        beyond it every position moves, and all are computed anew.
 
         Args:
             temperature: divides the logits; 0 takes the most probable token each time.
             top_k: draw among so many most probable tokens only.
+            top_p: draw among the fewest most probable tokens that together have at least this
+                probability (Holtzman et al. 2020, section 3.1).
             rng: generator for the draws.
+            use_cache: keep keys and values instead of computing them at every step.
 
         Returns:
             Integers (B, T + steps).
@@ -175,16 +199,24 @@ class GPT(Module):
         Raises:
             ShapeError, DTypeError, IndexingError: an option is out of range, or tokens are wrong.
         """
-        if not temperature >= 0 or steps < 0 or (top_k is not None and top_k < 1):
-            raise ShapeError("generate: expected temperature ≥ 0, steps ≥ 0 and top_k ≥ 1, got "
-                             f"{temperature=}, {steps=}, {top_k=}")
+        if (not temperature >= 0 or steps < 0 or (top_k is not None and top_k < 1)
+                or (top_p is not None and not 0 < top_p <= 1)):
+            raise ShapeError("generate: expected temperature ≥ 0, steps ≥ 0, top_k ≥ 1 and "
+                             f"0 < top_p ≤ 1, got {temperature=}, {steps=}, {top_k=}, {top_p=}")
         sequence, draw = self.checked(tokens), generator(rng)
+        cache = self.new_cache() if use_cache else None
         with evaluating(self), no_grad():
             for _ in range(steps):
-                logits = self(sequence[:, -self.config.max_length:])._data[:, -1]
-                following = chosen(logits, temperature, top_k, draw)
-                sequence = np.concatenate([sequence, following[:, None]], axis=1)
+                logits = self.following(sequence, cache)
+                token = chosen(logits, temperature, top_k, top_p, draw)
+                sequence = np.concatenate([sequence, token[:, None]], axis=1)
         return sequence
+
+    def following(self, sequence: Array, cache: list[KVCache] | None) -> Array:
+        """Logits (B, vocab_size) of the token after `sequence`; the cache holds its start."""
+        if cache is not None and sequence.shape[1] <= self.config.max_length:
+            return self(sequence[:, self.cached(cache):], cache)._data[:, -1]
+        return self(sequence[:, -self.config.max_length:])._data[:, -1]
 
 
 @contextmanager
@@ -199,14 +231,27 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = mode
 
 
-def chosen(logits: Array, temperature: float, top_k: int | None, rng: np.random.Generator) -> Array:
+def chosen(logits: Array, temperature: float, top_k: int | None, top_p: float | None,
+           rng: np.random.Generator) -> Array:
     """One token for each row of logits (B, V)."""
     scores: Array = logits.astype(np.float64)
     if temperature > 0:
+        scores = scores / temperature
+        if top_k is not None and top_k < scores.shape[-1]:
+            least = np.partition(scores, -top_k, axis=-1)[:, -top_k, None]
+            scores = np.where(scores < least, -np.inf, scores)
+        if top_p is not None:
+            scores = nucleus(scores, top_p)
         # The largest of logits + Gumbel noise is distributed as softmax(logits).
-        scores = scores / temperature + rng.gumbel(size=scores.shape)
-    if top_k is not None and top_k < scores.shape[-1]:
-        least = np.partition(logits, -top_k, axis=-1)[:, -top_k, None]
-        scores = np.where(logits < least, -np.inf, scores)
+        scores = scores + rng.gumbel(size=scores.shape)
     tokens: Array = scores.argmax(axis=-1)
     return tokens
+
+
+def nucleus(scores: Array, top_p: float) -> Array:
+    """−∞ for all tokens but the fewest that have at least the probability `top_p` together."""
+    falling = -np.sort(-scores, axis=-1)
+    p = functional.softmax(falling)
+    wanted = np.cumsum(p, axis=-1) - p < top_p              # what comes before is not yet enough
+    least = np.where(wanted, falling, np.inf).min(axis=-1, keepdims=True)
+    return np.where(scores < least, -np.inf, scores)

@@ -3,19 +3,23 @@
     parameter.py, module.py   named parameters and parts, state, scopes
     containers.py             ModuleList, Sequential
     layers.py                 Linear, Embedding, norms, Dropout
-    attention.py              MultiHeadAttention
+    attention.py, cache.py    MultiHeadAttention, KVCache
+    recurrent.py              RNN, GRU, LSTM
     functional/               the same computations as functions
 """
 
 from . import functional
 from .attention import MultiHeadAttention
+from .cache import KVCache
 from .containers import ModuleList, Sequential
-from .functional import Stages
+from .functional import Mask, Stages
 from .layers import GELU, Dropout, Embedding, LayerNorm, Linear, ReLU, RMSNorm
 from .module import Module
 from .parameter import Parameter
+from .recurrent import GRU, LSTM, RNN
 
 __all__ = [
-    "GELU", "Dropout", "Embedding", "LayerNorm", "Linear", "Module", "ModuleList",
+    "GELU", "GRU", "LSTM", "RNN", "Dropout", "Embedding", "KVCache",
+    "LayerNorm", "Linear", "Mask", "Module", "ModuleList",
     "MultiHeadAttention", "Parameter", "RMSNorm", "ReLU", "Sequential", "Stages", "functional",
 ]

@@ -1,0 +1,279 @@
+"""Three implementations of attention, one truth: composed, fused and tiled agree to 1e-12."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from derivatives import worst_error
+
+import tinygrad_attn as ta
+from tinygrad_attn import Tensor, kernels, nn
+from tinygrad_attn.kernels import limits
+from tinygrad_attn.nn.functional import attention
+from tinygrad_attn.nn.functional.attention import KERNELS, chosen, planned, score_shape
+
+TOLERANCE = 1e-12
+DRAWS = 300
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of three keys, so that small inputs have several."""
+    monkeypatch.setattr(limits, "BLOCK", 3)
+
+
+def shapes(rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """Shapes of q, k and v: every rank, grouped heads, leading axes that broadcast, lengths 0."""
+    kv_heads, group = (int(n) for n in rng.choice([1, 2, 3], 2))
+    T, S = (int(n) for n in rng.choice([0, 1, 2, 5, 7], 2, p=[0.04, 0.16, 0.2, 0.3, 0.3]))
+    d, dv = (int(n) for n in rng.choice([1, 3, 4], 2))
+    lead = tuple(int(n) for n in rng.choice([1, 2, 3], rng.choice([0, 1, 2], p=[0.2, 0.6, 0.2])))
+    if rng.random() < 0.15:                                 # some without heads
+        ends, heads = [(T, d), (S, d), (S, dv)], [(*lead, 1), (*lead, 1), (*lead, 1)]
+        return [(*(before if rng.random() < 0.4 else ()), *end)
+                for before, end in zip(heads, ends, strict=True)]
+    return [(*(n if rng.random() < 0.8 else 1 for n in lead), *end) for end in
+            ((kv_heads * group, T, d), (kv_heads, S, d), (kv_heads, S, dv))]
+
+
+def broadcastable(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape of rank 1 or more that broadcasts to `shape`."""
+    rank = rng.integers(1, min(len(shape), 4) + 1)
+    return tuple(n if rng.random() < 0.7 else 1 for n in shape[len(shape) - rank:])
+
+
+def drawn_mask(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    """A mask of some kind, or a variable to add to the scores."""
+    def booleans() -> np.ndarray:
+        return rng.random(broadcastable(rng, shape)) < rng.choice([0.4, 0.8])
+
+    def bias() -> np.ndarray:
+        values = rng.standard_normal(broadcastable(rng, shape))
+        return np.where(rng.random(values.shape) < 0.3, -np.inf, values)
+
+    kind = rng.integers(8)
+    if kind < 2:
+        return None
+    if kind == 2:
+        return booleans()
+    if kind == 3:
+        return bias()
+    if kind == 4:
+        return Tensor(bias(), requires_grad=True)
+    mask = nn.Mask.keep(booleans()) if rng.random() < 0.5 else nn.Mask.block(booleans())
+    if kind > 5:
+        mask = mask & nn.Mask.additive(Tensor(bias(), requires_grad=bool(rng.random() < 0.5)))
+    if rng.random() < 0.5:
+        mask = mask & nn.Mask.window(None if rng.random() < 0.3 else 2, int(rng.integers(4)), 1)
+    if len(shape) > 3 and rng.random() < 0.5:
+        mask = mask & nn.Mask.lengths(rng.integers(0, shape[-1] + 1, shape[:-3]))
+        mask = mask & nn.Mask.causal(rng.integers(-1, 4, shape[:-3]))
+    return mask
+
+
+def drawn_options(rng: np.random.Generator) -> dict[str, Any]:
+    """Options of attention, each given or not."""
+    choices = {
+        "causal": True,
+        "offset": int(rng.integers(-3, 5)),
+        "window": (None if rng.random() < 0.3 else int(rng.integers(4)),
+                   None if rng.random() < 0.3 else int(rng.integers(4))),
+        "scale": float(rng.standard_normal()),
+        "softcap": float(rng.uniform(0.3, 3)),
+        "dropout": float(rng.uniform(0.1, 0.7)),
+    }
+    given = {name: value for name, value in choices.items() if rng.random() < 0.4}
+    return {**given, "empty_row": str(rng.choice(["zero", "zero", "uniform", "nan"]))}
+
+
+def variables_in(mask: Any) -> list[Tensor]:
+    """What a mask adds to the scores, where it gets a gradient."""
+    parts = mask.added if isinstance(mask, nn.Mask) else [mask]
+    return [x for x in parts if isinstance(x, Tensor) and x.requires_grad]
+
+
+def answers(draw: int, method: str, second: bool = False) -> list[np.ndarray]:
+    """The result of a random problem and all its gradients (and second ones)."""
+    rng = np.random.default_rng(draw)
+    arrays = [rng.standard_normal(shape) for shape in shapes(rng)]
+    xs = [Tensor(x, requires_grad=True) for x in arrays]
+    mask = drawn_mask(rng, score_shape(*map(Tensor, arrays)))
+    out = attention(*xs, mask, **drawn_options(rng), rng=np.random.default_rng(draw), method=method)
+    xs += variables_in(mask)
+    g = rng.standard_normal(out.shape)
+    parts = ta.grad(out, xs, g, create_graph=second)
+    found = [out.data, *(part.data for part in parts)]
+    if second:
+        total = sum((part * rng.standard_normal(part.shape)).sum() for part in parts)
+        found += [p.data for p in ta.grad(total, xs, allow_unused=True) if p is not None]
+    return found
+
+
+@pytest.mark.parametrize("method", ["fused", "tiled"])
+def test_they_agree_for_every_combination_of_options(method: str) -> None:
+    """Result and every gradient, on hundreds of random problems; no warnings are raised."""
+    for draw in range(DRAWS):
+        for mine, true in zip(answers(draw, method), answers(draw, "definition"), strict=True):
+            np.testing.assert_allclose(mine, true, rtol=TOLERANCE, atol=TOLERANCE,
+                                       err_msg=f"draw {draw}")
+
+
+@pytest.mark.parametrize("method", ["fused", "tiled"])
+def test_second_order_goes_through_the_definition(method: str) -> None:
+    for draw in range(40):
+        for mine, true in zip(answers(draw, method, second=True),
+                              answers(draw, "definition", second=True), strict=True):
+            np.testing.assert_allclose(mine, true, rtol=TOLERANCE, atol=TOLERANCE,
+                                       err_msg=f"draw {draw}")
+
+
+def test_the_draws_cover_what_they_should() -> None:
+    """Empty rows, several blocks, grouped heads and each option occur."""
+    seen: set[str] = set()
+    for draw in range(DRAWS):
+        rng = np.random.default_rng(draw)
+        q, k, v = (Tensor(rng.standard_normal(shape)) for shape in shapes(rng))
+        shape = score_shape(q, k, v)
+        mask, options = drawn_mask(rng, shape), drawn_options(rng)
+        plan = planned(q, k, v, mask, **options)[-1]
+        seen |= {*options, options["empty_row"], f"rank {q.ndim}"}
+        seen |= {name for name, found in {
+            "empty rows": plan.limits.alive is not None, "several blocks": shape[-1] > 3,
+            "grouped": q.ndim > 2 and k.ndim > 2 and q.shape[-3] > k.shape[-3],
+            "no keys": shape[-1] == 0, "no queries": shape[-2] == 0, "learned": plan.learned,
+            "kept": plan.limits.keep is not None, "Mask": isinstance(mask, nn.Mask),
+            "broadcast": len({x.shape[:-3] for x in (q, k, v)}) > 1,
+        }.items() if found}
+    assert seen == {
+        "causal", "offset", "window", "scale", "softcap", "dropout", "empty_row", "zero", "uniform",
+        "nan", "rank 2", "rank 3", "rank 4", "rank 5", "empty rows", "several blocks", "grouped",
+        "no keys", "no queries", "learned", "kept", "Mask", "broadcast"}
+
+
+@pytest.mark.parametrize("method", ["fused", "tiled"])
+def test_a_wrong_kernel_is_seen(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One gradient of three is off by 1e-10 of itself."""
+    kernel = KERNELS[method]
+    right = kernel.backward
+
+    def wrong(g: Any, residuals: Any, *arrays: Any, plan: Any) -> Any:
+        dq, *others = right(g, residuals, *arrays, plan=plan)
+        return dq * (1 + 1e-10), *others
+
+    monkeypatch.setattr(kernel, "backward", wrong)
+    with pytest.raises(AssertionError, match="Mismatched elements"):
+        test_they_agree_for_every_combination_of_options(method)
+
+
+def test_gradients_by_complex_step(rng: np.random.Generator) -> None:
+    """The third opinion: the kernels against numbers."""
+    xs = [rng.standard_normal(shape) for shape in ((4, 5, 3), (2, 7, 3), (2, 7, 2), (5, 7))]
+    for method in ("fused", "tiled", "auto"):
+        some = partial(attention, window=(3, 1), softcap=1.5, method=method)
+        for order in (1, 2):
+            assert worst_error(some, xs, order) < TOLERANCE
+
+
+# ── which implementation runs ────────────────────────────────────────────────────────────────────
+
+
+def operation(**options: Any) -> str:
+    """The name of the operation that made the result: `attention` for a kernel."""
+    x = Tensor(np.ones((2, 5, 3)), requires_grad=True, dtype=options.pop("dtype", np.float64))
+    out = attention(x, x, x, **options)
+    out = out[0] if isinstance(out, tuple) else out
+    assert out.node is not None
+    return out.node.op.name
+
+
+def test_kernels_give_way_to_the_definition_where_every_step_is_wanted() -> None:
+    for method in ("auto", "fused", "tiled"):
+        assert operation(method=method) == "attention"
+        assert operation(method=method, return_stages=True) == "matmul"
+        for keeping in (ta.keep_values, ta.keep_grads):
+            with keeping():
+                assert operation(method=method) == "matmul"
+    assert operation(method="definition") == "matmul"
+    assert operation(dtype=np.float16) == "matmul"
+    assert operation(dtype=np.complex128) == "matmul"
+
+
+def test_auto_meets_a_planted_rule() -> None:
+    with ta.softmax.replaced_vjp("x", lambda g, out: g * out * (1 - out)):
+        assert operation() == "matmul"
+        assert operation(method="fused") == "attention"
+    assert operation() == "attention"
+
+
+def test_the_steps_appear_when_backward_wants_them(rng: np.random.Generator) -> None:
+    x = Tensor(rng.standard_normal((2, 5, 3)), requires_grad=True)
+    out, g = attention(x, x, x, causal=True), rng.standard_normal((2, 5, 3))
+    with ta.keep_grads():
+        out.backward(g)
+    composed = attention(x, x, x, causal=True, method="definition")
+    np.testing.assert_array_equal(x.grad.data, ta.grad(composed, x, g)[0].data)
+
+
+def test_auto_takes_tiles_for_very_many_weights() -> None:
+    plan = kernels.Plan((1, 1, 5000, 5000), kernels.Limits(), 1.0)
+    assert chosen("auto", plan) is KERNELS["tiled"]
+    assert chosen("auto", replace(plan, shape=(12, 4, 64, 64))) is KERNELS["fused"]
+
+
+def test_memory_of_tiles_is_linear_in_the_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward, causal with lengths and dropout: twice the length, twice the memory."""
+    monkeypatch.setattr(limits, "BLOCK", 64)
+
+    def peak(length: int, method: str) -> int:
+        rng = np.random.default_rng(0)
+        xs = [Tensor(rng.standard_normal((1, 1, length, 8)), requires_grad=True) for _ in range(3)]
+        mask = nn.Mask.lengths([length - 3]) & nn.Mask.causal(1)
+        tracemalloc.start()
+        attention(*xs, mask, dropout=0.1, method=method).sum().backward()
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert 1.7 < peak(2048, "tiled") / peak(1024, "tiled") < 2.3
+    assert peak(2048, "fused") / peak(1024, "fused") > 3.3
+
+
+def test_what_the_caller_changes_later_changes_nothing(rng: np.random.Generator) -> None:
+    for method in ("fused", "tiled"):
+        x = Tensor(rng.standard_normal((2, 5, 3)), requires_grad=True)
+        keep, bias = rng.random((5, 5)) < 0.7, rng.standard_normal((5, 5))
+        g = rng.standard_normal(x.shape)
+        true = ta.grad(attention(x, x, x, nn.Mask.keep(keep) & nn.Mask.additive(bias),
+                                 method="definition"), x, g)[0].data
+        for mask in (keep, bias):
+            before = mask.copy()
+            out = attention(x, x, x, mask, method=method)
+            expected = ta.grad(attention(x, x, x, before, method="definition"), x, g)[0].data
+            mask[:] = 0
+            np.testing.assert_allclose(ta.grad(out, x, g)[0].data, expected, rtol=TOLERANCE)
+            mask[:] = before
+        both = nn.Mask.keep(keep) & nn.Mask.additive(bias)
+        keep[:], bias[:] = False, 0
+        np.testing.assert_allclose(
+            ta.grad(attention(x, x, x, both, method=method), x, g)[0].data, true, rtol=TOLERANCE)
+
+
+def test_asking_for_the_steps_does_not_change_the_result() -> None:
+    """The fused result is the definition's, bit by bit, where heads are not grouped."""
+    for draw in range(DRAWS):
+        rng = np.random.default_rng(draw)
+        found = shapes(rng)
+        if len({shape[-3:-2] for shape in found}) > 1:
+            continue
+        q, k, v = (rng.standard_normal(shape) for shape in found)
+        mask = drawn_mask(rng, score_shape(*map(Tensor, (q, k, v))))
+        options = {**drawn_options(rng), "mask": mask}
+        plain, (steps, _) = (
+            attention(q, k, v, **options, rng=np.random.default_rng(draw), return_stages=stages)
+            for stages in (False, True))
+        np.testing.assert_array_equal(plain.data, steps.data, err_msg=f"draw {draw}")
