@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from derivatives import of_parameters, worst_error
 
 from tinygrad_attn import DTypeError, IndexingError, ShapeError, optim
 from tinygrad_attn.models.transformer import Transformer, TransformerConfig
+from tinygrad_attn.nn.cache import KVCache
 
 CONFIG = TransformerConfig(source_vocab=11, target_vocab=9, max_length=6, num_layers=2, num_heads=2,
                            d_model=6, d_ff=7)
@@ -129,6 +131,9 @@ def test_loss_counts_every_token_and_the_end() -> None:
     expected = [log_p[0, 0, 3], log_p[0, 1, 8], log_p[0, 2, 5], log_p[0, 3, 2], log_p[1, 0, 4],
                 log_p[1, 1, 2], log_p[2, 0, 6], log_p[2, 1, 7], log_p[2, 2, 2]]
     assert abs(model.loss(SOURCE, TARGET).item() + np.mean(expected)) < 1e-12
+    counted = log_p[[0, 0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 3, 0, 1, 0, 1, 2]]
+    smooth = 0.9 * np.mean(expected) + 0.1 * counted.mean()
+    assert abs(model.loss(SOURCE, TARGET, label_smoothing=0.1).item() + smooth) < 1e-12
 
 
 def test_a_new_model_knows_nothing() -> None:
@@ -194,6 +199,20 @@ def test_generation_is_greedy_and_ends(reverser: Transformer, most: int) -> None
         np.testing.assert_allclose(weights[row, :, :length], seen.data[0, :, :length], atol=1e-5)
         assert not tokens[row, length:].any()
         assert not weights[row, :, length:].any()
+
+
+def test_generation_uses_a_cache_and_loses_nothing(reverser: Transformer) -> None:
+    """Token by token, in float64, to 1e-12."""
+    model = deepcopy(reverser).astype(np.float64)
+    source, target = reversals(np.random.default_rng(4), 20)
+    logits, weights = model(source, target, return_weights=True)
+    memory, keep = model.read(source)
+    tokens = np.hstack([np.full((20, 1), model.config.start), target])
+    caches = [KVCache() for _ in model.decoder.layers]
+    for at in range(6):
+        row, seen = model.write(tokens[:, at:at + 1], memory, keep, True, caches)
+        np.testing.assert_allclose(row.data[:, 0], logits.data[:, at], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(seen.data[:, :, 0], weights.data[:, :, at], rtol=0, atol=1e-12)
 
 
 def test_padding_and_start_are_never_generated() -> None:

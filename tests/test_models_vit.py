@@ -86,6 +86,16 @@ def test_positions_matter(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(model(images).data, model(turned).data, rtol=1e-5, atol=1e-6)
 
 
+def test_loss_is_the_mean_cross_entropy(rng: np.random.Generator) -> None:
+    model, images = tiny().astype(np.float64), rng.standard_normal((3, 6, 6))
+    logits = model(images).data
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    expected = log_p[[0, 1, 2], [4, 0, 2]].mean()
+    assert abs(model.loss(images, [4, 0, 2]).item() + expected) < 1e-12
+    smooth = 0.8 * expected + 0.2 * log_p.mean()
+    assert abs(model.loss(images, [4, 0, 2], label_smoothing=0.2).item() + smooth) < 1e-12
+
+
 def test_each_image_is_alone(rng: np.random.Generator) -> None:
     model, images = tiny().astype(np.float64), rng.standard_normal((3, 6, 6))
     together = model(images).data

@@ -11,6 +11,8 @@ from derivatives import of_parameters, worst_error
 
 import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, ShapeError, Tensor, nn
+from tinygrad_attn.nn.cache import KVCache
+from tinygrad_attn.nn.positions import AlibiBias, RotaryPositions
 from tinygrad_attn.nn.transformer import (
     ACTIVATIONS,
     TransformerDecoderLayer,
@@ -177,6 +179,35 @@ def test_the_decoder_may_see_everything_if_told_to(rng: np.random.Generator) -> 
                                   layer(x, memory).data)
 
 
+# ── cache and positions ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("positions", [None, RotaryPositions(2), AlibiBias(3)],
+                         ids=str)
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_token_by_token_with_a_cache(norm_first: bool, positions: Any,
+                                     rng: np.random.Generator) -> None:
+    """As all at once, with positions that the attention itself knows of as well."""
+    options = {"norm_first": norm_first, "positions": positions}
+    x, memory = rng.standard_normal((B, 7, D)), rng.standard_normal((B, S, D))
+    for kind, more in ((TransformerEncoderLayer, ()), (TransformerDecoderLayer, (memory,))):
+        layer = randomised(kind(D, 3, FF, **options))
+        together, cache = layer(x, *more, causal=True).data, KVCache(7)
+        parts = [layer(x[:, at:end], *more, causal=True, cache=cache).data
+                 for at, end in ((0, 3), (3, 4), (4, 5), (5, 7))]
+        np.testing.assert_allclose(np.concatenate(parts, 1), together, rtol=0, atol=1e-12)
+        assert cache.length == 7
+
+
+def test_rotary_and_alibi_positions_are_seen(rng: np.random.Generator) -> None:
+    """Alone, attention does not know the order of what it attends to."""
+    x = rng.standard_normal((B, 5, D))
+    for positions in (None, RotaryPositions(2), AlibiBias(3)):
+        layer = randomised(TransformerEncoderLayer(D, 3, FF, positions=positions))
+        ordered, swapped = layer(x).data, layer(x[:, [0, 2, 1, 3, 4]]).data
+        assert (abs(ordered[:, 0] - swapped[:, 0]).max() > 1e-6) == (positions is not None)
+
+
 # ── masks ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -205,6 +236,9 @@ BLOCKED = {
     "additive": (np.where([[1, 0, 1], [0, 0, 0], [0, 1, 1]], 0.3, -np.inf), {}),
     "lengths": (padding([2, 0], T), {}),
     "causal and lengths": (padding([2, 0], T), {"causal": True}),
+    "Mask.lengths": (nn.Mask.lengths([2, 0]), {}),
+    "Mask.causal & Mask.lengths": (nn.Mask.causal() & nn.Mask.lengths([0, 2]), {}),
+    "Mask.block": (nn.Mask.block(np.array([[0, 1, 0], [1, 1, 1], [1, 0, 0]], bool)), {}),
     "causal and a first key that is masked": (np.array([[[0, 1, 1]], [[1, 1, 1]]], bool),
                                               {"causal": True}),
 }
@@ -218,7 +252,7 @@ def test_rows_that_may_attend_to_nothing(name: str, norm_first: bool, dtype: Any
     """No NaN in any output or gradient (pytorch#41508), by any kind of mask, in any layer."""
     mask, options = BLOCKED[name]
     x, memory = rng.standard_normal((2, B, T, D)).astype(dtype)
-    if mask.dtype != bool:
+    if name == "additive":
         mask = mask.astype(dtype)
     enc, dec = (layer(norm_first=norm_first).astype(dtype) for layer in (encoder, decoder))
     decoding = {"causal": False, **options}

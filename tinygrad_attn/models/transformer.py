@@ -9,7 +9,9 @@ and end tokens: the model adds them to learn, and takes them off what it generat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from math import sqrt
 from typing import Any
 
@@ -18,6 +20,7 @@ import numpy as np
 from ..engine import Array, ShapeError, Tensor, no_grad
 from ..engine.dispatch import plain
 from ..nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, functional
+from ..nn.cache import KVCache
 from ..nn.functional.layers import probability, whole_numbers
 from ..nn.layers import positive
 from ..nn.positions import LearnedPositions, SinusoidalPositions
@@ -108,11 +111,12 @@ class Stack(Module):
                   rng=rng) for _ in range(config.num_layers))
         self.norm = LayerNorm(config.d_model, bias=config.bias) if config.norm_first else None
 
-    def forward(self, x: Tensor, *inputs: Any, return_weights: bool = False) -> Any:
+    def forward(self, x: Tensor, *inputs: Any, caches: Sequence[KVCache | None] | None = None,
+                return_weights: bool = False) -> Any:
         """(B, T, D) -> (B, T, D); with return_weights also the last weights of the last layer."""
         weights = None
-        for layer in self.layers:
-            x = layer(x, *inputs, return_weights=return_weights)
+        for layer, cache in zip(self.layers, caches or repeat(None)):
+            x = layer(x, *inputs, cache=cache, return_weights=return_weights)
             if return_weights:
                 x, *_, weights = x
         out = x if self.norm is None else self.norm(x)
@@ -175,11 +179,14 @@ class Transformer(Module):
         first = np.full((len(target), 1), self.config.start)
         return self.write(np.hstack([first, target]), *self.read(source), return_weights)
 
-    def loss(self, source: Any, target: Any) -> Tensor:
-        """Mean cross-entropy, in nats, of the target tokens and the end; see `forward`."""
+    def loss(self, source: Any, target: Any, *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy, in nats, of the target tokens and the end; see `forward`.
+
+        `label_smoothing` is `functional.cross_entropy`'s; the paper's is 0.1 (section 5.4).
+        """
         logits = self(source, target)
-        return functional.cross_entropy(logits, self.with_end(target),
-                                        ignore_index=self.config.padding)
+        return functional.cross_entropy(logits, self.with_end(target), self.config.padding,
+                                        label_smoothing)
 
     def generate(self, source: Any, max_steps: int, *, return_weights: bool = False) -> Any:
         """The most probable token at each step, until the end or `max_steps`.
@@ -207,8 +214,9 @@ class Transformer(Module):
         with evaluating(self), no_grad():
             memory, keep = self.read(source)
             weights = np.zeros((batch, config.num_heads, max_steps, length), memory.dtype)
+            caches = [KVCache(config.max_length) for _ in self.decoder.layers]
             for step in range(max_steps):
-                logits, seen = self.write(tokens[:, :step + 1], memory, keep, True)
+                logits, seen = self.write(tokens[:, step:step + 1], memory, keep, True, caches)
                 following = self.likeliest(logits._data[:, -1])
                 alive &= following != config.end
                 if not alive.any():
@@ -230,19 +238,24 @@ class Transformer(Module):
         x = self.embedded(source, self.source_embedding, self.source_positions)
         return self.encoder(x, keep), keep
 
-    def write(self, tokens: Array, memory: Tensor, keep: Array,
-              return_weights: bool = False) -> Any:
-        """Tokens (B, T), the start first -> logits (B, T, V) of the token after each; weights."""
-        x = self.embedded(tokens, self.target_embedding, self.target_positions)
+    def write(self, tokens: Array, memory: Tensor, keep: Array, return_weights: bool = False,
+              caches: Sequence[KVCache] | None = None) -> Any:
+        """Tokens (B, T), the start first -> logits (B, T, V) of the token after each; weights.
+
+        With caches, one a layer, the tokens continue those that came before.
+        """
+        past = caches[0].length if caches else 0
+        x = self.embedded(tokens, self.target_embedding, self.target_positions, past)
         # Padding stands at the end, where no token before sees it: this needs no mask.
-        found = self.decoder(x, memory, None, keep, return_weights=return_weights)
+        found = self.decoder(x, memory, None, keep, caches=caches, return_weights=return_weights)
         out, weights = found if return_weights else (found, None)
         logits = self.output(out)
         return (logits, weights) if return_weights else logits
 
-    def embedded(self, tokens: Array, embedding: Module, positions: Module) -> Tensor:
-        """Tokens (B, T) -> (B, T, D)."""
-        x: Tensor = self.dropout(positions(embedding(tokens) * sqrt(self.config.d_model)))
+    def embedded(self, tokens: Array, embedding: Module, positions: Module,
+                 offset: int = 0) -> Tensor:
+        """Tokens (B, T), the first at position `offset` -> (B, T, D)."""
+        x: Tensor = self.dropout(positions(embedding(tokens) * sqrt(self.config.d_model), offset))
         return x
 
     def with_end(self, target: Any) -> Array:

@@ -143,9 +143,9 @@ class ViT(Module):
         rows = ops.transpose(cut, (0, 2, 4, 1, 3, 5))               # (B, n, n, c, p, p)
         return ops.reshape(rows, (len(images), n * n, c * p * p))
 
-    def loss(self, images: Any, labels: Any) -> Tensor:
-        """Mean cross-entropy, in nats an image, of `labels` (B,)."""
-        return functional.cross_entropy(self(images), labels)
+    def loss(self, images: Any, labels: Any, *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy, in nats an image, of `labels` (B,); see functional.cross_entropy."""
+        return functional.cross_entropy(self(images), labels, label_smoothing=label_smoothing)
 
     def predict(self, images: Any) -> Array:
         """The most probable class of each image, without dropout: integers (B,)."""

@@ -21,9 +21,11 @@ import numpy as np
 from ..engine import ShapeError, Tensor
 from . import functional
 from .attention import MultiHeadAttention
+from .cache import KVCache
 from .functional.layers import operand
 from .layers import Dropout, LayerNorm, Linear, positive
 from .module import Module
+from .positions import AlibiBias, RotaryPositions
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": functional.relu,
@@ -47,6 +49,8 @@ class TransformerLayer(Module):
         norm_first: normalise before each branch instead of after it.
         bias: biases in linear layers, attention and norms.
         eps: of the norms.
+        positions: RotaryPositions or AlibiBias for the attention to oneself; None where positions
+            are added to the embeddings.
         rng: generator for initial values and dropout.
 
     Attributes:
@@ -62,14 +66,15 @@ class TransformerLayer(Module):
 
     def __init__(self, d_model: int, num_heads: int, d_ff: int, *, dropout: float = 0.0,
                  activation: str = "relu", norm_first: bool = False, bias: bool = True,
-                 eps: float = 1e-5, rng: np.random.Generator | None = None) -> None:
+                 eps: float = 1e-5, positions: RotaryPositions | AlibiBias | None = None,
+                 rng: np.random.Generator | None = None) -> None:
         who = type(self).__name__
         positive(who, d_model=d_model, num_heads=num_heads, d_ff=d_ff)
         check_activation(who, activation)
         self.d_model, self.activation, self.norm_first = d_model, activation, norm_first
         attention = partial(MultiHeadAttention, d_model, num_heads, bias=bias, dropout=dropout,
                             rng=rng)
-        self.self_attn = attention()
+        self.self_attn = attention(positions=positions)
         if self.has_memory:
             self.multihead_attn = attention()
         self.linear1 = Linear(d_model, d_ff, bias, rng=rng)
@@ -88,12 +93,11 @@ class TransformerLayer(Module):
         total = x + self.dropout(branch)
         return total if self.norm_first else norm(total)
 
-    def attended(self, x: Tensor, norm: LayerNorm, attn: MultiHeadAttention, memory: Tensor | None,
-                 mask: Any, causal: bool, wanted: bool) -> tuple[Tensor, Tensor | None]:
+    def attended(self, x: Tensor, norm: LayerNorm, attn: MultiHeadAttention,
+                 memory: Tensor | None = None, **options: Any) -> tuple[Tensor, Tensor | None]:
         """`x` with a branch of attention, to itself or to the memory; its weights if wanted."""
-        found = attn(self.entering(x, norm), memory, mask=mask, causal=causal,
-                     return_weights=wanted)
-        branch, weights = found if wanted else (found, None)
+        found = attn(self.entering(x, norm), memory, **options)
+        branch, weights = found if options["return_weights"] else (found, None)
         return self.joined(x, branch, norm), weights
 
     def fed_forward(self, x: Tensor, norm: LayerNorm) -> Tensor:
@@ -119,13 +123,16 @@ class TransformerEncoderLayer(TransformerLayer):
     """Self-attention, then the feed-forward network.  Arguments are TransformerLayer's."""
 
     def forward(self, x: Tensor, mask: Any = None, *, causal: bool = False,
-                return_weights: bool = False) -> Any:
+                cache: KVCache | None = None, return_weights: bool = False) -> Any:
         """(B, T, d_model) -> (B, T, d_model).
 
         Args:
-            mask: boolean (True = may attend) or floating (added to the scores), of shape (T, T),
-                (B, T, T) or (B, heads, T, T); each length may be 1: (B, 1, T) masks padding.
+            mask: an nn.Mask; or boolean (True = may attend) or floating (added to the scores), of
+                shape (T, T), (B, T, T) or (B, heads, T, T); each length may be 1: (B, 1, T) masks
+                padding.
             causal: position i may attend to j only if j ≤ i.
+            cache: earlier positions, to which these are appended; the last T of a mask's shape
+                counts them all.
             return_weights: return (out, weights), the weights (B, heads, T, T) before dropout.
 
         Raises:
@@ -133,8 +140,8 @@ class TransformerEncoderLayer(TransformerLayer):
             DTypeError: the mask is of a wrong kind.
         """
         x = self.sequence("x", "T", x)
-        x, weights = self.attended(x, self.norm1, self.self_attn, None, mask, causal,
-                                   return_weights)
+        x, weights = self.attended(x, self.norm1, self.self_attn, mask=mask, causal=causal,
+                                   cache=cache, return_weights=return_weights)
         out = self.fed_forward(x, self.norm2)
         return (out, weights) if return_weights else out
 
@@ -148,15 +155,18 @@ class TransformerDecoderLayer(TransformerLayer):
     has_memory = True
 
     def forward(self, x: Tensor, memory: Tensor, mask: Any = None, memory_mask: Any = None, *,
-                causal: bool = True, return_weights: bool = False) -> Any:
+                causal: bool = True, cache: KVCache | None = None,
+                return_weights: bool = False) -> Any:
         """`x` (B, T, d_model) with the `memory` (B, S, d_model) -> (B, T, d_model).
 
         Args:
-            mask: which position may attend to which: boolean (True = may attend) or floating
-                (added to the scores), of shape (T, T), (B, T, T) or (B, heads, T, T); each length
-                may be 1.
+            mask: which position may attend to which: an nn.Mask; or boolean (True = may attend) or
+                floating (added to the scores), of shape (T, T), (B, T, T) or (B, heads, T, T); each
+                length may be 1.
             memory_mask: the same for the memory, with S in place of the last T.
             causal: position i may attend to j only if j ≤ i.
+            cache: earlier positions of x, to which these are appended; the last T of the mask's
+                shape counts them all.
             return_weights: return (out, weights of self-attention (B, heads, T, T), weights of the
                 attention to the memory (B, heads, T, S)), both before dropout.
 
@@ -166,10 +176,10 @@ class TransformerDecoderLayer(TransformerLayer):
         """
         x = self.sequence("x", "T", x)
         memory = self.sequence("memory", "S", memory, x.shape[0])
-        x, to_itself = self.attended(x, self.norm1, self.self_attn, None, mask, causal,
-                                     return_weights)
-        x, to_memory = self.attended(x, self.norm2, self.multihead_attn, memory, memory_mask, False,
-                                     return_weights)
+        x, to_itself = self.attended(x, self.norm1, self.self_attn, mask=mask, causal=causal,
+                                     cache=cache, return_weights=return_weights)
+        x, to_memory = self.attended(x, self.norm2, self.multihead_attn, memory, mask=memory_mask,
+                                     return_weights=return_weights)
         out = self.fed_forward(x, self.norm3)
         return (out, to_itself, to_memory) if return_weights else out
 
