@@ -256,7 +256,7 @@ COUNTED = [(page, *entry) for page in PAGES for entry in stated_counts(page)]
 )
 def test_line_count_is_about_right(page: Path, path: Path, stated: int) -> None:
     counted = lines_of(path)
-    assert abs(counted - stated) <= max(10, 0.15 * counted), f"{page.name}: {path.name} {counted}"
+    assert abs(counted - stated) <= max(10, 0.2 * counted), f"{page.name}: {path.name} {counted}"
 
 
 def test_the_reading_order_has_line_counts() -> None:
