@@ -150,6 +150,13 @@ def test_second_and_third_derivatives_of_powers_at_zero() -> None:
         assert y.item() == value
 
 
+def test_unsigned_exponents_have_no_minus_one() -> None:
+    exponents = np.array([0, 1, 2, 3], np.uint8)
+    x = Tensor(np.full(4, 10, np.float32), requires_grad=True)
+    (x**exponents).backward(np.ones(4))
+    assert x.grad.numpy().tolist() == [0, 1, 20, 300]
+
+
 def test_zero_to_a_variable_power() -> None:
     b = leaf([0.0, 1.0, 2.0])
     (np.zeros(3) ** b).backward(np.ones(3))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numeric import by_complex_step, error
 
 import tinygrad_attn as ta
 from tinygrad_attn import IndexingError, Tensor
@@ -190,3 +191,37 @@ def test_the_picked_log_probability_has_the_known_gradient(rng: np.random.Genera
     (-ta.log_softmax(x)[np.arange(5), targets].mean()).backward()
     p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     np.testing.assert_allclose(x.grad.numpy(), (p - np.eye(7)[targets]) / 5, rtol=1e-13, atol=1e-16)
+
+
+INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_indices_and_axes_of_every_integer_dtype(dtype: Any) -> None:
+    i, one = np.array([[0, 2], [1, 1]], dtype), dtype(1)
+    for f in (
+        lambda x: ta.take(x, i, one),
+        lambda x: ta.take(x, i),
+        lambda x: ta.take_along_axis(x, i, one),
+        lambda x: ta.scatter_add(x, i, x[:, :2] * 2.0, one),
+        lambda x: x[:, i],
+        lambda x: x @ ta.one_hot(i, 3, np.float64)[0].mT,
+        lambda x: ta.diagonal(x, one),
+        lambda x: ta.sum(x, one),
+        lambda x: ta.softmax(x, one),
+        lambda x: ta.norm(x, 1, one),
+        lambda x: ta.roll(x, one, one),
+        lambda x: ta.tile(x, (one, dtype(2))),
+        lambda x: ta.pad(x, i[:, ::-1]),
+        lambda x: x.reshape(dtype(3), dtype(2)),
+        lambda x: x.reshape(np.array([3, 2], dtype)),
+        lambda x: ta.transpose(x, np.array([1, 0], dtype)),
+        lambda x: ta.split(x, [one], one)[1],
+        lambda x: ta.stack([x, x], one),
+    ):
+        a = np.random.default_rng(0).standard_normal((2, 3))
+        x = Tensor(a, requires_grad=True)
+        y = f(x)
+        g = np.random.default_rng(1).standard_normal(y.shape)
+        (first,) = ta.grad(y * y, [x], g)
+        assert error(first, by_complex_step(lambda a, f=f: f(a) ** 2, [a], [g], 0)) < 1e-13

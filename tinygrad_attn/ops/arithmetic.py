@@ -76,9 +76,14 @@ def power(a: Array, b: Array, /) -> Array:
 
 
 power.defvjp(
-    lambda g, a, b: g * b * a ** (b - ((a != 0) | (b != 0))),  # da = dy∘b∘aᵇ⁻¹
+    lambda g, a, b: g * b * a ** one_less(g, a, b),  # da = dy∘b∘aᵇ⁻¹
     lambda g, a, out: g * out * np.log(a + (a == 0)),  # db = dy∘y∘ln a
 )
+
+
+def one_less(g: Any, a: Any, b: Any) -> Any:
+    """b − 1, but 0 where 0⁰; unsigned integers have no −1."""
+    return (b.astype(g.dtype) if b.dtype.kind == "u" else b) - ((a != 0) | (b != 0))
 
 
 @primitive

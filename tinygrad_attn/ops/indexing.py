@@ -116,7 +116,7 @@ def integers(who: str, indices: Any) -> Array:
         array = array.astype(np.intp)
     if array.dtype.kind not in "iu":
         raise DTypeError(f"{who}: indices must be integers, got {array.dtype}")
-    return array
+    return array.astype(np.intp, copy=False)
 
 
 def grid(who: str, indices: Any, axis: int, shape: tuple[int, ...]) -> tuple[Array, ...]:
@@ -182,6 +182,6 @@ def sort(x: Any, axis: int | None = -1) -> Any:
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonal of two axes, as a new last axis."""
     ends = moveaxis(x, (axis1, axis2), (-2, -1))
-    rows, columns = ends.shape[-2:]
-    steps = np.arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
-    return element(ends, (..., steps - min(offset, 0), steps + max(offset, 0)))
+    below, right = max(-operator.index(offset), 0), max(operator.index(offset), 0)
+    steps = np.arange(max(0, min(ends.shape[-2] - below, ends.shape[-1] - right)))
+    return element(ends, (..., steps + below, steps + right))

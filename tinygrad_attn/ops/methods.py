@@ -30,7 +30,7 @@ def listed(op: Any) -> Any:
     """A method whose only option may come as several arguments: t.reshape(2, 3)."""
 
     def bound(self: Tensor, *given: Any) -> Any:
-        one = len(given) == 1 and (given[0] is None or isinstance(given[0], (tuple, list)))
+        one = len(given) == 1 and isinstance(given[0], (type(None), tuple, list, np.ndarray))
         return op(self, given[0] if one else given) if given else op(self)
 
     return bound

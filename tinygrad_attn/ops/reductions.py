@@ -173,7 +173,7 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
 
     Without `axis` the whole array is one vector (ord must be None).  ‖0‖ has gradient 0.
     """
-    if ord is not None and not (isinstance(axis, int) or np.ndim(x) == 1):
+    if ord is not None and (axis is None or isinstance(axis, tuple)) and np.ndim(x) != 1:
         raise ShapeError(
             f"norm: ord={ord!r} needs one axis (matrix norms are not supported), got axis={axis!r}"
         )
