@@ -111,6 +111,21 @@ def test_threads_compute_the_same_as_one() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def test_threads_walk_one_retained_graph_at_once() -> None:
+    x = leaf(np.random.default_rng(0).standard_normal((3, 5)))
+    y = x
+    for _ in range(30):
+        y = ta.softmax(y) * x + y
+    gs = np.random.default_rng(1).standard_normal((16, 3, 5))
+
+    def gradient(g: Any) -> np.ndarray[Any, Any]:
+        return ta.grad(y, [x], g, retain_graph=True)[0].numpy()
+
+    alone = [gradient(g) for g in gs]
+    with ThreadPoolExecutor(8) as pool:
+        np.testing.assert_array_equal(list(pool.map(gradient, gs)), alone)
+
+
 def test_threads_never_share_a_place_in_the_order() -> None:
     def orders() -> list[int]:
         x = leaf(1.0)
