@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from tinygrad_attn import checkpoint
 from tinygrad_attn.cli import main
 from tinygrad_attn.models import GPT, GPTConfig
 
+EXTRAS = ["rich", "matplotlib", "safetensors", "sklearn", "threadpoolctl", "pygraphviz", "scipy"]
 COMMANDS = ["demo", "train", "sample", "check", "draw"]
 TINY = ["--layers", "1", "--heads", "2", "--width", "8", "--length", "12", "--batch", "3"]
 
@@ -279,7 +281,6 @@ def test_the_keyboard_stops_it(here, monkeypatch, capsys):
     assert capsys.readouterr().err.strip() == "tinygrad-attn: stopped; what is written so far stays"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a pipe that breaks")
 def test_a_broken_pipe_is_quiet(folder):
     command = [sys.executable, "-m", "tinygrad_attn", "sample", "run/model.safetensors",
                "--tokens", "100000"]
@@ -289,6 +290,38 @@ def test_a_broken_pipe_is_quiet(folder):
         run.stdout.close()
         assert run.wait(timeout=60) == 141
         assert run.stderr.read() == b""
+
+
+def test_the_keyboard_stops_a_running_program(folder):
+    command = [sys.executable, "-m", "tinygrad_attn", "train", "--text", "own.txt", *TINY,
+               "--steps", "1000000", "--out", "stopped"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, text=True, **pipes) as run:
+        assert "step" in run.stderr.readline()
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=60) == 130
+        told = run.stderr.read()
+    assert told.splitlines()[-1] == "tinygrad-attn: stopped; what is written so far stays"
+    assert "Traceback" not in told
+    assert ta.train.read_log(folder / "stopped" / "log.jsonl")[0]["kind"] == "start"
+
+
+def test_what_needs_no_extra_works_without_any(tmp_path):
+    program = f"""
+import sys
+for name in {EXTRAS}:
+    sys.modules[name] = None
+from tinygrad_attn.cli import main
+assert main(["draw", "attention", "--out", "a.dot"]) == 0
+assert main(["check", "tanh", "--order", "1"]) == 0
+assert main(["sample", "a.dot"]) == 2
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, text=True, timeout=60,
+                          capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert "all right" in done.stdout
+    assert "a checkpoint needs safetensors, which is not installed" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_console_without_unicode(folder):

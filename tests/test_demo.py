@@ -1,9 +1,12 @@
 """The demo: every file is there, every link leads to one, and what it says was measured."""
 
+import argparse
 import html
+import io
 import json
 import math
 import re
+from contextlib import redirect_stdout
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,11 +21,17 @@ FILES = PICTURES | {"graph.svg", "index.html", "log.jsonl", "model.safetensors",
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A demo of a few steps."""
+def finished(tmp_path_factory):
+    """The folder of a demo of a few steps, and what it printed."""
     out = tmp_path_factory.mktemp("demo") / "out"
-    assert main(["demo", "--out", str(out), "--steps", "3"]) == 0
-    return out
+    with redirect_stdout(io.StringIO()) as shown:
+        assert main(["demo", "--out", str(out), "--steps", "3"]) == 0
+    return out, shown.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(finished):
+    return finished[0]
 
 
 @pytest.fixture(scope="module")
@@ -82,19 +91,18 @@ def test_the_page_shows_what_was_measured(folder, model):
     assert all(r.max_error < 1e-12 and f"{r.max_error:.1e}" in page for r in reports)
 
 
-def test_the_terminal_says_it_too(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["demo", "--steps", "2"]) == 0
-    shown = capsys.readouterr()
-    assert "a model that looks at one character only" in shown.out
-    assert "not below 1.8: give it more --steps than 2" in shown.out
-    assert re.search(r"order 2: right, largest error \d\.\de-1\d of \d+ numbers", shown.out)
-    assert shown.out.endswith(f"open {tmp_path / 'tinygrad-attn-demo' / 'index.html'}\n")
-    assert "step 2 of 2" in shown.err
+def test_the_terminal_says_it_too(finished):
+    out, shown = finished
+    assert "a model that looks at one character only" in shown
+    assert "not below 1.8: give it more --steps than 3" in shown
+    assert re.search(r"order 2: right, largest error \d\.\de-1\d of \d+ numbers", shown)
+    assert shown.endswith(f"open {out / 'index.html'}\n")
 
 
 def test_without_a_layout_engine_the_page_says_how_to_get_one(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tinygrad_attn.viz.render.engines", dict)
+    small = argparse.Namespace(layers=2, heads=2, width=8, length=40, dropout=0.0)
+    monkeypatch.setattr("tinygrad_attn.cli.demo.SIZES", small)
     assert main(["demo", "--out", str(tmp_path), "--steps", "1"]) == 0
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     links = Links()

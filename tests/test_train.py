@@ -3,13 +3,14 @@
 import io
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
 
 from tinygrad_attn import checkpoint, data, train
 from tinygrad_attn.models import GPT, GPTConfig
-from tinygrad_attn.train.environment import environment
+from tinygrad_attn.train.environment import environment, limited_blas
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_a_text_that_is_shorter_than_the_model_is_long(corpus):
 
 @pytest.mark.parametrize(("name", "value"), [
     ("steps", 0), ("batch", 0), ("lr", 0.0), ("lr", math.nan), ("clip", math.inf), ("warmup", 1.5),
-    ("lr_end", -0.1), ("seed", -1), ("weight_decay", -1.0), ("evaluate_every", 0),
+    ("lr_end", -0.1), ("seed", -1), ("weight_decay", -1.0), ("evaluate_every", 0), ("threads", 0),
 ])
 def test_settings_out_of_range(name, value):
     with pytest.raises(train.TrainError, match=f"TrainConfig: {name} must be"):
@@ -207,6 +208,18 @@ def test_the_environment_is_plain_json():
     assert "blas" in found["blas"].lower() or "accelerate" in found["blas"].lower()
 
 
+def test_the_log_says_how_many_threads_there_were(corpus, tmp_path):
+    result = train.run(trainer(corpus, steps=1, threads=1), tmp_path)
+    assert train.read_log(tmp_path / "log.jsonl")[0]["environment"] == result.environment
+    assert result.environment["blas_threads"] == 1
+
+
+def test_without_threadpoolctl_nothing_is_known_or_limited(monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with limited_blas(1):
+        assert environment()["blas_threads"] is None
+
+
 # ── progress ─────────────────────────────────────────────────────────────────────────────────────
 def records():
     return [train.Step(9, 3.0, 0.1, 1.0, 0.1), train.Step(10, 2.0, 0.1, 1.0, 0.1),
@@ -239,7 +252,7 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch):
 
 
 def test_progress_without_rich_is_plain_lines(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "rich.progress", None)
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
     file = io.StringIO()
     with train.Progress(10, file) as progress:
         progress.show(records()[-1])

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..check.suite import SAMPLES, Row, rows
 from ..extras import ExtraError, need
+from ..train.environment import limited_blas
 from .options import Parser, integer, subparser
 
 SUMMARY = "check the gradient of every operation and layer"
@@ -38,7 +39,8 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Check, print the table, and tell what is not right."""
     expected = options.order * sum((options.name or "").lower() in name.lower() for name in SAMPLES)
-    found = list(watched(rows(options.name, options.order), expected))
+    with limited_blas(1):
+        found = list(watched(rows(options.name, options.order), expected))
     print_table(HEADINGS, [cells(row) for row in found], [STYLES[row.verdict] for row in found])
     bad = [row for row in found if row.verdict != "right"]
     for row in bad:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp
 from pathlib import Path
-from typing import Any
 
 from ..check import Report
 from ..train import Result, Trainer
@@ -31,7 +30,6 @@ class Findings:
         graph: the files of the layer's graph.
         no_graph: why that is no picture ("" where it is one).
         layer: number of the layer.
-        environment: versions and thread counts.
     """
 
     trainer: Trainer
@@ -42,7 +40,6 @@ class Findings:
     graph: list[Path]
     no_graph: str
     layer: int
-    environment: dict[str, Any]
 
 
 def write_page(found: Findings, out: Path) -> Path:
@@ -86,7 +83,7 @@ def sample(found: Findings) -> str:
     return page.section(
         "What it writes",
         page.paragraph("Nobody told the model about words. It draws one character after another "
-                       "from its own probabilities."),
+                       "from its own probabilities, slightly sharpened (temperature 0.9)."),
         page.listing(found.sample))
 
 
@@ -154,8 +151,9 @@ def files(found: Findings, out: Path) -> str:
 
 def footer(found: Findings) -> str:
     """On what all this ran."""
-    e = found.environment
+    e = found.result.environment
+    count = e["blas_threads"]
+    threads = "" if count is None else f", {count} thread{'s' if count > 1 else ''}"
     return (f"tinygrad_attn {e['tinygrad_attn']}, Python {e['python']}, NumPy {e['numpy']}, "
-            f"{e['blas']} with {e['blas_threads'] or 'an unknown number of'} threads, "
-            f"{e['machine']}; seed {found.trainer.config.seed}. The same seed on the same machine "
-            "gives the same numbers.")
+            f"{e['blas']}{threads}, {e['machine']}; seed {found.trainer.config.seed}. The same "
+            "seed on the same machine gives the same numbers.")

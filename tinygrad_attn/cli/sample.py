@@ -12,6 +12,7 @@ import numpy as np
 from ..checkpoint import Checkpoint, CheckpointError, load
 from ..data import Vocabulary
 from ..models import GPT
+from ..train.environment import limited_blas
 from .options import Parser, add_seed, integer, number, subparser
 
 SUMMARY = "let a trained model write"
@@ -47,9 +48,10 @@ def execute(options: argparse.Namespace) -> int:
                          np.random.default_rng(options.seed),
                          temperature=options.temperature, top_k=options.top_k)
     sys.stdout.write(options.prompt)
-    for character in characters:
-        sys.stdout.write(character)
-        sys.stdout.flush()
+    with limited_blas(1):
+        for character in characters:
+            sys.stdout.write(character)
+            sys.stdout.flush()
     sys.stdout.write("\n")
     return 0
 

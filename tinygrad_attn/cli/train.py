@@ -41,6 +41,9 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("--dropout", type=number(0, 0.99), default=0.0, metavar="P",
                         help="probability of dropping a value while training (default: 0)")
     add_seed(parser, "first weights, batches and dropout")
+    parser.add_argument("--threads", type=integer(1, 1_000), default=1, metavar="N",
+                        help="threads for matrix products; more than 1 pays from a width of some "
+                             "hundreds on, and may change the last bits (default: 1)")
     parser.add_argument("--out", type=Path, default=Path("tinygrad-attn-train"), metavar="DIR",
                         help="folder for the files (default: tinygrad-attn-train)")
     parser.set_defaults(execute=execute)
@@ -52,7 +55,8 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError(f"--heads must divide --width, got {options.heads} and {options.width}")
     out = folder(options.out)
     trainer = prepared(text(options.text), options, TrainConfig(
-        steps=options.steps, batch=options.batch, lr=options.lr, seed=options.seed))
+        steps=options.steps, batch=options.batch, lr=options.lr, seed=options.seed,
+        threads=options.threads))
     print(introduction(trainer))
     with Progress(options.steps) as progress:
         result = run(trainer, out, progress.show)

@@ -25,6 +25,8 @@ class TrainConfig:
         evaluate_windows: windows of the held-out text in those, spread evenly and always the same.
         target: stop once such an evaluation is at or below this loss (None: never).
         seed: of everything random: first weights, batches, dropout.
+        threads: BLAS threads (None: as many as it takes).  With one, the numbers do not depend on
+            how many processors there are, and small products are as fast.
 
     Raises:
         TrainError: a value is out of range.
@@ -42,10 +44,12 @@ class TrainConfig:
     evaluate_windows: int = 100
     target: float | None = None
     seed: int = 0
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "evaluate_every", "evaluate_windows"):
             self.need(name, "1 or more", getattr(self, name) >= 1)
+        self.need("threads", "1 or more, or None", self.threads is None or self.threads >= 1)
         for name in ("lr", "clip"):
             self.need(name, "positive", isfinite(value := getattr(self, name)) and value > 0)
         for name in ("warmup", "lr_end"):

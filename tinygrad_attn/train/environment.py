@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -41,3 +43,15 @@ def blas_threads() -> int | None:
     except ImportError:
         return None
     return max((pool["num_threads"] for pool in pools if pool["user_api"] == "blas"), default=None)
+
+
+@contextmanager
+def limited_blas(threads: int | None) -> Iterator[None]:
+    """Let the BLAS use so many threads inside; None, or no threadpoolctl: as many as ever."""
+    try:
+        limits = import_module("threadpoolctl").threadpool_limits
+    except ImportError:
+        yield
+        return
+    with limits(threads, user_api="blas"):
+        yield

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from ..data import Bigram
 from ..engine import TensorError
 from ..extras import need
 from ..viz import plots
-from .environment import environment
+from .environment import environment, limited_blas
 from .errors import TrainError
 from .log import Log, read_log
 from .loop import Evaluation, Record, Step, Trainer
@@ -34,6 +35,7 @@ class Result:
         bigram: loss of the model that looks at one character only, on the same characters.
         best: lowest evaluation on the way (on part of the held-out text).
         seconds: of everything.
+        environment: on what it ran, as in the log.
     """
 
     step: int
@@ -41,6 +43,7 @@ class Result:
     bigram: float
     best: float
     seconds: float
+    environment: dict[str, Any]
 
 
 def run(trainer: Trainer, folder: str | Path, show: Callable[[Record], None] = lambda record: None,
@@ -54,12 +57,13 @@ def run(trainer: Trainer, folder: str | Path, show: Callable[[Record], None] = l
     for package in ("matplotlib", "safetensors"):
         need(package, "training with its files")
     folder, began, best = made(folder), perf_counter(), inf
-    corpus = trainer.corpus
+    corpus, config = trainer.corpus, trainer.config
     bigram = Bigram(corpus.train, len(corpus.vocabulary)).loss(corpus.held_out)
-    with Log(folder / "log.jsonl") as log:
-        log.write("start", config=asdict(trainer.config), model=asdict(trainer.model.config),
+    with Log(folder / "log.jsonl") as log, limited_blas(config.threads):
+        ground = environment()
+        log.write("start", config=asdict(config), model=asdict(trainer.model.config),
                   text=corpus.name, train=len(corpus.train), held_out=len(corpus.held_out),
-                  bigram=bigram, environment=environment())
+                  bigram=bigram, environment=ground)
         for record in trainer:
             log.write("step" if isinstance(record, Step) else "evaluation", **asdict(record))
             show(record)
@@ -70,7 +74,7 @@ def run(trainer: Trainer, folder: str | Path, show: Callable[[Record], None] = l
         log.write("end", **asdict(final))
     trainer.save(folder / "model.safetensors", held_out=final.held_out)
     draw(folder / "log.jsonl", folder / "loss.png")
-    return Result(trainer.step, final.held_out, bigram, best, perf_counter() - began)
+    return Result(trainer.step, final.held_out, bigram, best, perf_counter() - began, ground)
 
 
 def made(folder: str | Path) -> Path:
