@@ -93,7 +93,7 @@ def theirs(case: Case, weights: dict[str, Array]) -> tuple[dict[str, Array], dic
     )
 
 
-@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("number", range(34))
 @pytest.mark.parametrize("name", KINDS)
 def test_recurrent_networks_are_pytorchs(name: str, number: int) -> None:
     case = Case(name, number)
@@ -106,7 +106,7 @@ def test_recurrent_networks_are_pytorchs(name: str, number: int) -> None:
 
 
 def test_the_cases_cover_the_options() -> None:
-    cases = [Case(name, number) for name in KINDS for number in range(20)]
+    cases = [Case(name, number) for name in KINDS for number in range(34)]
     assert sum(case.lengths is not None for case in cases) > 20
     assert sum(bool(case.state) for case in cases) > 20
     assert sum(case.options["bidirectional"] for case in cases) > 20

@@ -19,9 +19,8 @@ from ..models import GPT, GPTConfig
 from ..nn import functional
 from .gradcheck import reports
 from .report import Report
-from .samples import OPERATIONS, Sample, normal
+from .samples import OPERATIONS, Sample, normal, ours
 
-PACKAGE = __name__.split(".")[0]
 TARGETS = np.array([[3, 0, 6], [1, -100, 2]])
 ALLOWED = np.array([[1, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 1]], bool)
 SOMEONE = np.array([[1], [0], [1]], bool)
@@ -99,6 +98,24 @@ def masked_self_attention() -> Any:
     return Masked()
 
 
+def long_short_term_memory() -> Any:
+    """An LSTM whose second sequence is shorter, its final state beside the outputs."""
+    layer = moved(nn.LSTM(2, 2, bidirectional=True, rng=seeded()))
+
+    class Flat(nn.Module):
+        """The layer with its results in one row."""
+
+        def __init__(self) -> None:
+            self.lstm = layer
+
+        def forward(self, x: Tensor, h: Tensor, c: Tensor) -> Any:
+            """(B, T, D) and the state -> outputs, h, c."""
+            outputs, (h, c) = self.lstm(x, (h, c), [3, 2])
+            return outputs, h, c
+
+    return Flat()
+
+
 def language_model() -> Any:
     """A tiny GPT's loss as a function of its parameters."""
     config = GPTConfig(vocab_size=7, max_length=4, num_layers=1, num_heads=2, d_model=6)
@@ -144,6 +161,18 @@ LAYERS = {sample.name: sample for sample in (
     Sample("MultiHeadAttention, grouped",
            moved(nn.MultiHeadAttention(8, 4, num_kv_heads=2, bias=False, rng=seeded())),
            (normal(2, 3, 8),)),
+    Sample("RNN", moved(nn.RNN(2, 3, 2, rng=seeded())), (normal(2, 3, 2), normal(2, 2, 3))),
+    Sample("GRU", moved(nn.GRU(2, 2, bidirectional=True, rng=seeded())),
+           (normal(2, 3, 2), normal(2, 2, 2), np.array([3, 2]))),
+    Sample("LSTM", long_short_term_memory(), (normal(2, 3, 2), normal(2, 2, 2), normal(2, 2, 2))),
+    Sample("BahdanauAttention", moved(nn.BahdanauAttention(3, 5, 4, rng=seeded())),
+           (normal(2, 3, 3), normal(2, 4, 5), normal(2, 4, 2))),
+    Sample("LuongAttention, dot", moved(nn.LuongAttention(5, 5)),
+           (normal(2, 3, 5), normal(2, 4, 5), normal(2, 4, 2))),
+    Sample("LuongAttention, general", moved(nn.LuongAttention(3, 5, "general", rng=seeded())),
+           (normal(2, 3, 3), normal(2, 4, 5), normal(2, 4, 2))),
+    Sample("LuongAttention, concat", moved(nn.LuongAttention(3, 5, "concat", rng=seeded())),
+           (normal(2, 3, 3), normal(2, 4, 5), normal(2, 4, 2))),
     Sample("cross_entropy", lambda x: (functional.cross_entropy(x, TARGETS),
                                        functional.cross_entropy(x, TARGETS, label_smoothing=0.1),
                                        functional.cross_entropy(x, TARGETS, reduction="none")),
@@ -159,7 +188,7 @@ SAMPLES: dict[str, Sample] = {**OPERATIONS, **LAYERS}
 def missing() -> list[str]:
     """The package's own primitives that have no sample."""
     return sorted(name for name, op in PRIMITIVES.items()
-                  if op.__module__.split(".")[0] == PACKAGE and name not in SAMPLES)
+                  if ours(op) and name not in SAMPLES)
 
 
 def rows(only: str | None = None, order: int = 2) -> Iterator[Row]:
