@@ -205,6 +205,14 @@ def test_allow_unused_gives_none() -> None:
     assert ta.grad(z, [other], allow_unused=True) == (None,)
 
 
+def test_an_input_used_only_where_no_gradient_flows_is_unused() -> None:
+    choice, x = leaf([1.0, 0.0]), leaf([2.0, 3.0])
+    y = ta.where(choice, x, 0.0)
+    with pytest.raises(GraphError, match="input 0"):
+        ta.grad(y, [choice], np.ones(2), retain_graph=True)
+    assert ta.grad(y, [choice], np.ones(2), allow_unused=True) == (None,)
+
+
 def test_an_input_newer_than_the_output_is_unused() -> None:
     x = leaf(3.0)
     z = x * x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +82,31 @@ def test_writing_into_a_constant_after_the_forward_pass(name: str, kind: str) ->
     np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-12, atol=1e-14)
 
 
+class ArrayLike:
+    """Something NumPy can read, without being an array."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.values.copy() if copy else self.values
+
+    def __setitem__(self, index: int, value: float) -> None:
+        self.values[index] = value
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda a: array("d", a), lambda a: memoryview(np.array(a)), lambda a: ArrayLike(np.array(a))],
+)
+def test_writing_into_something_array_like(make: Any) -> None:
+    x, constant = leaf([1.0, 1.0, 1.0]), make([2.0, 3.0, 5.0])
+    y = ta.multiply(x, constant)
+    constant[0] = 9.0
+    y.backward(np.ones(3))
+    assert x.grad.numpy().tolist() == [2, 3, 5]
+
+
 def test_writing_into_the_array_a_tensor_was_made_of() -> None:
     source = X.copy()
     x = Tensor(source, requires_grad=True)
@@ -150,13 +176,13 @@ def results() -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", results())
 def test_arrays_inside_tensors_are_read_only(name: str) -> None:
     t = results()[name]
-    for array in (t.data, t.detach().data, np.asarray(t.detach())):
-        before = array.copy()
+    for values in (t.data, t.detach().data, np.asarray(t.detach())):
+        before = values.copy()
         with pytest.raises(ValueError, match="read-only"):
-            array[...] = 0
+            values[...] = 0
         with pytest.raises(ValueError, match="read-only"):
-            array += 1
-        np.testing.assert_array_equal(array, before)
+            values += 1
+        np.testing.assert_array_equal(values, before)
 
 
 @pytest.mark.parametrize("name", ["leaf", "result", "view", "slice", "constant"])

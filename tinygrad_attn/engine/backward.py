@@ -248,15 +248,20 @@ def reaching(root: Node, targets: Iterable[Node]) -> set[Node]:
     oldest = min((node.order for node in targets), default=0)
     seen, stack = {root}, [root]
     while stack:
-        for parent in stack.pop().parents:
+        for parent in sources(stack.pop()):
             if parent is not None and parent.order >= oldest and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
     found = targets & seen
     for node in sorted(seen - found, key=lambda node: node.order):  # oldest first: parents decided
-        if any(parent in found for parent in node.parents):
+        if any(parent in found for parent in sources(node)):
             found.add(node)
     return found
+
+
+def sources(node: Node) -> Sequence[Node | None]:
+    """The earlier nodes that a gradient flows on to: not those of arguments without a rule."""
+    return [edge[0] for edge in node.edges] if type(node.edges) is list else node.parents
 
 
 Tensor.backward = backward  # type: ignore[method-assign,assignment]  # declared in the class

@@ -98,10 +98,16 @@ class Fused(Adapter):
         if settings.keep_values or len(dtypes) != 1 or not dtypes <= set(KERNEL_DTYPES):
             return self.definition(*args, **options)
         out, residuals = self.forward(*raw, **options)
+        if not any(isinstance(a, Tensor) for a in args):
+            return out
         out = locked(out)
         nodes = [a.node if isinstance(a, Tensor) else None for a in args]
         if not settings.recording or not any(nodes):
             return wrapped(out, None)
-        inputs = [(frozen(a), node) for a, node in zip(raw, nodes, strict=True)]
-        call = KernelCall(self, inputs, options, residuals)
+        inputs = [
+            (a._data if isinstance(a, Tensor) else frozen(a), node)
+            for a, node in zip(args, nodes, strict=True)
+        ]
+        kept = {name: frozen(option) for name, option in options.items()}
+        call = KernelCall(self, inputs, kept, residuals)
         return wrapped(out, record(self, tuple(nodes), call, out))

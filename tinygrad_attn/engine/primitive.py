@@ -219,7 +219,8 @@ class Primitive:
         if not self.rules:
             raise DTypeError(f"{self.name}: it has no gradient rules; give them with .defvjp(...)")
         if constants:
-            raw = [constant(a, out) for a in raw]
+            saved = self.saved_places(parents)
+            raw = [constant(a, out) if i in saved else a for i, a in enumerate(raw)]
         if self.local:
             return self.gather_local(raw, options, parents, out)
         known: list[Any] = [*raw, *options, out]
@@ -228,6 +229,14 @@ class Primitive:
             if parent is not None and rule is not None:
                 edges.append((parent, rule, rule.fetch(known)))
         return edges
+
+    def saved_places(self, parents: list[Node | None]) -> set[int]:
+        """The positions of the array arguments that the rules that will run ask for."""
+        if self.variadic:
+            wanted = any(rule is not None and rule.wants_args for rule in self.rules)
+            return set(range(len(parents))) if wanted else set()
+        running = [r for p, r in zip(parents, self.rules) if p is not None and r is not None]
+        return {place for rule in running for place in rule.places}
 
     def gather_local(
         self, raw: list[Any], options: tuple[Any, ...], parents: list[Node | None], out: Any
@@ -273,7 +282,7 @@ def constant(a: Any, out: Any) -> Any:
     """A constant operand as a node saves it: safe from writes, a scalar in the result's dtype."""
     if isinstance(a, np.ndarray):
         return frozen(a)
-    return np.asarray(a, (out[0] if type(out) is tuple else out).dtype)
+    return np.array(a, (out[0] if type(out) is tuple else out).dtype)  # copied: it may be a buffer
 
 
 def by_position(forward: Callable[..., Any], names: list[str]) -> Callable[..., Any]:

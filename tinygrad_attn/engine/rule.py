@@ -35,7 +35,8 @@ class Rule:
     Attributes:
         fn: the function `(g, *needs) -> gradient of the argument`.
         needs: the names it asks for; exactly these stay alive until backward.
-        fetch: takes them, in this order, out of everything a call knows (`known` below).
+        places: where they stand among all that a call knows (`known` below).
+        fetch: takes them, in this order, out of a list of all that.
         links: which of the needs become Tensors under create_graph: (place, argument or OUT).
         local: does it ask for something that differs from argument to argument?
     """
@@ -50,7 +51,8 @@ class Rule:
                 f"got {[first, *self.needs]}"
             )
         self.fn = fn
-        self.fetch = fetcher([known.index(need) for need in self.needs])
+        self.places = [known.index(need) for need in self.needs]
+        self.fetch = fetcher(self.places)
         self.links = [
             (place, OUT if need == "out" else arrays.index(need))
             for place, need in enumerate(self.needs)
