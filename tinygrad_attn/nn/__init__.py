@@ -4,6 +4,8 @@
     containers.py             ModuleList, Sequential
     layers.py                 Linear, Embedding, norms, Dropout
     attention.py, cache.py    MultiHeadAttention, KVCache
+    positions.py              sinusoidal, learned and rotary positions, ALiBi
+    transformer.py            TransformerEncoderLayer, TransformerDecoderLayer
     recurrent.py              RNN, GRU, LSTM
     alignment.py              BahdanauAttention, LuongAttention
     functional/               the same computations as functions
@@ -18,10 +20,14 @@ from .functional import Mask, Stages
 from .layers import GELU, Dropout, Embedding, LayerNorm, Linear, ReLU, RMSNorm
 from .module import Module
 from .parameter import Parameter
+from .positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalPositions
 from .recurrent import GRU, LSTM, RNN
+from .transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
-    "GELU", "GRU", "LSTM", "RNN", "BahdanauAttention", "Dropout", "Embedding", "KVCache",
-    "LayerNorm", "Linear", "LuongAttention", "Mask", "Module", "ModuleList",
-    "MultiHeadAttention", "Parameter", "RMSNorm", "ReLU", "Sequential", "Stages", "functional",
+    "GELU", "GRU", "LSTM", "RNN", "AlibiBias", "BahdanauAttention", "Dropout", "Embedding",
+    "KVCache", "LayerNorm", "LearnedPositions", "Linear", "LuongAttention", "Mask", "Module",
+    "ModuleList", "MultiHeadAttention", "Parameter", "RMSNorm", "ReLU", "RotaryPositions",
+    "Sequential", "SinusoidalPositions", "Stages", "TransformerDecoderLayer",
+    "TransformerEncoderLayer", "functional",
 ]
