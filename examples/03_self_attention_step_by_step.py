@@ -29,18 +29,18 @@ for name in ("output", "concat", "context", "weights", "masked", "scores", "raw"
     stage.name = name  # shown in the drawing
     print(f"{name:8}  {stage.shape!s:13}  {np.linalg.norm(stage.grad.data):10.3f}")
 
-P, dS = stages.weights.data[0, 0], stages.masked.grad.data[0, 0] + 0.0  # −0 becomes 0
+P, gs = stages.weights.data[0, 0], stages.masked.grad.data[0, 0] + 0.0  # −0 becomes 0
 print("\nP = softmax(S′), one row for each query:")
 for word, row in zip(words, P, strict=True):
     print(f"  {word:4}", *(f"{weight:7.3f}" for weight in row))
 print("dS′, the gradient of the scores; every row sums to 0:")
-for word, row in zip(words, dS, strict=True):
+for word, row in zip(words, gs, strict=True):
     print(f"  {word:4}", *(f"{slope:7.3f}" if slope else "      0" for slope in row))
-print("all sums are below 1e-15:", np.abs(dS.sum(axis=1)).max() < 1e-15)
+print("all sums are below 1e-15:", np.abs(gs.sum(axis=1)).max() < 1e-15)
 
 pictures = [
     ta.viz.trace(y, model=layer).render(out / "03_self_attention.svg"),
     ta.viz.plots.attention_maps(P[None], words, out / "03_weights.svg", title="P"),
-    ta.viz.plots.heatmap(dS, out / "03_gradient.svg", rows=words, columns=words, signed=True),
+    ta.viz.plots.heatmap(gs, out / "03_gradient.svg", rows=words, columns=words, signed=True),
 ]
 print("pictures:", *(picture.as_posix() for picture in pictures))

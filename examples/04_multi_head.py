@@ -23,22 +23,22 @@ rng = np.random.default_rng(0)
 x = ta.Tensor(rng.standard_normal((B, T, D)), requires_grad=True)
 layer = nn.MultiHeadAttention(D, H, rng=rng).astype(np.float64)
 y, stages = layer(x, return_stages=True)
-dY = rng.standard_normal(y.shape)
-total, dO = ta.grad(y, [x, stages.concat], dY, retain_graph=True)
-print("dO", dO.shape, "is dC", stages.context.shape, "with the heads side by side")
+gy = rng.standard_normal(y.shape)
+total, go = ta.grad(y, [x, stages.concat], gy, retain_graph=True)
+print("dO", go.shape, "is dC", stages.context.shape, "with the heads side by side")
 
 # Send the columns of one head back at a time, and nothing in the others.
 share = np.zeros((H, *x.shape))
 for h in range(H):
-    only = np.zeros(dO.shape)
+    only = np.zeros(go.shape)
     columns = slice(h * d, (h + 1) * d)
-    only[..., columns] = dO.data[..., columns]
-    dX, q, w = ta.grad(stages.concat, [x, stages.q, layer.in_proj_weight], only, retain_graph=True)
+    only[..., columns] = go.data[..., columns]
+    gx, q, w = ta.grad(stages.concat, [x, stages.q, layer.in_proj_weight], only, retain_graph=True)
     reached = [g for g in range(H) if np.abs(q.data[:, g]).max() > 0]
     rows = np.flatnonzero(np.abs(w.data[:D]).max(axis=1) > 0)
-    size = np.linalg.norm(dX.data)
+    size = np.linalg.norm(gx.data)
     print(f"from head {h}: ‖dX‖ {size:.3f}, dQ of heads {reached}, dW_Q rows {rows[0]}–{rows[-1]}")
-    share[h] = dX.data
+    share[h] = gx.data
     if h == 1:
         path = out / "04_multi_head.svg"
         ta.viz.plots.heatmap(w.data.T, path, title="dW_Q, dW_K, dW_V by head 1", signed=True)
@@ -50,6 +50,6 @@ print("the shares of the heads add up to dX:", same)
 # Through W_O every element of Y speaks to every head.
 one = np.zeros(y.shape)
 one[0, 0, 0] = 1
-(dC,) = ta.grad(y, [stages.context], one)
-print("‖dC‖ per head from one element of dY:", np.linalg.norm(dC.data[0], axis=(1, 2)).round(3))
+(gc,) = ta.grad(y, [stages.context], one)
+print("‖dC‖ per head from one element of dY:", np.linalg.norm(gc.data[0], axis=(1, 2)).round(3))
 print("picture:", path.as_posix())
