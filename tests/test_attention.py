@@ -133,6 +133,31 @@ def test_float32_stays_float32(rng: np.random.Generator) -> None:
         assert x.dtype == x.grad.dtype == np.float32
 
 
+@pytest.mark.parametrize("method", ["definition", "fused", "tiled"])
+def test_float16_is_computed_in_float32(method: str, rng: np.random.Generator) -> None:
+    """As good as float16 can say it: the float32 result and gradients, rounded once."""
+    half = [x.astype(np.float16) for x in qkv(rng)]
+    xs, wide = ([Tensor(x, True, dtype) for x in half] for dtype in (np.float16, np.float32))
+    options = {"mask": np.where(KEEP, 0.5, -np.inf), "softcap": 2.0, "method": method}
+    out, true = attention(*xs, **options), attention(*wide, **options)
+    np.testing.assert_array_equal(out.data, true.data.astype(np.float16))
+    g = rng.standard_normal(out.shape).astype(np.float16)
+    for part, exact in zip(ta.grad(out, xs, g), ta.grad(true, wide, g.astype(np.float32)),
+                           strict=True):
+        np.testing.assert_array_equal(part.data, exact.data.astype(np.float16))
+    out, stages = attention(*xs, **options, return_stages=True)
+    assert out.dtype == stages.context.dtype == np.float16
+    assert stages.weights.dtype == np.float32
+    out.backward(g)
+    assert stages.weights.grad.dtype == np.float32
+    assert stages.context.grad.dtype == np.float16
+    layer = nn.MultiHeadAttention(6, 2, rng=rng).astype(np.float16)
+    x = rng.standard_normal((B, T, 6)).astype(np.float16)
+    result, weights = layer(x, return_weights=True)
+    assert (result.dtype, layer(x).dtype, weights.dtype) == (np.float16, np.float16, np.float32)
+    np.testing.assert_array_equal(result.data, layer(x).data)
+
+
 def test_an_additive_mask_can_be_learned(rng: np.random.Generator) -> None:
     q, k, v = (x[0, 0] for x in qkv(rng))
     bias = rng.standard_normal((T, S))

@@ -199,7 +199,7 @@ def test_kernels_give_way_to_the_definition_where_every_step_is_wanted() -> None
             with keeping():
                 assert operation(method=method) == "matmul"
     assert operation(method="definition") == "matmul"
-    assert operation(dtype=np.float16) == "matmul"
+    assert operation(dtype=np.float16) == "astype"          # of the kernel's float32
     assert operation(dtype=np.complex128) == "matmul"
 
 

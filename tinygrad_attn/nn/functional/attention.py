@@ -9,9 +9,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import wraps
 from math import prod, sqrt
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from .masks import Window
 
 EMPTY_ROWS = ("zero", "uniform", "nan", "error")
 METHODS = ("auto", "definition", "fused", "tiled")
+F = TypeVar("F", bound=Callable[..., Any])
 LARGE = 1 << 24                         # more weights than these take up more than 64 MiB
 
 
@@ -69,12 +72,37 @@ class Stages:
         return self
 
 
+def widened(function: F) -> F:
+    """Compute attention of float16 in float32: a sum of many float16 is worth little."""
+    @wraps(function)
+    def inner(q: Any, k: Any, v: Any, *args: Any, **options: Any) -> Any:
+        if any(getattr(x, "dtype", None) != np.float16 for x in (q, k, v)):
+            return function(q, k, v, *args, **options)
+        wide = (ops.astype(x if isinstance(x, Tensor) else Tensor(x), np.float32)
+                for x in (q, k, v))
+        return narrowed(function(*wide, *args, **options))
+    return cast(F, inner)
+
+
+def narrowed(result: Any) -> Any:
+    """What `attention` or `attend` gave, with the context in float16."""
+    if isinstance(result, tuple):
+        stages = narrowed(result[1])
+        return stages.context, stages.retain()
+    if isinstance(result, Stages):
+        return replace(result, context=ops.astype(result.context, np.float16))
+    return ops.astype(result, np.float16)
+
+
+@widened
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, *, causal: bool = False,
               offset: int = 0, window: Window | None = None, scale: float | None = None,
               softcap: float | None = None, dropout: float = 0.0,
               rng: np.random.Generator | None = None, empty_row: str = "zero",
               method: str = "auto", return_stages: bool = False) -> Any:
     """softmax(Q Kᵀ · scale + mask) V, of shape (..., heads, T, dv).
+
+    float16 is computed in float32, and so are its stages; the context is float16 again.
 
     Args:
         q: queries (..., heads, T, d); the axes before T may be missing.
@@ -110,6 +138,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, *, causal: bool
     return chosen(method, plan)(q, k, v, added, plan=plan)
 
 
+@widened
 def attend(*args: Any, **options: Any) -> Stages:
     """The steps of `attention`, which documents the arguments; no gradients are kept yet."""
     return steps(*planned(*args, **options))
