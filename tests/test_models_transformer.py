@@ -10,8 +10,8 @@ import pytest
 from derivatives import of_parameters, worst_error
 
 from tinygrad_attn import DTypeError, IndexingError, ShapeError, optim
-from tinygrad_attn.models.transformer import Transformer, TransformerConfig
-from tinygrad_attn.nn.cache import KVCache
+from tinygrad_attn.models import Transformer, TransformerConfig
+from tinygrad_attn.nn import KVCache
 
 CONFIG = TransformerConfig(source_vocab=11, target_vocab=9, max_length=6, num_layers=2, num_heads=2,
                            d_model=6, d_ff=7)

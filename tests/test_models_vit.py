@@ -10,7 +10,7 @@ from derivatives import of_parameters, worst_error
 
 import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, IndexingError, ShapeError, Tensor, optim
-from tinygrad_attn.models.vit import ViT, ViTConfig
+from tinygrad_attn.models import ViT, ViTConfig
 
 CONFIG = ViTConfig(image_size=6, patch_size=2, num_classes=5, num_layers=2, num_heads=2, d_model=4,
                    d_ff=7)

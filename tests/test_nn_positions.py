@@ -10,13 +10,8 @@ from derivatives import of_parameters, worst_error
 
 import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, ShapeError, Tensor
+from tinygrad_attn.nn import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalPositions
 from tinygrad_attn.nn.functional import attention
-from tinygrad_attn.nn.positions import (
-    AlibiBias,
-    LearnedPositions,
-    RotaryPositions,
-    SinusoidalPositions,
-)
 
 B, H, T, D = 2, 3, 5, 6
 

@@ -11,13 +11,14 @@ from derivatives import of_parameters, worst_error
 
 import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, ShapeError, Tensor, nn
-from tinygrad_attn.nn.cache import KVCache
-from tinygrad_attn.nn.positions import AlibiBias, RotaryPositions
-from tinygrad_attn.nn.transformer import (
-    ACTIVATIONS,
+from tinygrad_attn.nn import (
+    AlibiBias,
+    KVCache,
+    RotaryPositions,
     TransformerDecoderLayer,
     TransformerEncoderLayer,
 )
+from tinygrad_attn.nn.transformer import ACTIVATIONS
 
 B, T, S, D, HEADS, FF = 2, 3, 5, 6, 2, 7
 Array = np.ndarray[Any, Any]

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from tinygrad_attn import Tensor, nn
-from tinygrad_attn.models.transformer import Transformer, TransformerConfig
-from tinygrad_attn.models.vit import ViT, ViTConfig
-from tinygrad_attn.nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
+from tinygrad_attn.models import Transformer, TransformerConfig, ViT, ViTConfig
+from tinygrad_attn.nn import TransformerDecoderLayer, TransformerEncoderLayer
 
 pytestmark = pytest.mark.torch
 TOLERANCE = 1e-10

@@ -19,12 +19,23 @@ import numpy as np
 
 from ..engine import Array, ShapeError, Tensor, no_grad
 from ..engine.dispatch import plain
-from ..nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, functional
-from ..nn.cache import KVCache
+from ..nn import (
+    Dropout,
+    Embedding,
+    KVCache,
+    LayerNorm,
+    LearnedPositions,
+    Linear,
+    Module,
+    ModuleList,
+    SinusoidalPositions,
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
+    functional,
+)
 from ..nn.functional.layers import probability, whole_numbers
 from ..nn.layers import positive
-from ..nn.positions import LearnedPositions, SinusoidalPositions
-from ..nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer, check_activation
+from ..nn.transformer import check_activation
 from ..rng import generator
 from .gpt import evaluating
 

@@ -13,11 +13,20 @@ import numpy as np
 
 from .. import ops
 from ..engine import Array, DTypeError, ShapeError, Tensor, no_grad
-from ..nn import Dropout, LayerNorm, Linear, Module, ModuleList, Parameter, functional
+from ..nn import (
+    Dropout,
+    LayerNorm,
+    LearnedPositions,
+    Linear,
+    Module,
+    ModuleList,
+    Parameter,
+    TransformerEncoderLayer,
+    functional,
+)
 from ..nn.functional.layers import operand, probability
 from ..nn.layers import positive
-from ..nn.positions import LearnedPositions
-from ..nn.transformer import TransformerEncoderLayer, check_activation
+from ..nn.transformer import check_activation
 from ..rng import generator
 from .gpt import evaluating
 
