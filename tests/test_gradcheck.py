@@ -259,6 +259,15 @@ def test_cancellation_is_undecided_not_wrong(rng: np.random.Generator) -> None:
         gradcheck(lambda x: (x * 1e10).sum() + ta.sin(x).sum() - (x * 1e10).sum(), x)
 
 
+def test_rounding_of_large_numbers_is_not_called_wrong() -> None:
+    """exp(x − y) with y in the hundreds is off by more than 1e-12, and nearby by as much."""
+    def f(x: Any) -> Any:
+        z = ta.square(ta.flip(x) * x)
+        return ta.logsumexp(z) - z
+    report = gradcheck(f, [6.59, -1.53, -0.41, -1.98, 3.64])
+    assert report.max_error > report.tolerance
+
+
 def test_an_undecided_first_order_ends_the_check() -> None:
     assert undecided(ta.relu, [0.0, 1.0], order=2).order == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from tinygrad_attn import Tensor
 from tinygrad_attn.check import GradientError, Report, gradcheck
 from tinygrad_attn.check.samples import OPERATIONS
 from tinygrad_attn.check.trace import observable
-from tinygrad_attn.engine import PRIMITIVES
+from tinygrad_attn.engine import PRIMITIVES, Fused
 
 Array = np.ndarray[Any, Any]
 ROOT = np.random.default_rng(3)
+TICKS = count()
 X, A, B, V = (ROOT.standard_normal(shape) for shape in ((3, 4), (4, 4), (4, 4), (4,)))
 
 
@@ -96,7 +98,7 @@ CATALOGUE: dict[str, tuple[Any, Any, Callable[..., Any], Callable[..., Any], tup
         ta.tanh, "x", lambda g, out: np.multiply(g, 1 - out * out, out=g),
         lambda x: ta.tanh(x) + x, (X,)),
     "not the same every time": (
-        ta.tanh, "x", lambda g, out: g * (1 - out * out) * (1 + 1e-13 * np.random.random()),
+        ta.tanh, "x", lambda g, out: g * (1 - out * out) * (1 + 1e-13 * (next(TICKS) % 5)),
         ta.tanh, (X,)),
 }
 
@@ -274,6 +276,41 @@ def test_one_element_of_many_is_found() -> None:
         assert report.output_index == (7, 11)
         assert report.index is not None
         assert {report.input: report.index[report.input == "w"]} in ({"x": 7}, {"w": 11})
+
+
+# ── kernels ──────────────────────────────────────────────────────────────────────────────────────
+def gated(x: Any, gate: Any) -> Any:
+    """tanh(x) times a gate, in primitives."""
+    return ta.tanh(x) * gate
+
+
+def gated_forward(x: Array, gate: Array) -> tuple[Array, Array]:
+    return np.tanh(x) * gate, np.tanh(x)
+
+
+KERNELS = {
+    "right": lambda g, t, x, gate: (g * (1 - t * t) * gate, g * t),
+    "unknown": lambda g, t, x, gate: (g * (1 - t) * gate, g * t),
+    "sign flipped": lambda g, t, x, gate: (g * (1 - t * t) * gate, -g * t),
+    "constant factor 2.0": lambda g, t, x, gate: (2 * g * (1 - t * t) * gate, g * t),
+}
+
+
+@pytest.mark.parametrize("cause", KERNELS)
+def test_a_wrong_kernel_is_caught_and_named(cause: str) -> None:
+    fused = Fused(gated, gated_forward, KERNELS[cause])
+    if cause == "right":
+        assert gradcheck(lambda x, y: fused(x, y) + x, X, X + 1, order=2).max_error < 1e-14
+    else:
+        report = caught(lambda x, y: ta.sin(fused(x, y)) + x, X, X + 1)
+        assert (report.op, report.cause) == ("gated", cause)
+        assert f"argument {'gate' if cause == 'sign flipped' else 'x'}" in report.place
+        assert report.formula == "computed by a kernel"
+
+
+def test_a_kernel_unlike_its_definition_is_caught() -> None:
+    fused = Fused(gated, lambda x, gate: (np.sin(x) * gate, np.tanh(x)), KERNELS["right"])
+    assert caught(lambda x, y: fused(x, y) + x, X, X + 1).op == "gated"
 
 
 # ── mistakes outside the rules ───────────────────────────────────────────────────────────────────

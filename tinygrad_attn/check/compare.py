@@ -25,6 +25,8 @@ LOOSE = 1e-8            # the most that a badly known numeric derivative may add
 MARGIN = 10             # how many uncertainties must lie between two values that differ
 KNOWN = 1e-3            # relative uncertainty beyond which a derivative may not exist at all
 NEARBY = 2.0 ** -6      # how far, relative to max(1, |x|), a point without the kink is looked for
+ROUNDINGS = 64          # how many roundings a gradient has at least
+NUDGES = 4              # how many points are tried to see the rounding
 SETTLED = 16            # how many doubtful directions are looked at again
 
 
@@ -57,7 +59,8 @@ class Comparison:
     def right(self) -> Array:
         """Where the values agree."""
         doubt = MARGIN * self.uncertainty / self.scale
-        return np.asarray(self.error <= self.tolerance + np.where(doubt <= LOOSE, doubt, 0))
+        doubt = np.where(np.isfinite(doubt), np.minimum(doubt, LOOSE), 0)
+        return np.asarray(self.error <= self.tolerance + doubt)
 
     @property
     def wrong(self) -> Array:
@@ -103,7 +106,7 @@ class Comparison:
             alone: f is a single operation, which has a kink only if its own derivative has one.
         """
         if self.method == "complex step":
-            self.uncertainty[:] = self.rounding(rng) * self.scale
+            self.uncertainty[:] = self.rounding(rng)
         badness = np.where(self.right, 0, self.badness).max(axis=0)
         unsettled = badness > 0
         suspects = self.kinks(rng) if alone else np.full(len(self.probes.rows), True)
@@ -151,19 +154,24 @@ class Comparison:
         excused = self.wrong[:, d] & ~there.wrong[:, 0] & np.isfinite(self.analytic[:, d])
         self.jump[excused & suspects, d] = np.inf
 
-    def rounding(self, rng: np.random.Generator) -> float:
-        """The rounding in both values, relative to their scale (root mean square).
+    def rounding(self, rng: np.random.Generator) -> Array:
+        """The rounding in both values.
 
-        It shows when x moves by its last digit, and g and u by a factor that changes many.
+        It shows when x moves in its last digit, and g and u by a factor that changes many.  Some is
+        the same at each of these points: of the order of the largest derivative times the largest
+        value, as in exp(x − y).
         """
-        x, factor = self.problem.x, 1 + 1e-6 * rng.uniform(1, 2)
-        near = x * (1 + EPS * rng.choice([-1.0, 1.0], x.shape))
-        larger = replace(self.probes, rows=self.probes.rows * factor,
-                         directions=self.probes.directions * factor)
-        analytic, numeric, _ = both_sides(self.problem, larger, self.method, near)
-        moved = (analytic - numeric) / factor ** 2 - (self.analytic - self.numeric)
-        known = (moved / self.scale)[np.isfinite(moved)]
-        return float(np.sqrt(np.mean(known * known))) if known.size else 0.0
+        x, moved = self.problem.x, []
+        for factor in 1 + 1e-6 * rng.uniform(1, 2, NUDGES):
+            near = x * (1 + EPS * rng.integers(-8, 9, x.shape))
+            larger = replace(self.probes, rows=self.probes.rows * factor,
+                             directions=self.probes.directions * factor)
+            analytic, numeric, _ = both_sides(self.problem, larger, self.method, near)
+            moved.append((analytic - numeric) / factor ** 2 - (self.analytic - self.numeric))
+        terms = np.where(np.isfinite(self.numeric), np.abs(self.numeric), 0).max(axis=0)
+        shown = np.nan_to_num(np.abs(moved) / self.scale, posinf=0).max(axis=(0, 1))
+        largest = max(1.0, float(np.abs(self.problem.value(x)).max(initial=0)))
+        return np.asarray(shown * self.scale + ROUNDINGS * EPS * terms * largest)
 
 
 def seen(estimate: Estimate, chosen: Probes) -> tuple[Array, Array, Array]:

@@ -19,7 +19,7 @@ from .probes import chosen_probes, probes
 from .problem import Problem, RuleFailedError, upstream
 from .properties import ViolationError, check_nothing_written, check_recorded
 from .report import Report
-from .trace import Call, calls_of, seen_through
+from .trace import Call, calls_of, kernel_calls, seen_through
 
 UNKNOWN = "unknown"
 ZERO = "zero (detached branch)"
@@ -77,8 +77,8 @@ def first_wrong_rule(levels: Sequence[Problem], order: int, rng: np.random.Gener
     """
     lowest = order - len(levels) + 1
     for local, problem in enumerate(reversed(levels), lowest):
-        calls, _ = calls_of(problem, upstream(rng, (problem.outputs.size,)))
-        for call in calls:
+        rules, _ = calls_of(problem, upstream(rng, (problem.outputs.size,)))
+        for call in [*(kernel_calls(problem) if local == 1 else ()), *rules]:
             culprit = checked(call, local, rng)
             if culprit is not None:
                 return culprit

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, signature
 from typing import Any, TypeGuard
 
-from ..engine import Array, Node, Primitive, Tensor, keep_values
+from ..engine import Array, Fused, Node, Primitive, Tensor, keep_values
 from ..engine.results import Result
 from .problem import Problem, RuleFailedError
 
@@ -24,7 +24,7 @@ VARIADIC = (*EXTRAS, "args", "in_shapes")   # and in an operation with `*arrays`
 class Call:
     """One rule at work: the operation, which argument it is for, all arguments, the result."""
 
-    op: Primitive
+    op: Primitive | Fused
     argument: int
     arrays: tuple[Array, ...]
     options: dict[str, Any]
@@ -34,13 +34,22 @@ class Call:
     @property
     def place(self) -> str:
         """The operation with its scope, and the argument."""
-        return f"{self.label or self.op.name}, argument {self.op.argument(self.argument)}"
+        return f"{self.label or self.op.name}, argument {self.name}"
+
+    @property
+    def name(self) -> str:
+        """The name of the argument."""
+        if isinstance(self.op, Primitive):
+            return self.op.argument(self.argument)
+        return list(signature(self.op.definition).parameters)[self.argument]
 
     @property
     def formula(self) -> str:
         """The rule as it is written beside it in the source."""
-        rule = rule_for(self.op, self.argument)
-        return "" if rule is None else rule.formula
+        if isinstance(self.op, Primitive):
+            formula: str = rule_for(self.op, self.argument).formula
+            return formula
+        return "computed by a kernel"
 
     def __call__(self, x: Tensor) -> Any:
         """The operation on the same arguments, but for `x` in the place of the one in question."""
@@ -49,8 +58,7 @@ class Call:
 
     def problem(self) -> Problem:
         """This operation alone, as a function of the argument in question."""
-        name = self.op.argument(self.argument)
-        return Problem(self, [self.arrays[self.argument]], [name])
+        return Problem(self, [self.arrays[self.argument]], [self.name])
 
 
 def rule_for(op: Primitive, argument: int) -> Any:
@@ -77,7 +85,7 @@ def nodes_before(roots: Iterable[Tensor]) -> list[Node]:
 def seen_through(problem: Problem) -> bool:
     """Can every rule of the graph be observed?"""
     nodes = nodes_before(problem.run(problem.f, problem.tensors(problem.x)))
-    return all(node.op is None or isinstance(node.op, Result) or observable(node.op)
+    return all(node.op is None or isinstance(node.op, Result | Fused) or observable(node.op)
                for node in nodes)
 
 
@@ -133,3 +141,15 @@ def calls_of(problem: Problem, g: Array) -> tuple[list[Call], RuleFailedError | 
     for call in calls:
         call.label = labels.get(id(call.out), call.op.name)
     return calls, failed
+
+
+def kernel_calls(problem: Problem) -> list[Call]:
+    """Every gradient that a kernel computes, newest operation first."""
+    nodes = nodes_before(problem.run(problem.f, problem.tensors(problem.x)))
+    calls = []
+    for node in sorted(nodes, key=lambda node: -node.order):
+        if isinstance(node.op, Fused):
+            arrays = tuple(array for array, _ in node.edges.inputs)
+            calls += [Call(node.op, i, arrays, node.edges.options, node.value, node.label)
+                      for i, parent in enumerate(node.parents) if parent is not None]
+    return calls
