@@ -236,13 +236,21 @@ def test_functions_of_the_engine_are_short() -> None:
     assert max(lengths.values()) <= 45, max(lengths, key=lengths.__getitem__)
 
 
+def code_lines(path: Path) -> int:
+    """Lines that are neither blank nor comment nor docstring."""
+    text = path.read_text("utf-8")
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, documented)]
+    first = [node.body[0] for node in nodes if ast.get_docstring(node) is not None]
+    words = {line for node in first for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+    lines = enumerate(text.splitlines(), 1)
+    return sum(
+        1 for n, line in lines if n not in words and line.strip(" #") and line.strip()[0] != "#"
+    )
+
+
 def test_the_engine_can_be_read_in_one_sitting() -> None:
-    lines = [
-        line.strip()
-        for path in (ROOT / "engine").glob("*.py")
-        for line in path.read_text("utf-8").splitlines()
-    ]
-    assert sum(1 for line in lines if line and not line.startswith("#")) <= 1600
+    assert sum(code_lines(path) for path in (ROOT / "engine").glob("*.py")) <= 1400
 
 
 # ── habits ──────────────────────────────────────────────────────────────────────────────────────
