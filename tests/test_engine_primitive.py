@@ -310,3 +310,17 @@ def test_a_fault_in_the_forward_function_is_not_hidden() -> None:
 
     with pytest.raises(NameError):
         faulty(leaf(1.0))
+
+
+def test_a_rule_of_several_results_may_ask_for_them_and_is_differentiable() -> None:
+    @primitive
+    def growth_and_bend(x: Any, /) -> Any:
+        return np.exp(x), np.tanh(x)
+
+    growth_and_bend.defvjp(
+        lambda g, out: g[0] * out[0] + g[1] * (1 - out[1] * out[1]),  # dx = dy₀∘y₀ + dy₁∘(1 − y₁²)
+    )
+    x = np.array([0.3, -0.7, 1.1])
+    both = ta.hessian(lambda x: ta.prod(ta.stack(growth_and_bend(x)), 0).sum(), x)
+    plain = ta.hessian(lambda x: (ta.exp(x) * ta.tanh(x)).sum(), x)
+    np.testing.assert_allclose(both.data, plain.data, rtol=1e-13)

@@ -186,8 +186,8 @@ UNSUPPORTED: dict[str, Any] = {
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_what_is_not_supported_raises_and_names_itself(name: str) -> None:
     x = leaf(A)
-    called = {"np.save": "np.copyto"}.get(name, name).split(".")[-1]
-    with pytest.raises(DTypeError, match=rf"np\.{called}.*not supported"):
+    called = {"np.save": "np.copyto"}.get(name, name)
+    with pytest.raises(DTypeError, match=f"^{called} is not supported"):
         UNSUPPORTED[name](x)
 
 

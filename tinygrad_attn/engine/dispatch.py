@@ -92,9 +92,15 @@ def dispatched(function: Any, args: Any, options: dict[str, Any]) -> Any:
         except (ValueError, TypeError, IndexError) as error:
             raise reraised(error, f"np.{function.__name__}") from error
     raise DTypeError(
-        f"np.{function.__name__} is not supported on tensors; use operations of tinygrad_attn, "
+        f"{full_name(function)} is not supported on tensors; use operations of tinygrad_attn, "
         "or .detach().numpy() where no gradient is needed"
     )
+
+
+def full_name(function: Any) -> str:
+    """A NumPy function as users write it, such as np.fft.fft."""
+    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
+    return f"{module}.{function.__name__}"
 
 
 def plain(value: Any) -> Any:

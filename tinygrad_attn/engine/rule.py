@@ -19,6 +19,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from .errors import DTypeError
+from .results import results
 from .tensor import wrapped
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class Rule:
         needs = list(needs)
         for place, argument in self.links:
             source = node if argument == OUT else node.parents[argument]
-            if source is not None:
+            if isinstance(needs[place], tuple):
+                needs[place] = results(node, needs[place])
+            elif source is not None:
                 needs[place] = wrapped(needs[place], source)
         if self.wants_args:
             place = self.needs.index("args")
