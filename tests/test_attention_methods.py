@@ -277,3 +277,58 @@ def test_asking_for_the_steps_does_not_change_the_result() -> None:
             attention(q, k, v, **options, rng=np.random.default_rng(draw), return_stages=stages)
             for stages in (False, True))
         np.testing.assert_array_equal(plain.data, steps.data, err_msg=f"draw {draw}")
+
+
+# ── properties of every implementation ───────────────────────────────────────────────────────────
+
+EVERY = pytest.mark.parametrize("method", ["definition", "fused", "tiled"])
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_future_key_changes_no_earlier_output_bit_for_bit(
+        method: str, dtype: type, rng: np.random.Generator) -> None:
+    q, k, v = (rng.standard_normal((2, 4, 9, 5)).astype(dtype) for _ in range(3))
+    before = attention(q, k[:, :2], v[:, :2], causal=True, method=method).data
+    for at in range(1, 9):
+        changed = [x.copy() for x in (k[:, :2], v[:, :2])]
+        for x in changed:
+            x[:, :, at:] += rng.standard_normal(x[:, :, at:].shape)
+        after = attention(q, *changed, causal=True, method=method).data
+        np.testing.assert_array_equal(after[:, :, :at], before[:, :, :at])
+        assert (after[:, :, at] != before[:, :, at]).any()
+
+
+@EVERY
+def test_scores_of_any_size_do_not_overflow(method: str, rng: np.random.Generator) -> None:
+    for dtype, size in ((np.float32, 1e15), (np.float64, 1e150)):
+        xs = [Tensor(rng.standard_normal((2, 7, 3)) * s, True, dtype) for s in (size, size, 1)]
+        out = attention(*xs, np.tri(7, dtype=bool) > (np.arange(7) == 0), method=method)
+        parts = ta.grad(out, xs, np.ones(out.shape, dtype))
+        assert np.isfinite(out.data).all()
+        assert all(np.isfinite(part.data).all() for part in parts)
+        assert not out.data[:, 0].any()
+
+
+def test_real_blocks(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of the usual size, the last one shorter, and dropout that they share."""
+    monkeypatch.undo()
+    xs = [Tensor(rng.standard_normal((2, 1, n, 4)), requires_grad=True) for n in (150, 300, 300)]
+    g = rng.standard_normal((2, 1, 150, 4))
+    found = []
+    for method in ("definition", "fused", "tiled"):
+        out = attention(*xs, nn.Mask.lengths([300, 170]), window=(90, 140), offset=5, dropout=0.2,
+                        rng=np.random.default_rng(0), method=method)
+        found.append([out.data, *(part.data for part in ta.grad(out, xs, g))])
+    for other in found[1:]:
+        for mine, true in zip(other, found[0], strict=True):
+            np.testing.assert_allclose(mine, true, rtol=TOLERANCE, atol=TOLERANCE)
+    assert limits.BLOCK == 128
+
+
+def test_dropout_keeps_the_expectation() -> None:
+    """Factors are 0 or 1/(1 − p), at the wanted rate, and differ between blocks of keys."""
+    factors = kernels.Factors(5, 0.3, (40, 50, 7), np.dtype(np.float64)).whole()
+    np.testing.assert_allclose(np.unique(factors), [0, 1 / 0.7])
+    assert abs(factors.mean() - 1) < 0.03
+    assert (factors[..., :3] != factors[..., 3:6]).any()
