@@ -223,6 +223,9 @@ def test_auto_takes_tiles_for_very_many_weights() -> None:
     plan = kernels.Plan((1, 1, 5000, 5000), kernels.Limits(), 1.0)
     assert chosen("auto", plan) is KERNELS["tiled"]
     assert chosen("auto", replace(plan, shape=(12, 4, 64, 64))) is KERNELS["fused"]
+    plan = replace(plan, shape=(2, 4, 1024, 1024))
+    assert chosen("auto", plan) is KERNELS["fused"]
+    assert chosen("auto", replace(plan, limits=kernels.Limits(high=0))) is KERNELS["tiled"]
 
 
 def test_memory_of_tiles_is_linear_in_the_length(monkeypatch: pytest.MonkeyPatch) -> None:

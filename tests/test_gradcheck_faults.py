@@ -117,8 +117,7 @@ def last_wins(g: Array, indices: Array, shape: tuple[int, ...]) -> Array:
     return out
 
 
-@pytest.mark.parametrize("order", [1, 2])
-@pytest.mark.parametrize("method", ["auto", "richardson"])
+@pytest.mark.parametrize(("method", "order"), [("auto", 1), ("auto", 2), ("richardson", 1)])
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_the_catalogue_is_caught(name: str, method: Any, order: int) -> None:
     op, argument, rule, f, inputs = CATALOGUE[name]
@@ -127,7 +126,6 @@ def test_the_catalogue_is_caught(name: str, method: Any, order: int) -> None:
         report = caught(f, *inputs, order=order, method=method)
     if name != "not the same every time":
         assert report.op == getattr(op, "primitive", op).name
-    assert gradcheck(f, *inputs, order=order, method=method)
 
 
 @pytest.mark.parametrize("name", ["sign flipped", "constant factor 2.0", "constant factor 0.5",
@@ -174,16 +172,35 @@ def detached(part: Any) -> Any:
     return Tensor(part.data) if isinstance(part, Tensor) else part
 
 
-@pytest.mark.parametrize(("name", "i"), RULES)
-def test_every_rule_with_a_fault_is_caught(name: str, i: int) -> None:
+FAULTS: dict[str, Callable[[Any], Any]] = {
+    "sign flipped": lambda part: -part,
+    "zero (detached branch)": lambda part: part * 0,
+    "constant factor 1.001": lambda part: part * 1.001,
+    "unknown": lambda part: scaled(part, 1e-6),
+}
+TURNS = [(name, i, list(FAULTS)[k % 4]) for k, (name, i) in enumerate(RULES)]
+
+
+def assert_caught(name: str, i: int, cause: str, order: int) -> None:
+    """One fault in one rule is caught, named and explained."""
     op, sample = PRIMITIVES[name], OPERATIONS[name]
-    for change, cause in ((lambda part: -part, "sign flipped"),
-                          (lambda part: scaled(part, 1e-6), "unknown"),
-                          (lambda part: part * 0, "zero (detached branch)")):
-        with op.replaced_vjp(i, changed(op, i, change)):
-            report = caught(sample.f, *sample.inputs)
-        assert report.op == blamed(op)
-        assert report.cause in (cause, "constant factor 1.000001")
+    with op.replaced_vjp(i, changed(op, i, FAULTS[cause])):
+        report = caught(sample.f, *sample.inputs, order=order)
+    assert report.op == blamed(op)
+    assert report.cause in (cause, "constant factor 1.000001")
+
+
+@pytest.mark.parametrize(("name", "i", "cause"), TURNS)
+def test_every_rule_with_a_fault_is_caught(name: str, i: int, cause: str) -> None:
+    assert_caught(name, i, cause, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cause", FAULTS)
+@pytest.mark.parametrize(("name", "i"), RULES)
+def test_every_rule_with_every_fault_is_caught(name: str, i: int, cause: str) -> None:
+    for order in (1, 2):
+        assert_caught(name, i, cause, order)
 
 
 @pytest.mark.parametrize(("name", "i"), NAMED)

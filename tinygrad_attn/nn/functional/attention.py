@@ -31,6 +31,7 @@ EMPTY_ROWS = ("zero", "uniform", "nan", "error")
 METHODS = ("auto", "definition", "fused", "tiled")
 F = TypeVar("F", bound=Callable[..., Any])
 LARGE = 1 << 24                         # more weights than these take up more than 64 MiB
+LARGE_BAND = 1 << 22                    # tiles beyond a limit of distance are left out
 
 
 @dataclass(frozen=True, repr=False)
@@ -212,7 +213,8 @@ def chosen(method: str, plan: Plan) -> Any:
     """The function for a method; "auto" looks at the size, and for planted rules."""
     if method == "auto":
         planted = any(primitive.rules is not rules for primitive, rules in RULES)
-        large = prod(plan.shape) > LARGE
+        unbounded = plan.limits.low is None and plan.limits.high is None
+        large = prod(plan.shape) > (LARGE if unbounded else LARGE_BAND)
         method = "definition" if planted else "tiled" if large else "fused"
     return KERNELS[method]
 
