@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..engine import Array
-from .compare import TOLERANCE, Comparison, chosen_method, compared
+from .compare import GROSS, TOLERANCE, Comparison, chosen_method, compared
 from .orders import differentiated
 from .probes import chosen_probes, probes
 from .problem import Problem, RuleFailedError, upstream
@@ -26,7 +26,6 @@ ZERO = "zero (detached branch)"
 NOT_A_NUMBER = "not a number"
 DETACHED = "a detached branch, or a hook (every rule that ran is right)"
 SECOND = "right by itself, but its own derivative is wrong (does the rule leave the graph?)"
-GROSS = 1e-6            # an error that no rounding explains
 EXPLAINED = 1e-3        # how much of the discrepancy an explanation may leave
 
 
