@@ -85,7 +85,7 @@ def first_wrong_rule(levels: Sequence[Problem], order: int, rng: np.random.Gener
 
 
 def checked(call: Call, order: int, rng: np.random.Generator) -> Culprit | None:
-    """A rule by itself: first one random number; if that is wrong, as much as for a function.
+    """A rule by itself: first a few random numbers; if they are wrong, as much as for a function.
 
     More strictly than a function, since what is small here may have been large where it was seen.
     """
@@ -106,7 +106,7 @@ def numerically_wrong(call: Call, problem: Problem, order: int, rng: np.random.G
     """The culprit if the problem of a call differs from its numeric derivative."""
     method, _ = chosen_method(problem, rng)
     strict = TOLERANCE[method] / 100
-    g, u = (upstream(rng, (1, size)) for size in (problem.outputs.size, problem.inputs.size))
+    g, u = (upstream(rng, (3, size)) for size in (problem.outputs.size, problem.inputs.size))
     if compared(problem, probes(g, u), method, strict, rng, alone=True).verdict != "wrong":
         return None
     found = compared(problem, chosen_probes(problem, rng), method, strict, rng, alone=True)
