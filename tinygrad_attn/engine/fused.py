@@ -58,10 +58,7 @@ class KernelCall:
     ) -> list[Edge]:
         """The gradients from the kernel; or the definition, where every step is wanted."""
         if create_graph or SETTINGS.get().keep_grads:
-            definition = self.fused.definition
-            return rerecorded(
-                lambda *xs: definition(*xs, **self.options), self.inputs, node, relevant
-            )
+            return self.expanded(node, relevant)
         arrays = [x for x, _ in self.inputs]
         parts = self.fused.backward(g, self.residuals, *arrays, **self.options)
         return [
@@ -69,6 +66,11 @@ class KernelCall:
             for (_, parent), part in zip(self.inputs, parts, strict=True)
             if parent is not None and part is not None
         ]
+
+    def expanded(self, node: Node, relevant: set[Node] | None = None) -> list[Edge]:
+        """The edge from `node` to the definition's result, recorded now; drawings use it too."""
+        definition = self.fused.definition
+        return rerecorded(lambda *xs: definition(*xs, **self.options), self.inputs, node, relevant)
 
 
 class Fused(Adapter):

@@ -6,12 +6,13 @@ The walk is a loop over a stack: a chain of a million operations needs no recurs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..engine import DTypeError, Node, Primitive, Scope, Tensor
+from ..engine.fused import KernelCall
 from ..engine.recompute import Recompute
 from ..engine.results import Result
 from ..engine.rule import Rule
@@ -36,8 +37,9 @@ def trace(output: Tensor | Sequence[Tensor], *, model: Any = None) -> Graph:
         if not isinstance(t, Tensor):
             raise DTypeError(f"trace: expected a Tensor or several, got {type(t).__name__}")
     roots = [t.need_node("trace") for t in outputs]
-    nodes = ancestors(roots)
+    nodes, stand_ins = ancestors(roots)
     place = {node: i for i, node in enumerate(nodes)}
+    place |= {fused: place[inner] for fused, inner in stand_ins.items()}
     clusters = Clusters()
     known = named_nodes(model)
     users = leaf_users(nodes, clusters)
@@ -52,15 +54,29 @@ def trace(output: Tensor | Sequence[Tensor], *, model: Any = None) -> Graph:
     return Graph(tuple(vertices), tuple(edges), tuple(clusters.entries))
 
 
-def ancestors(roots: Iterable[Node]) -> list[Node]:
-    """All nodes the roots were made from, oldest first."""
-    seen, stack = set(roots), list(roots)
+def ancestors(roots: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
+    """All nodes the roots were made from, oldest first, fused operations expanded.
+
+    Returns:
+        The nodes, and for each fused node left out the node of its definition's result.  One whose
+        saved arrays were freed stays a single node.
+    """
+    stack = list(roots)
+    newest = max(root.order for root in stack)  # what is expanded is newer, but belongs before it
+    ranks = {root: root.order for root in stack}
+    stand_ins: dict[Node, Node] = {}
     while stack:
-        for parent in stack.pop().parents:
-            if parent is not None and parent not in seen:
-                seen.add(parent)
+        node = stack.pop()
+        parents: tuple[Node | None, ...] = node.parents
+        if isinstance(node.edges, KernelCall):
+            stand_ins[node] = node.edges.expanded(node)[0][0]
+            parents = (stand_ins[node],)
+        for parent in parents:
+            if parent is not None and parent not in ranks:
+                ranks[parent] = ranks[node] if parent.order > newest else parent.order
                 stack.append(parent)
-    return sorted(seen, key=lambda node: node.order)
+    nodes = sorted(ranks.keys() - stand_ins.keys(), key=lambda node: (ranks[node], node.order))
+    return nodes, stand_ins
 
 
 def named_nodes(model: Any) -> Mapping[Node, str]:

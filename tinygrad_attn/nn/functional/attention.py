@@ -1,10 +1,10 @@
 """Attention (Vaswani et al. 2017, eq. 1), step by step as it is taught.
 
-    R = Q Kᵀ                 raw
-    S = R / √d               scores
-    S′ = S + mask            masked
-    P = softmax(S′)          weights
-    C = P V                  context
+R = Q Kᵀ                 raw
+S = R / √d               scores
+S′ = S + mask            masked
+P = softmax(S′)          weights
+C = P V                  context
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from .masks import Window
 EMPTY_ROWS = ("zero", "uniform", "nan", "error")
 METHODS = ("auto", "definition", "fused", "tiled")
 F = TypeVar("F", bound=Callable[..., Any])
-LARGE = 1 << 24                         # more weights than these take up more than 64 MiB
-LARGE_BAND = 1 << 22                    # tiles beyond a limit of distance are left out
+SMALL = 1 << 18  # up to here kernels gain little, and drawings show steps
+LARGE = 1 << 24  # more weights than these take up more than 64 MiB
+LARGE_BAND = 1 << 22  # tiles beyond a limit of distance are left out
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,8 +62,11 @@ class Stages:
     output: Tensor | None = None
 
     def __repr__(self) -> str:
-        shapes = [f"{field.name}={getattr(self, field.name).shape}" for field in fields(self)
-                  if getattr(self, field.name) is not None]
+        shapes = [
+            f"{field.name}={getattr(self, field.name).shape}"
+            for field in fields(self)
+            if getattr(self, field.name) is not None
+        ]
         return f"Stages({', '.join(shapes)})"
 
     def retain(self) -> Stages:
@@ -75,13 +79,16 @@ class Stages:
 
 def widened(function: F) -> F:
     """Compute attention of float16 in float32: a sum of many float16 is worth little."""
+
     @wraps(function)
     def inner(q: Any, k: Any, v: Any, *args: Any, **options: Any) -> Any:
         if any(getattr(x, "dtype", None) != np.float16 for x in (q, k, v)):
             return function(q, k, v, *args, **options)
-        wide = (ops.astype(x if isinstance(x, Tensor) else Tensor(x), np.float32)
-                for x in (q, k, v))
+        wide = (
+            ops.astype(x if isinstance(x, Tensor) else Tensor(x), np.float32) for x in (q, k, v)
+        )
         return narrowed(function(*wide, *args, **options))
+
     return cast(F, inner)
 
 
@@ -96,11 +103,23 @@ def narrowed(result: Any) -> Any:
 
 
 @widened
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, *, causal: bool = False,
-              offset: int = 0, window: Window | None = None, scale: float | None = None,
-              softcap: float | None = None, dropout: float = 0.0,
-              rng: np.random.Generator | None = None, empty_row: str = "zero",
-              method: str = "auto", return_stages: bool = False) -> Any:
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Any = None,
+    *,
+    causal: bool = False,
+    offset: int = 0,
+    window: Window | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    dropout: float = 0.0,
+    rng: np.random.Generator | None = None,
+    empty_row: str = "zero",
+    method: str = "auto",
+    return_stages: bool = False,
+) -> Any:
     """softmax(Q Kᵀ · scale + mask) V, of shape (..., heads, T, dv).
 
     float16 is computed in float32, and so are its stages; the context is float16 again.
@@ -122,17 +141,18 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, *, causal: bool
             of the values (zeros where there are none), "nan" not-a-number; "error" raises.  It
             gives q and k no gradient.
         method: "definition" is composed of primitives, "fused" and "tiled" are kernels; "tiled"
-            needs memory linear in the lengths.  "auto" takes "fused", or "tiled" where there are
-            very many weights.  Kernels give way to the definition where every step is wanted (and
-            "auto" also where another rule is planted in one of its primitives).
+            needs memory linear in the lengths.  "auto" takes "definition" for few weights, "tiled"
+            for very many, else "fused".  Kernels give way to the definition where every step is
+            wanted (and "auto" also where another rule is planted in one of its primitives).
         return_stages: return (context, Stages) with every step, whose gradients backward keeps.
 
     Raises:
         ShapeError: shapes do not fit, an option is unknown, or a row is empty under "error".
         DTypeError: q, k or v is not floating, or the mask is of a wrong kind.
     """
-    q, k, v, added, plan = planned(q, k, v, mask, causal, offset, window, scale, softcap, dropout,
-                                   rng, empty_row, method)
+    q, k, v, added, plan = planned(
+        q, k, v, mask, causal, offset, window, scale, softcap, dropout, rng, empty_row, method
+    )
     if return_stages:
         stages = steps(q, k, v, added, plan)
         return stages.context, stages.retain()
@@ -145,11 +165,21 @@ def attend(*args: Any, **options: Any) -> Stages:
     return steps(*planned(*args, **options))
 
 
-def planned(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False, offset: int = 0,
-            window: Window | None = None, scale: float | None = None,
-            softcap: float | None = None, dropout: float = 0.0,
-            rng: np.random.Generator | None = None, empty_row: str = "zero", method: str = "auto"
-            ) -> tuple[Tensor, Tensor, Tensor, Any, Plan]:
+def planned(
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    causal: bool = False,
+    offset: int = 0,
+    window: Window | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    dropout: float = 0.0,
+    rng: np.random.Generator | None = None,
+    empty_row: str = "zero",
+    method: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor, Any, Plan]:
     """q, k and v as tensors, what is added to the scores, and everything else in one plan."""
     check_options(empty_row, method, scale, softcap)
     q, k, v = (x if isinstance(x, Tensor) else Tensor(x) for x in (q, k, v))
@@ -157,15 +187,22 @@ def planned(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False, offs
     limits, added = limiting(mask, shape, q.dtype, causal, offset, window, empty_row)
     if limits.alive is not None and empty_row == "error" and 0 not in shape[:-1]:
         row = tuple(int(i) for i in np.argwhere(~limits.alive[..., 0])[0])
-        raise ShapeError(f"attention: query {row} may attend to no key; unmask one, or choose "
-                         f"another empty_row of {EMPTY_ROWS}")
+        raise ShapeError(
+            f"attention: query {row} may attend to no key; unmask one, or choose "
+            f"another empty_row of {EMPTY_ROWS}"
+        )
     factors = None
     if probability("attention", dropout):
         seed = int(generator(rng).integers(1 << 63))
         factors = kernels.Factors(seed, dropout, shape, q.dtype)
-    plan = Plan(shape, limits, 1 / sqrt(q.shape[-1] or 1) if scale is None else float(scale),
-                None if softcap is None else float(softcap), factors,
-                isinstance(added, Tensor) and added.node is not None)
+    plan = Plan(
+        shape,
+        limits,
+        1 / sqrt(q.shape[-1] or 1) if scale is None else float(scale),
+        None if softcap is None else float(softcap),
+        factors,
+        isinstance(added, Tensor) and added.node is not None,
+    )
     return q, k, v, added, plan
 
 
@@ -175,15 +212,15 @@ def steps(q: Tensor, k: Tensor, v: Tensor, added: Any, plan: Plan) -> Stages:
     keys, values = (ops.repeat(x, groups, -3) if groups > 1 else x for x in (k, v))
     bias = total_bias(plan.limits, added, plan.shape, q.dtype)
     cap, alive, empty_row = plan.softcap, plan.limits.alive, plan.limits.empty_row
-    raw = ops.matmul(q, keys.mT)                                            # R = Q Kᵀ
-    scores = raw * plan.scale                                               # S = R/√d
+    raw = ops.matmul(q, keys.mT)  # R = Q Kᵀ
+    scores = raw * plan.scale  # S = R/√d
     capped = scores if cap is None else ops.tanh(scores / cap) * cap
-    masked = capped if bias is None else capped + bias                      # S′
-    weights = normalised(masked, alive, empty_row)                          # P = softmax(S′)
+    masked = capped if bias is None else capped + bias  # S′
+    weights = normalised(masked, alive, empty_row)  # P = softmax(S′)
     dropped = weights if plan.factors is None else weights * plan.factors.whole()
-    context = ops.matmul(dropped, values)                                   # C = P V
+    context = ops.matmul(dropped, values)  # C = P V
     if empty_row == "nan" and not plan.shape[-1]:
-        context = context + np.asarray(np.nan, q.dtype)                     # the sum over no key
+        context = context + np.asarray(np.nan, q.dtype)  # the sum over no key
     return Stages(q, k, v, raw, scores, masked, weights, context)
 
 
@@ -199,14 +236,29 @@ def bound(kernel: Any) -> Fused:
     return fused
 
 
-KERNELS = {"definition": definition, "fused": bound(kernels.attention),
-           "tiled": bound(kernels.tiled)}
+KERNELS = {
+    "definition": definition,
+    "fused": bound(kernels.attention),
+    "tiled": bound(kernels.tiled),
+}
 
 
 # The rules of the definition's primitives: where another is planted, it is to be met.
-RULES = [(PRIMITIVES[name], PRIMITIVES[name].rules) for name in
-         ("add", "divide", "matmul", "multiply", "repeat", "softmax", "swapaxes", "tanh",
-          "transpose", "where")]
+RULES = [
+    (PRIMITIVES[name], PRIMITIVES[name].rules)
+    for name in (
+        "add",
+        "divide",
+        "matmul",
+        "multiply",
+        "repeat",
+        "softmax",
+        "swapaxes",
+        "tanh",
+        "transpose",
+        "where",
+    )
+]
 
 
 def chosen(method: str, plan: Plan) -> Any:
@@ -214,8 +266,10 @@ def chosen(method: str, plan: Plan) -> Any:
     if method == "auto":
         planted = any(primitive.rules is not rules for primitive, rules in RULES)
         unbounded = plan.limits.low is None and plan.limits.high is None
-        large = prod(plan.shape) > (LARGE if unbounded else LARGE_BAND)
-        method = "definition" if planted else "tiled" if large else "fused"
+        weights = prod(plan.shape)
+        large = weights > (LARGE if unbounded else LARGE_BAND)
+        small = planted or weights <= SMALL
+        method = "definition" if small else "tiled" if large else "fused"
     return KERNELS[method]
 
 
@@ -235,20 +289,28 @@ def score_shape(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
         if x.dtype.kind not in "fc":
             raise DTypeError(f"attention: expected a floating {name}, got {x.dtype}")
     if q.shape[-1] != k.shape[-1]:
-        raise ShapeError(f"attention: query has width {q.shape[-1]} but key has width "
-                         f"{k.shape[-1]}; they must match")
+        raise ShapeError(
+            f"attention: query has width {q.shape[-1]} but key has width "
+            f"{k.shape[-1]}; they must match"
+        )
     if k.shape[-2] != v.shape[-2]:
-        raise ShapeError(f"attention: key has {k.shape[-2]} time steps but value has "
-                         f"{v.shape[-2]}; they must match")
+        raise ShapeError(
+            f"attention: key has {k.shape[-2]} time steps but value has "
+            f"{v.shape[-2]}; they must match"
+        )
     heads, kv_heads, value_heads = (x.shape[-3] if x.ndim > 2 else 1 for x in (q, k, v))
     if kv_heads != value_heads or not kv_heads or heads % kv_heads:
-        raise ShapeError(f"attention: query has {heads} heads, key {kv_heads} and value "
-                         f"{value_heads}; key and value need equally many, a divisor of query's")
+        raise ShapeError(
+            f"attention: query has {heads} heads, key {kv_heads} and value "
+            f"{value_heads}; key and value need equally many, a divisor of query's"
+        )
     try:
         lead = np.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
     except ValueError:
-        raise ShapeError(f"attention: the leading axes of query {q.shape}, key {k.shape} and value "
-                         f"{v.shape} do not broadcast") from None
+        raise ShapeError(
+            f"attention: the leading axes of query {q.shape}, key {k.shape} and value "
+            f"{v.shape} do not broadcast"
+        ) from None
     return (*lead, *([heads] if max(q.ndim, k.ndim, v.ndim) > 2 else []), q.shape[-2], k.shape[-2])
 
 
@@ -260,7 +322,9 @@ def check_options(empty_row: str, method: str, scale: Any, softcap: Any) -> None
         raise ShapeError(f"attention: method must be one of {METHODS}, got {method!r}")
     for name, number in (("scale", scale), ("softcap", softcap)):
         if isinstance(number, Tensor) and number.node is not None:
-            raise DTypeError(f"attention: {name} is a plain number and gets no gradient; to learn "
-                             "it, multiply q by it")
+            raise DTypeError(
+                f"attention: {name} is a plain number and gets no gradient; to learn "
+                "it, multiply q by it"
+            )
     if softcap is not None and not softcap > 0:
         raise ShapeError(f"attention: softcap must be positive, got {softcap}")
