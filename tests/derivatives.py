@@ -27,8 +27,10 @@ def worst_error(f: Callable[..., Tensor], xs: Sequence[Array], order: int = 1) -
     variables = [Tensor(x, requires_grad=True) for x in xs]
     parts = grad(f(*variables), variables, g, allow_unused=True)
     numbers = [by_complex_step(lambda *zs: values(f, zs), xs, [g], at) for at in range(len(xs))]
-    return max(error(np.zeros(x.shape) if part is None else part.data, number)
-               for part, number, x in zip(parts, numbers, xs, strict=True))
+    return max(
+        error(np.zeros(x.shape) if part is None else part.data, number)
+        for part, number, x in zip(parts, numbers, xs, strict=True)
+    )
 
 
 def values(f: Callable[..., Tensor], xs: Sequence[Array]) -> Array:
@@ -37,17 +39,24 @@ def values(f: Callable[..., Tensor], xs: Sequence[Array]) -> Array:
 
 def slopes(f: Callable[..., Tensor], g: Array, us: Sequence[Array]) -> Callable[..., Tensor]:
     """The function Σ⟨u, ∂⟨g, f⟩/∂x⟩ of the same arguments."""
+
     def function(*xs: Tensor) -> Tensor:
         parts = grad(f(*xs), xs, g, create_graph=True, allow_unused=True)
         return sum((part * u).sum() for part, u in zip(parts, us, strict=True) if part is not None)
+
     return function
 
 
-def of_parameters(module: Module, call: Callable[[], Tensor]
-                  ) -> tuple[Callable[..., Tensor], list[Array]]:
+def of_parameters(
+    module: Module, call: Callable[[], Tensor]
+) -> tuple[Callable[..., Tensor], list[Array]]:
     """`call()` as a function of the module's parameters, and their values."""
-    places = [(part, name) for part in module.modules() for name, value in vars(part).items()
-              if isinstance(value, Tensor)]
+    places = [
+        (part, name)
+        for part in module.modules()
+        for name, value in vars(part).items()
+        if isinstance(value, Tensor)
+    ]
 
     def function(*tensors: Tensor) -> Tensor:
         before = [getattr(part, name) for part, name in places]

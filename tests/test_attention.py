@@ -16,8 +16,10 @@ KEEP[:, 0] = True
 
 
 def qkv(rng: np.random.Generator, kv_heads: int = H) -> list[np.ndarray]:
-    return [rng.standard_normal(shape)
-            for shape in ((B, H, T, D), (B, kv_heads, S, D), (B, kv_heads, S, DV))]
+    return [
+        rng.standard_normal(shape)
+        for shape in ((B, H, T, D), (B, kv_heads, S, D), (B, kv_heads, S, DV))
+    ]
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -46,19 +48,25 @@ LIMITS = {
     "a boolean mask keeps where True": ({"mask": KEEP}, KEEP),
     "a mask as nested lists": ({"mask": KEEP.tolist()}, KEEP),
     "a mask as tensor": ({"mask": Tensor(KEEP)}, KEEP),
-    "one mask a batch": ({"mask": np.stack([KEEP, ~KEEP | (COLUMN == 1)])[:, None]},
-                         np.stack([KEEP, ~KEEP | (COLUMN == 1)])[:, None]),
+    "one mask a batch": (
+        {"mask": np.stack([KEEP, ~KEEP | (COLUMN == 1)])[:, None]},
+        np.stack([KEEP, ~KEEP | (COLUMN == 1)])[:, None],
+    ),
     "an additive mask": ({"mask": np.where(KEEP, 0, -np.inf)}, KEEP),
     "causal": ({"causal": True}, COLUMN <= ROW),
     "causal with an offset": ({"causal": True, "offset": 2}, COLUMN <= ROW + 2),
     "causal before the first key": ({"causal": True, "offset": -2}, COLUMN <= ROW - 2),
     "causal and a mask": ({"causal": True, "offset": 1, "mask": KEEP}, KEEP & (COLUMN <= ROW + 1)),
-    "causal and an additive mask": ({"causal": True, "mask": np.where(KEEP, 0, -np.inf)},
-                                    KEEP & (COLUMN <= ROW)),
+    "causal and an additive mask": (
+        {"causal": True, "mask": np.where(KEEP, 0, -np.inf)},
+        KEEP & (COLUMN <= ROW),
+    ),
     "a window": ({"window": (1, 2)}, (COLUMN >= ROW - 1) & (COLUMN <= ROW + 2)),
     "a window to the left": ({"window": (2, None)}, COLUMN >= ROW - 2),
-    "a window with offset": ({"window": (1, 0), "offset": 2},
-                             (COLUMN >= ROW + 1) & (COLUMN <= ROW + 2)),
+    "a window with offset": (
+        {"window": (1, 0), "offset": 2},
+        (COLUMN >= ROW + 1) & (COLUMN <= ROW + 2),
+    ),
     "a causal window": ({"window": (1, 2), "causal": True}, (COLUMN >= ROW - 1) & (COLUMN <= ROW)),
 }
 
@@ -67,16 +75,27 @@ LIMITS = {
 def test_values_under_every_limit(limit: str, rng: np.random.Generator) -> None:
     options, allowed = LIMITS[limit]
     q, k, v = qkv(rng)
-    np.testing.assert_allclose(attention(q, k, v, **options).data, reference(q, k, v, allowed),
-                               rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        attention(q, k, v, **options).data, reference(q, k, v, allowed), rtol=1e-12, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("order", [1, 2])
-@pytest.mark.parametrize("options", [
-    {}, {"mask": KEEP}, {"causal": True}, {"causal": True, "offset": -2}, {"scale": 0.3},
-    {"softcap": 0.7}, {"softcap": 1.5, "causal": True}, {"window": (1, 0), "empty_row": "uniform"},
-    {"mask": np.zeros((T, S), bool)},
-], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mask": KEEP},
+        {"causal": True},
+        {"causal": True, "offset": -2},
+        {"scale": 0.3},
+        {"softcap": 0.7},
+        {"softcap": 1.5, "causal": True},
+        {"window": (1, 0), "empty_row": "uniform"},
+        {"mask": np.zeros((T, S), bool)},
+    ],
+    ids=str,
+)
 def test_every_gradient(options: dict, order: int, rng: np.random.Generator) -> None:
     q, k, v = (x[0, :2] for x in qkv(rng))
     assert worst_error(lambda *x: attention(*x, **options), [q, k, v], order) < 1e-12
@@ -106,10 +125,12 @@ def test_grouped_heads_share_keys_and_values(kv_heads: int, rng: np.random.Gener
 
 def test_axes_before_time_may_be_missing_or_broadcast(rng: np.random.Generator) -> None:
     q, k, v = qkv(rng)
-    np.testing.assert_allclose(attention(q[0, 0], k[0, 0], v[0, 0]).data,
-                               attention(q, k, v).data[0, 0], rtol=1e-13)
-    np.testing.assert_allclose(attention(q, k[:1], v[:1]).data[0], attention(q, k, v).data[0],
-                               rtol=1e-13)
+    np.testing.assert_allclose(
+        attention(q[0, 0], k[0, 0], v[0, 0]).data, attention(q, k, v).data[0, 0], rtol=1e-13
+    )
+    np.testing.assert_allclose(
+        attention(q, k[:1], v[:1]).data[0], attention(q, k, v).data[0], rtol=1e-13
+    )
     assert attention(q, k[0, 0], v[0, 0]).shape == (B, H, T, DV)
 
 
@@ -117,14 +138,26 @@ def test_scale_and_softcap(rng: np.random.Generator) -> None:
     q, k, v = qkv(rng)
     raw = q @ k.swapaxes(-1, -2)
     np.testing.assert_allclose(attention(q, k, v, scale=2.0).data, softmax(raw * 2) @ v, rtol=1e-12)
-    np.testing.assert_allclose(attention(q, k, v, scale=1.0, softcap=3.0).data,
-                               softmax(3 * np.tanh(raw / 3)) @ v, rtol=1e-12)
+    np.testing.assert_allclose(
+        attention(q, k, v, scale=1.0, softcap=3.0).data,
+        softmax(3 * np.tanh(raw / 3)) @ v,
+        rtol=1e-12,
+    )
 
 
 def test_float32_stays_float32(rng: np.random.Generator) -> None:
     q, k, v = (Tensor(x.astype(np.float32), requires_grad=True) for x in qkv(rng))
-    out, stages = attention(q, k, v, np.where(KEEP, 0.5, -np.inf), causal=True, softcap=2.0,
-                            dropout=0.5, rng=rng, return_stages=True)
+    out, stages = attention(
+        q,
+        k,
+        v,
+        np.where(KEEP, 0.5, -np.inf),
+        causal=True,
+        softcap=2.0,
+        dropout=0.5,
+        rng=rng,
+        return_stages=True,
+    )
     out.backward(rng.standard_normal(out.shape).astype(np.float32))
     for x in (q, k, v, stages.raw, stages.masked, stages.weights, stages.context):
         assert x.dtype == x.grad.dtype == np.float32
@@ -139,8 +172,9 @@ def test_float16_is_computed_in_float32(method: str, rng: np.random.Generator) -
     out, true = attention(*xs, **options), attention(*wide, **options)
     np.testing.assert_array_equal(out.data, true.data.astype(np.float16))
     g = rng.standard_normal(out.shape).astype(np.float16)
-    for part, exact in zip(ta.grad(out, xs, g), ta.grad(true, wide, g.astype(np.float32)),
-                           strict=True):
+    for part, exact in zip(
+        ta.grad(out, xs, g), ta.grad(true, wide, g.astype(np.float32)), strict=True
+    ):
         np.testing.assert_array_equal(part.data, exact.data.astype(np.float16))
     out, stages = attention(*xs, **options, return_stages=True)
     assert out.dtype == stages.context.dtype == np.float16
@@ -164,7 +198,7 @@ def test_an_additive_mask_can_be_learned(rng: np.random.Generator) -> None:
 
 def test_dropout_drops_weights_and_scales_the_rest(rng: np.random.Generator) -> None:
     q, k, _ = qkv(rng)
-    v = np.broadcast_to(np.eye(S), (B, H, S, S))            # then the result is the weights
+    v = np.broadcast_to(np.eye(S), (B, H, S, S))  # then the result is the weights
     out, stages = attention(q, k, v, dropout=0.5, rng=np.random.default_rng(0), return_stages=True)
     kept = out.data != 0
     assert 0.3 < kept.mean() < 0.7
@@ -177,13 +211,15 @@ def test_dropout_drops_weights_and_scales_the_rest(rng: np.random.Generator) -> 
 
 EMPTY = KEEP.copy()
 EMPTY[2] = False
-ALL_KINDS = pytest.mark.parametrize("mask", [EMPTY, np.where(EMPTY, 0, -np.inf)],
-                                    ids=["bool", "additive"])
+ALL_KINDS = pytest.mark.parametrize(
+    "mask", [EMPTY, np.where(EMPTY, 0, -np.inf)], ids=["bool", "additive"]
+)
 
 
 @ALL_KINDS
-def test_a_row_with_no_key_gives_zeros_and_finite_gradients(mask: np.ndarray,
-                                                            rng: np.random.Generator) -> None:
+def test_a_row_with_no_key_gives_zeros_and_finite_gradients(
+    mask: np.ndarray, rng: np.random.Generator
+) -> None:
     xs = [Tensor(x, requires_grad=True) for x in qkv(rng)]
     out, stages = attention(*xs, mask, return_stages=True)
     assert not out.data[:, :, 2].any()
@@ -222,8 +258,9 @@ def test_other_choices_for_empty_rows(mask: np.ndarray, rng: np.random.Generator
     assert np.isfinite(np.delete(missing, 2, axis=2)).all()
     with pytest.raises(ShapeError, match=r"attention: query \(2,\) may attend to no key"):
         attention(q, k, v, mask, empty_row="error")
-    np.testing.assert_array_equal(attention(q, k, v, KEEP, empty_row="error").data,
-                                  attention(q, k, v, KEEP).data)
+    np.testing.assert_array_equal(
+        attention(q, k, v, KEEP, empty_row="error").data, attention(q, k, v, KEEP).data
+    )
 
 
 # ── stages ───────────────────────────────────────────────────────────────────────────────────────
@@ -237,14 +274,26 @@ def test_stages_are_the_formula_and_keep_their_gradients(rng: np.random.Generato
     raw = q.data @ k.data.swapaxes(-1, -2)
     masked = np.where(KEEP, raw / 2, -np.inf)
     weights = softmax(masked)
-    for name, expected in {"raw": raw, "scores": raw / 2, "masked": masked,
-                           "weights": weights, "context": weights @ v.data}.items():
+    for name, expected in {
+        "raw": raw,
+        "scores": raw / 2,
+        "masked": masked,
+        "weights": weights,
+        "context": weights @ v.data,
+    }.items():
         np.testing.assert_allclose(getattr(stages, name).data, expected, rtol=1e-12)
     dp = g @ v.data.swapaxes(-1, -2)
     ds = weights * (dp - (dp * weights).sum(-1, keepdims=True))
-    for name, expected in {"context": g, "weights": dp, "masked": ds, "scores": ds, "raw": ds / 2,
-                           "q": ds / 2 @ k.data, "k": (ds / 2).swapaxes(-1, -2) @ q.data,
-                           "v": weights.swapaxes(-1, -2) @ g}.items():
+    for name, expected in {
+        "context": g,
+        "weights": dp,
+        "masked": ds,
+        "scores": ds,
+        "raw": ds / 2,
+        "q": ds / 2 @ k.data,
+        "k": (ds / 2).swapaxes(-1, -2) @ q.data,
+        "v": weights.swapaxes(-1, -2) @ g,
+    }.items():
         kept = getattr(stages, name).grad.data
         np.testing.assert_allclose(kept, expected, rtol=1e-12, atol=1e-15)
     assert stages.concat is stages.output is None
@@ -259,26 +308,33 @@ def test_without_stages_nothing_keeps_its_gradient(rng: np.random.Generator) -> 
 
 # ── wrong input ──────────────────────────────────────────────────────────────────────────────────
 
-ONES = {name: np.ones(shape) for name, shape in
-        {"q": (2, 3, 5, 4), "k": (2, 3, 7, 4), "v": (2, 3, 7, 6)}.items()}
+ONES = {
+    name: np.ones(shape)
+    for name, shape in {"q": (2, 3, 5, 4), "k": (2, 3, 7, 4), "v": (2, 3, 7, 6)}.items()
+}
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"v": np.ones((2, 3, 5, 6))}, "key has 7 time steps but value has 5; they must match"),
-    ({"k": np.ones((2, 3, 7, 5))}, "query has width 4 but key has width 5; they must match"),
-    ({"q": np.ones(4)}, r"expected query \(..., heads, time, width\), got \(4,\)"),
-    ({"q": np.ones((2, 4, 5, 4))}, "query has 4 heads, key 3 and value 3"),
-    ({"v": np.ones((2, 1, 7, 6))}, "query has 3 heads, key 3 and value 1"),
-    ({"q": np.ones((3, 3, 5, 4))}, r"leading axes of query \(3, 3, 5, 4\), key \(2, 3, 7, 4\)"),
-    ({"mask": np.ones((7, 5), bool)},
-     r"mask \(7, 5\) does not broadcast to the scores \(2, 3, 5, 7\)"),
-    ({"mask": np.ones((2, 2, 3, 5, 7), bool)}, "does not broadcast"),
-    ({"empty_row": "one"}, "empty_row must be one of .*, got 'one'"),
-    ({"method": "flash"}, r"method must be one of .*, got 'flash'"),
-    ({"softcap": 0.0}, "softcap must be positive, got 0.0"),
-    ({"dropout": 1.0}, r"must lie in \[0, 1\), got 1.0"),
-    ({"window": (-1, 0)}, r"window must be \(left, right\), .* got \(-1, 0\)"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"v": np.ones((2, 3, 5, 6))}, "key has 7 time steps but value has 5; they must match"),
+        ({"k": np.ones((2, 3, 7, 5))}, "query has width 4 but key has width 5; they must match"),
+        ({"q": np.ones(4)}, r"expected query \(..., heads, time, width\), got \(4,\)"),
+        ({"q": np.ones((2, 4, 5, 4))}, "query has 4 heads, key 3 and value 3"),
+        ({"v": np.ones((2, 1, 7, 6))}, "query has 3 heads, key 3 and value 1"),
+        ({"q": np.ones((3, 3, 5, 4))}, r"leading axes of query \(3, 3, 5, 4\), key \(2, 3, 7, 4\)"),
+        (
+            {"mask": np.ones((7, 5), bool)},
+            r"mask \(7, 5\) does not broadcast to the scores \(2, 3, 5, 7\)",
+        ),
+        ({"mask": np.ones((2, 2, 3, 5, 7), bool)}, "does not broadcast"),
+        ({"empty_row": "one"}, "empty_row must be one of .*, got 'one'"),
+        ({"method": "flash"}, r"method must be one of .*, got 'flash'"),
+        ({"softcap": 0.0}, "softcap must be positive, got 0.0"),
+        ({"dropout": 1.0}, r"must lie in \[0, 1\), got 1.0"),
+        ({"window": (-1, 0)}, r"window must be \(left, right\), .* got \(-1, 0\)"),
+    ],
+)
 def test_wrong_shapes_and_options(changes: dict, message: str) -> None:
     with pytest.raises(ShapeError, match=f"^attention: .*{message}"):
         attention(**{**ONES, **changes})

@@ -17,7 +17,7 @@ from tinygrad_attn.nn.functional import attention
 
 B, H, T = 3, 2, 5
 EMPTY = np.random.default_rng(0).random((B, T, T)) < 0.5
-EMPTY[0, 2] = EMPTY[1] = False                              # one query; a whole sequence
+EMPTY[0, 2] = EMPTY[1] = False  # one query; a whole sequence
 LENGTHS = np.array([3, 0, 5])
 IN_RANGE = np.arange(T) < LENGTHS[:, None, None]
 MASKS: dict[str, tuple[Any, np.ndarray]] = {
@@ -26,12 +26,17 @@ MASKS: dict[str, tuple[Any, np.ndarray]] = {
     "additive": (np.where(EMPTY, 0.0, -np.inf), EMPTY),
     "learned": (Tensor(np.where(EMPTY, 0.0, -np.inf), requires_grad=True), EMPTY),
     "lengths": (Mask.lengths(LENGTHS), np.broadcast_to(IN_RANGE, EMPTY.shape)),
-    "causal & lengths": (Mask.causal(-1) & Mask.lengths(LENGTHS),
-                         IN_RANGE & np.tri(T, k=-1, dtype=bool)),
+    "causal & lengths": (
+        Mask.causal(-1) & Mask.lengths(LENGTHS),
+        IN_RANGE & np.tri(T, k=-1, dtype=bool),
+    ),
 }
 METHODS = ("definition", "fused", "tiled", "auto")
-EVERY = [pytest.mark.parametrize("kind", MASKS), pytest.mark.parametrize("method", METHODS),
-         pytest.mark.parametrize("dtype", [np.float32, np.float64])]
+EVERY = [
+    pytest.mark.parametrize("kind", MASKS),
+    pytest.mark.parametrize("method", METHODS),
+    pytest.mark.parametrize("dtype", [np.float32, np.float64]),
+]
 
 
 def every(test: Any) -> Any:
@@ -65,8 +70,9 @@ def test_attention(kind: str, method: str, dtype: type, rng: np.random.Generator
 
 
 @every
-def test_multi_head_attention(kind: str, method: str, dtype: type,
-                              rng: np.random.Generator) -> None:
+def test_multi_head_attention(
+    kind: str, method: str, dtype: type, rng: np.random.Generator
+) -> None:
     mask, allowed = MASKS[kind]
     dead = ~allowed.any(-1)
     layer = nn.MultiHeadAttention(6, H, rng=rng).astype(dtype)
@@ -77,8 +83,9 @@ def test_multi_head_attention(kind: str, method: str, dtype: type,
     parts = ta.grad(out, [x, *layer.parameters()], g)
     assert np.isfinite(out.data).all()
     assert all(np.isfinite(part.data).all() for part in parts)
-    np.testing.assert_array_equal(out.data[dead],
-                                  np.broadcast_to(layer.out_proj.bias.data, (dead.sum(), 6)))
+    np.testing.assert_array_equal(
+        out.data[dead], np.broadcast_to(layer.out_proj.bias.data, (dead.sum(), 6))
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -89,7 +96,7 @@ def test_there_is_no_key_at_all(method: str, rng: np.random.Generator) -> None:
     for empty_row, expected in (("zero", 0.0), ("uniform", 0.0), ("nan", np.nan)):
         out = attention(q, k, v, empty_row=empty_row, method=method)
         np.testing.assert_array_equal(out.data, np.full((B, H, T, 4), expected))
-        gq, = ta.grad(out, q, np.ones(out.shape))
+        (gq,) = ta.grad(out, q, np.ones(out.shape))
         np.testing.assert_array_equal(gq.data, np.zeros(q.shape))
     with pytest.raises(ShapeError, match=r"attention: query \(0,\) may attend to no key"):
         attention(q, k, v, empty_row="error", method=method)
@@ -98,10 +105,12 @@ def test_there_is_no_key_at_all(method: str, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("sizes", [(0, 2, 5, 7, 3), (3, 2, 0, 7, 3), (3, 2, 1, 1, 1),
-                                   (1, 1, 1, 5, 1), (2, 1, 5, 1, 2)], ids=str)
-def test_the_smallest_sizes(sizes: tuple[int, ...], method: str,
-                            rng: np.random.Generator) -> None:
+@pytest.mark.parametrize(
+    "sizes",
+    [(0, 2, 5, 7, 3), (3, 2, 0, 7, 3), (3, 2, 1, 1, 1), (1, 1, 1, 5, 1), (2, 1, 5, 1, 2)],
+    ids=str,
+)
+def test_the_smallest_sizes(sizes: tuple[int, ...], method: str, rng: np.random.Generator) -> None:
     """Empty batch, lengths 0 and 1, heads one wide."""
     b, h, t, s, d = sizes
     xs = [Tensor(rng.standard_normal((b, h, n, d)), requires_grad=True) for n in (t, s, s)]

@@ -12,8 +12,9 @@ import tinygrad_attn as ta
 from tinygrad_attn import ShapeError, Tensor, nn
 
 STAGES = [field.name for field in fields(nn.Stages)]
-X, M, V = (np.random.default_rng(2).standard_normal(shape)
-           for shape in ((2, 3, 6), (2, 5, 6), (2, 5, 6)))
+X, M, V = (
+    np.random.default_rng(2).standard_normal(shape) for shape in ((2, 3, 6), (2, 5, 6), (2, 5, 6))
+)
 WIDE, FAR = (np.random.default_rng(2).standard_normal(shape) for shape in ((2, 5, 7), (2, 5, 3)))
 CALLS = {
     "self": ({}, [X], {}),
@@ -38,8 +39,8 @@ def test_every_gradient_of_the_layer(name: str, order: int, rng: np.random.Gener
     by_weights, weights = of_parameters(layer, lambda: layer(*current, **call))
 
     def function(*tensors: Tensor) -> Tensor:
-        current[:] = tensors[:len(inputs)]
-        return by_weights(*tensors[len(inputs):])
+        current[:] = tensors[: len(inputs)]
+        return by_weights(*tensors[len(inputs) :])
 
     assert worst_error(function, [*inputs, *weights], order) < 1e-12
 
@@ -52,10 +53,16 @@ def test_masks_of_every_rank_mean_may_attend(rng: np.random.Generator) -> None:
     assert not weights.data[:, :, ~keep].any()
     assert (weights.data[:, :, keep] > 0).all()
     added = np.where(keep, 0, -np.inf)
-    for mask in (keep[None], np.stack([keep, keep]), np.broadcast_to(keep, (2, 2, 3, 5)),
-                 Tensor(keep), added, added.astype(np.float32)[None]):
+    for mask in (
+        keep[None],
+        np.stack([keep, keep]),
+        np.broadcast_to(keep, (2, 2, 3, 5)),
+        Tensor(keep),
+        added,
+        added.astype(np.float32)[None],
+    ):
         np.testing.assert_array_equal(layer(X, M, mask=mask).data, expected.data)
-    padding = np.array([[True] * 5, [True, True, False, False, False]])[:, None]     # (B, 1, S)
+    padding = np.array([[True] * 5, [True, True, False, False, False]])[:, None]  # (B, 1, S)
     _, weights = layer(X, M, mask=padding, return_weights=True)
     assert not weights.data[1, :, :, 2:].any()
     assert (weights.data[0] > 0).all()
@@ -73,18 +80,31 @@ def test_causal_attention_does_not_see_the_future(rng: np.random.Generator) -> N
 def test_one_product_or_three_give_the_same(rng: np.random.Generator) -> None:
     packed = nn.MultiHeadAttention(6, 2, rng=rng).astype(np.float64)
     packed.in_proj_bias.data = rng.standard_normal(18)
-    alone = packed(X, Tensor(X), Tensor(X))                 # other objects: no shortcut
+    alone = packed(X, Tensor(X), Tensor(X))  # other objects: no shortcut
     np.testing.assert_allclose(packed(X).data, alone.data, rtol=1e-12)
     state = packed.state_dict()
     separate = nn.MultiHeadAttention(6, 2, kdim=6, vdim=7).astype(np.float64)
-    assert list(separate.state_dict()) == ["q_proj_weight", "k_proj_weight", "v_proj_weight",
-                                           "in_proj_bias", "out_proj.weight", "out_proj.bias"]
+    assert list(separate.state_dict()) == [
+        "q_proj_weight",
+        "k_proj_weight",
+        "v_proj_weight",
+        "in_proj_bias",
+        "out_proj.weight",
+        "out_proj.bias",
+    ]
     assert list(state) == ["in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"]
     w = state.pop("in_proj_weight").reshape(3, 6, 6)
-    separate.load_state_dict({**state, "q_proj_weight": w[0], "k_proj_weight": w[1],
-                              "v_proj_weight": np.pad(w[2], [(0, 0), (0, 1)])})
-    np.testing.assert_allclose(separate(X, X, np.pad(X, [(0, 0), (0, 0), (0, 1)])).data,
-                               alone.data, rtol=1e-12)
+    separate.load_state_dict(
+        {
+            **state,
+            "q_proj_weight": w[0],
+            "k_proj_weight": w[1],
+            "v_proj_weight": np.pad(w[2], [(0, 0), (0, 1)]),
+        }
+    )
+    np.testing.assert_allclose(
+        separate(X, X, np.pad(X, [(0, 0), (0, 0), (0, 1)])).data, alone.data, rtol=1e-12
+    )
 
 
 def test_weights_drop_out_only_while_training() -> None:
@@ -112,14 +132,20 @@ def test_stages_lie_on_the_way_of_the_output(rng: np.random.Generator) -> None:
 # ── wrong input ───────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("inputs", "message"), [
-    ([np.ones((2, 3, 5))], r"expected x \(B, T, 6\), got \(2, 3, 5\)"),
-    ([np.ones((3, 6))], r"expected x \(B, T, 6\), got \(3, 6\)"),
-    ([X, np.ones((1, 5, 6))], r"expected keys \(B, S, 6\), got \(1, 5, 6\) beside x \(2, 3, 6\)"),
-    ([X, M, M[:, :4]], "keys have 5 time steps but values have 4; they must match"),
-    ([X, M, M[..., :4]], r"expected values \(B, S, 6\), got \(2, 5, 4\)"),
-    ([X, M, M, np.ones((), bool)], r"expected a mask \(S\), .*, got \(\)"),
-])
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ([np.ones((2, 3, 5))], r"expected x \(B, T, 6\), got \(2, 3, 5\)"),
+        ([np.ones((3, 6))], r"expected x \(B, T, 6\), got \(3, 6\)"),
+        (
+            [X, np.ones((1, 5, 6))],
+            r"expected keys \(B, S, 6\), got \(1, 5, 6\) beside x \(2, 3, 6\)",
+        ),
+        ([X, M, M[:, :4]], "keys have 5 time steps but values have 4; they must match"),
+        ([X, M, M[..., :4]], r"expected values \(B, S, 6\), got \(2, 5, 4\)"),
+        ([X, M, M, np.ones((), bool)], r"expected a mask \(S\), .*, got \(\)"),
+    ],
+)
 def test_wrong_input_of_the_layer(inputs: list, message: str) -> None:
     with pytest.raises(ShapeError, match=f"^MultiHeadAttention: .*{message}"):
         nn.MultiHeadAttention(6, 2)(*inputs)

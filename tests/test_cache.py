@@ -14,14 +14,17 @@ B, H, T, D, DV = 2, 3, 5, 4, 6
 
 
 def pair(rng: np.random.Generator, time: int) -> tuple[Tensor, Tensor]:
-    return (Tensor(rng.standard_normal((B, H, time, D))),
-            Tensor(rng.standard_normal((B, H, time, DV))))
+    return (
+        Tensor(rng.standard_normal((B, H, time, D))),
+        Tensor(rng.standard_normal((B, H, time, DV))),
+    )
 
 
 @pytest.mark.parametrize("capacity", [None, 9])
 @pytest.mark.parametrize("recorded", [False, True])
-def test_it_holds_what_was_appended(capacity: int | None, recorded: bool,
-                                    rng: np.random.Generator) -> None:
+def test_it_holds_what_was_appended(
+    capacity: int | None, recorded: bool, rng: np.random.Generator
+) -> None:
     cache = nn.KVCache(capacity)
     parts = [pair(rng, time) for time in (3, 0, 1, 1, 4)]
     earlier = []
@@ -36,7 +39,7 @@ def test_it_holds_what_was_appended(capacity: int | None, recorded: bool,
     np.testing.assert_array_equal(values.data, np.concatenate([v.data for _, v in parts], -2))
     cache.truncate(4)
     cache.append(*pair(rng, 2))
-    for keys, then, values, and_then in earlier:             # what was handed out stays as it was
+    for keys, then, values, and_then in earlier:  # what was handed out stays as it was
         np.testing.assert_array_equal(keys.data, then)
         np.testing.assert_array_equal(values.data, and_then)
         assert not keys.data.flags.writeable
@@ -79,25 +82,27 @@ LAYERS: dict[str, dict[str, Any]] = {
 
 def layer_of(name: str) -> nn.MultiHeadAttention:
     return nn.MultiHeadAttention(8, 2, **LAYERS[name], rng=np.random.default_rng(0)).astype(
-        np.float64)
+        np.float64
+    )
 
 
 @pytest.mark.parametrize("sizes", [(1,) * 7, (3, 1, 3), (7,)], ids=str)
 @pytest.mark.parametrize("name", LAYERS)
-def test_part_by_part_is_the_whole(name: str, sizes: tuple[int, ...],
-                                   rng: np.random.Generator) -> None:
+def test_part_by_part_is_the_whole(
+    name: str, sizes: tuple[int, ...], rng: np.random.Generator
+) -> None:
     layer, x = layer_of(name), rng.standard_normal((B, 7, 8))
     whole = layer(x, causal=True).data
     for recording in (True, False):
         cache, at = nn.KVCache(7), 0
         for size in sizes:
-            part = x[:, at:at + size]
+            part = x[:, at : at + size]
             if recording:
                 out = layer(part, causal=True, cache=cache)
             else:
                 with no_grad():
                     out = layer(part, causal=True, cache=cache)
-            np.testing.assert_allclose(out.data, whole[:, at:at + size], rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(out.data, whole[:, at : at + size], rtol=1e-12, atol=1e-14)
             at += size
 
 
@@ -128,12 +133,16 @@ def test_an_error_leaves_the_cache_as_it_was(rng: np.random.Generator) -> None:
 def test_alibi_is_added_to_the_scores(rng: np.random.Generator) -> None:
     layer, plain = layer_of("ALiBi"), layer_of("plain")
     x, keep = rng.standard_normal((B, T, 8)), np.tri(T, dtype=bool)
-    bias = AlibiBias(2)(T, T)[None]                         # of rank 3 it would be (B, T, S)
-    for mask, with_it in ((None, bias), (keep, np.where(keep, bias, -np.inf)),
-                          (nn.Mask.causal(), np.where(keep, bias, -np.inf)),
-                          (np.where(keep, 0.5, -np.inf), np.where(keep, bias + 0.5, -np.inf))):
-        np.testing.assert_allclose(layer(x, mask=mask).data, plain(x, mask=with_it).data,
-                                   rtol=1e-12, atol=1e-14)
+    bias = AlibiBias(2)(T, T)[None]  # of rank 3 it would be (B, T, S)
+    for mask, with_it in (
+        (None, bias),
+        (keep, np.where(keep, bias, -np.inf)),
+        (nn.Mask.causal(), np.where(keep, bias, -np.inf)),
+        (np.where(keep, 0.5, -np.inf), np.where(keep, bias + 0.5, -np.inf)),
+    ):
+        np.testing.assert_allclose(
+            layer(x, mask=mask).data, plain(x, mask=with_it).data, rtol=1e-12, atol=1e-14
+        )
 
 
 def test_rotary_scores_depend_on_distances_alone(rng: np.random.Generator) -> None:
@@ -147,8 +156,10 @@ def test_rotary_scores_depend_on_distances_alone(rng: np.random.Generator) -> No
 
 
 def test_positions_for_other_heads() -> None:
-    for positions, message in ((RotaryPositions(8), "are 4 wide, but the positions are for 8"),
-                               (AlibiBias(3), "are 2 heads, but the positions are for 3")):
+    for positions, message in (
+        (RotaryPositions(8), "are 4 wide, but the positions are for 8"),
+        (AlibiBias(3), "are 2 heads, but the positions are for 3"),
+    ):
         with pytest.raises(ShapeError, match=f"MultiHeadAttention: .*{message}"):
             nn.MultiHeadAttention(8, 2, positions=positions)
     with pytest.raises(DTypeError, match="must be RotaryPositions or AlibiBias, got str"):

@@ -10,7 +10,7 @@ from tinygrad_attn.check import suite
 from tinygrad_attn.check.samples import OPERATIONS, Sample
 
 ALIASES = {"abs": "absolute", "concat": "concatenate"}
-CONSTANTS = {"one_hot"}                     # their results have no gradient
+CONSTANTS = {"one_hot"}  # their results have no gradient
 
 
 @pytest.mark.parametrize("name", suite.SAMPLES)

@@ -38,14 +38,22 @@ def go_on(model, optimizer, rng, steps):
 
 def same(a, b):
     return a.keys() == b.keys() and all(
-        (a[name] == b[name]).all() and a[name].dtype == b[name].dtype for name in a)
+        (a[name] == b[name]).all() and a[name].dtype == b[name].dtype for name in a
+    )
 
 
 @pytest.fixture
 def saved(tmp_path):
     model, optimizer, rng = trained()
-    return checkpoint.save(tmp_path / "m.safetensors", model=model, optimizer=optimizer, step=3,
-                           rng=rng, vocabulary=list("abcdef한"), note=None)
+    return checkpoint.save(
+        tmp_path / "m.safetensors",
+        model=model,
+        optimizer=optimizer,
+        step=3,
+        rng=rng,
+        vocabulary=list("abcdef한"),
+        note=None,
+    )
 
 
 def test_everything_comes_back(saved):
@@ -83,6 +91,7 @@ def test_the_weights_stand_under_their_own_names(saved):
 
 def test_the_library_generator_is_left_alone(saved):
     from tinygrad_attn.rng import OWN
+
     before = OWN.bit_generator.state
     checkpoint.load(saved)
     assert OWN.bit_generator.state == before
@@ -132,8 +141,9 @@ def test_a_module_that_cannot_be_rebuilt(tmp_path):
 
 def test_a_generator_whose_state_is_no_plain_number(tmp_path):
     with pytest.raises(CheckpointError, match="got MT19937"):
-        checkpoint.save(tmp_path / "m", model=GPT(CONFIG),
-                        rng=np.random.Generator(np.random.MT19937(0)))
+        checkpoint.save(
+            tmp_path / "m", model=GPT(CONFIG), rng=np.random.Generator(np.random.MT19937(0))
+        )
 
 
 def test_without_safetensors(saved, monkeypatch):
@@ -146,12 +156,15 @@ def test_without_safetensors(saved, monkeypatch):
 
 
 # ── reading what is wrong ────────────────────────────────────────────────────────────────────────
-@pytest.mark.parametrize(("content", "sentence"), [
-    (None, "cannot be read .No such file"),
-    (b"", "no safetensors file or damaged"),
-    (b"{}" * 99, "no safetensors file or damaged"),
-    (b"\xff" * 99, "no safetensors file or damaged"),
-])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot be read .No such file"),
+        (b"", "no safetensors file or damaged"),
+        (b"{}" * 99, "no safetensors file or damaged"),
+        (b"\xff" * 99, "no safetensors file or damaged"),
+    ],
+)
 def test_a_file_that_is_no_checkpoint(tmp_path, content, sentence):
     path = tmp_path / "m.safetensors"
     if content is not None:
@@ -184,8 +197,9 @@ def test_every_flipped_bit_is_noticed(saved):
     whole, rng = saved.read_bytes(), np.random.default_rng(4)
     header = int.from_bytes(whole[:8], "little") + 8
     filler = len(whole[:header]) - len(whole[:header].rstrip(b" "))
-    places = np.concatenate([rng.integers(0, header - filler, 150),
-                             rng.integers(header, len(whole), 150)])
+    places = np.concatenate(
+        [rng.integers(0, header - filler, 150), rng.integers(header, len(whole), 150)]
+    )
     for place, bit in zip(places, rng.integers(0, 8, 300), strict=True):
         damaged = bytearray(whole)
         damaged[place] ^= 1 << bit
@@ -194,15 +208,31 @@ def test_every_flipped_bit_is_noticed(saved):
             checkpoint.load(saved)
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"format": 2}, "expected format 1, got 2; use the version"),
-    ({"model": {"name": "system", "config": {}}}, "unknown model 'system'"),
-    ({"model": {"name": "GPT", "config": {"wings": 2}}}, "wings"),
-    ({"model": {"name": "GPT", "config": {"vocab_size": 7, "max_length": 5, "num_layers": 2,
-                                          "num_heads": 2, "d_model": 6}}}, r"blocks\.1.* missing"),
-    ({"rng": {"bit_generator": "os"}}, "unknown generator 'os'"),
-    ({"step": None, "optimizer": {"groups": [], "states": [{"exp_avg": "gone"}]}}, "gone"),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format": 2}, "expected format 1, got 2; use the version"),
+        ({"model": {"name": "system", "config": {}}}, "unknown model 'system'"),
+        ({"model": {"name": "GPT", "config": {"wings": 2}}}, "wings"),
+        (
+            {
+                "model": {
+                    "name": "GPT",
+                    "config": {
+                        "vocab_size": 7,
+                        "max_length": 5,
+                        "num_layers": 2,
+                        "num_heads": 2,
+                        "d_model": 6,
+                    },
+                }
+            },
+            r"blocks\.1.* missing",
+        ),
+        ({"rng": {"bit_generator": "os"}}, "unknown generator 'os'"),
+        ({"step": None, "optimizer": {"groups": [], "states": [{"exp_avg": "gone"}]}}, "gone"),
+    ],
+)
 def test_metadata_that_fits_no_model(saved, change, sentence):
     arrays = load_file(saved)
     head = json.dumps({**checkpoint.read(saved)[0], **change})

@@ -29,8 +29,21 @@ def folder(tmp_path_factory):
     (folder / "empty.txt").touch()
     (folder / "latin1.txt").write_bytes(b"caf\xe9 " * 400)
     (folder / "short.txt").write_text("too short")
-    assert main(["train", "--text", str(folder / "own.txt"), *TINY, "--steps", "30",
-                 "--out", str(folder / "run")]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "--text",
+                str(folder / "own.txt"),
+                *TINY,
+                "--steps",
+                "30",
+                "--out",
+                str(folder / "run"),
+            ]
+        )
+        == 0
+    )
     model = GPT(GPTConfig(2, 3, 1, 1, 4))
     checkpoint.save(folder / "nameless", model=model)
     checkpoint.save(folder / "misfit", model=model, vocabulary=["a"])
@@ -44,8 +57,13 @@ def here(folder, monkeypatch):
 
 
 def subprocess_run(*arguments, **options):
-    return subprocess.run([sys.executable, "-m", "tinygrad_attn", *arguments], text=True,
-                          capture_output=True, timeout=60, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "tinygrad_attn", *arguments],
+        text=True,
+        capture_output=True,
+        timeout=60,
+        **options,
+    )
 
 
 # ── what works ───────────────────────────────────────────────────────────────────────────────────
@@ -75,9 +93,32 @@ def test_version():
 
 def test_train_writes_what_it_says(here, capsys):
     assert sorted(p.name for p in (here / "run").iterdir()) == [
-        "best.safetensors", "log.jsonl", "loss.png", "model.safetensors"]
-    assert main(["train", "--text", "own.txt", *TINY, "--steps", "2", "--seed", "4",
-                 "--dropout", "0.5", "--lr", "0.01", "--out", "run2"]) == 0
+        "best.safetensors",
+        "log.jsonl",
+        "loss.png",
+        "model.safetensors",
+    ]
+    assert (
+        main(
+            [
+                "train",
+                "--text",
+                "own.txt",
+                *TINY,
+                "--steps",
+                "2",
+                "--seed",
+                "4",
+                "--dropout",
+                "0.5",
+                "--lr",
+                "0.01",
+                "--out",
+                "run2",
+            ]
+        )
+        == 0
+    )
     shown = capsys.readouterr()
     assert "own.txt, " in shown.out
     assert "a model that looks at one character only" in shown.out
@@ -153,8 +194,10 @@ def test_draw_everything(what, tmp_path, capsys):
     assert "‖grad‖" in dot
 
 
-@pytest.mark.parametrize(("name", "start"), [
-    ("a.svg", b"<svg"), ("a.png", b"\x89PNG"), ("a.pdf", b"%PDF"), ("a.html", b"<!DOCTYPE html>")])
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("a.svg", b"<svg"), ("a.png", b"\x89PNG"), ("a.pdf", b"%PDF"), ("a.html", b"<!DOCTYPE html>")],
+)
 def test_draw_every_form(tmp_path, name, start):
     assert main(["draw", "attention", "--formulas", "--out", str(tmp_path / name)]) == 0
     assert start in (tmp_path / name).read_bytes()[:500]
@@ -232,7 +275,7 @@ MISTAKES = {
 def test_a_mistake_is_told_in_one_sentence(line, here, capsys):
     try:
         code = main(line.split())
-    except SystemExit as exit:      # argparse's own way
+    except SystemExit as exit:  # argparse's own way
         code = exit.code
     shown = capsys.readouterr()
     assert code == 2
@@ -250,10 +293,14 @@ def test_a_mistake_from_outside(line, folder):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("line", "module"), [
-    ("train --text own.txt --out fresh", "matplotlib"), ("demo --out fresh", "rich"),
-    ("sample run/model.safetensors", "safetensors"),
-])
+@pytest.mark.parametrize(
+    ("line", "module"),
+    [
+        ("train --text own.txt --out fresh", "matplotlib"),
+        ("demo --out fresh", "rich"),
+        ("sample run/model.safetensors", "safetensors"),
+    ],
+)
 def test_a_missing_extra_is_named_before_the_work(line, module, here, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, module, None)
     assert main(line.split()) == 2
@@ -282,8 +329,15 @@ def test_the_keyboard_stops_it(here, monkeypatch, capsys):
 
 
 def test_a_broken_pipe_is_quiet(folder):
-    command = [sys.executable, "-m", "tinygrad_attn", "sample", "run/model.safetensors",
-               "--tokens", "100000"]
+    command = [
+        sys.executable,
+        "-m",
+        "tinygrad_attn",
+        "sample",
+        "run/model.safetensors",
+        "--tokens",
+        "100000",
+    ]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=folder, **pipes) as run:
         assert run.stdout.read(5)
@@ -293,8 +347,19 @@ def test_a_broken_pipe_is_quiet(folder):
 
 
 def test_the_keyboard_stops_a_running_program(folder):
-    command = [sys.executable, "-m", "tinygrad_attn", "train", "--text", "own.txt", *TINY,
-               "--steps", "1000000", "--out", "stopped"]
+    command = [
+        sys.executable,
+        "-m",
+        "tinygrad_attn",
+        "train",
+        "--text",
+        "own.txt",
+        *TINY,
+        "--steps",
+        "1000000",
+        "--out",
+        "stopped",
+    ]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=folder, text=True, **pipes) as run:
         assert "step" in run.stderr.readline()
@@ -316,8 +381,9 @@ assert main(["draw", "attention", "--out", "a.dot"]) == 0
 assert main(["check", "tanh", "--order", "1"]) == 0
 assert main(["sample", "a.dot"]) == 2
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, text=True, timeout=60,
-                          capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, text=True, timeout=60, capture_output=True
+    )
     assert done.returncode == 0, done.stderr
     assert "all right" in done.stdout
     assert "a checkpoint needs safetensors, which is not installed" in done.stderr

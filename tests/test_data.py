@@ -58,14 +58,17 @@ def test_own_text(tmp_path):
     assert own.vocabulary.decode(own.train).startswith("어텐션 is all")
 
 
-@pytest.mark.parametrize(("content", "sentence"), [
-    (None, "cannot be read (No such file or directory); check the path"),
-    (b"", "expected text, but the file is empty; give one with at least 1,000 characters"),
-    (b" \n\n ", "the file is empty"),
-    (b"short" * 20, "expected at least 1,000 characters, got 100; give a longer text"),
-    (b"\xff\xfe" + b"x\0" * 999, "expected UTF-8 text, but byte 0 is not part of any; convert"),
-    (b"caf\xe9 " * 999, "expected UTF-8 text, but byte 3"),
-])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot be read (No such file or directory); check the path"),
+        (b"", "expected text, but the file is empty; give one with at least 1,000 characters"),
+        (b" \n\n ", "the file is empty"),
+        (b"short" * 20, "expected at least 1,000 characters, got 100; give a longer text"),
+        (b"\xff\xfe" + b"x\0" * 999, "expected UTF-8 text, but byte 0 is not part of any; convert"),
+        (b"caf\xe9 " * 999, "expected UTF-8 text, but byte 3"),
+    ],
+)
 def test_a_text_file_that_cannot_be_used(tmp_path, content, sentence):
     path = tmp_path / "own.txt"
     if content is not None:
@@ -117,8 +120,9 @@ def test_windows_make_every_token_a_target_once(n):
 
 def test_fewer_windows_are_spread_evenly_and_fixed():
     tokens = np.arange(1_000)
-    parts = [np.concatenate([x for x, _ in data.windows(tokens, 10, 4, at_most=9)])
-             for _ in range(2)]
+    parts = [
+        np.concatenate([x for x, _ in data.windows(tokens, 10, 4, at_most=9)]) for _ in range(2)
+    ]
     assert parts[0].shape == (9, 10)
     assert (parts[0] == parts[1]).all()
     assert parts[0][0, 0] == 0
@@ -128,8 +132,10 @@ def test_fewer_windows_are_spread_evenly_and_fixed():
 
 @pytest.mark.parametrize("length", [0, 5, 9])
 def test_windows_longer_than_the_text(length):
-    for make in (data.windows(np.arange(5), length, 2),
-                 data.batches(np.arange(5), length, 2, np.random.default_rng(0))):
+    for make in (
+        data.windows(np.arange(5), length, 2),
+        data.batches(np.arange(5), length, 2, np.random.default_rng(0)),
+    ):
         with pytest.raises(data.DataError, match=f"one window of {length} tokens, got 5"):
             next(make)
 
@@ -180,8 +186,9 @@ def test_digits_are_split_evenly_and_share_no_place():
     assert drawn.train.images.dtype == np.float32
     assert drawn.train.images.min() == 0
     assert drawn.train.images.max() == 1
-    shares = np.bincount(drawn.test.labels) / np.bincount(np.concatenate(
-        [drawn.train.labels, drawn.test.labels]))
+    shares = np.bincount(drawn.test.labels) / np.bincount(
+        np.concatenate([drawn.train.labels, drawn.test.labels])
+    )
     np.testing.assert_allclose(shares, 0.2, atol=0.004)
     assert (drawn.train.images == again.train.images).all()
     assert (drawn.test.labels != other.test.labels).any()
@@ -191,8 +198,9 @@ def test_digits_are_all_there_once():
     drawn = data.digits()
     rows = np.concatenate([drawn.train.images, drawn.test.images]).reshape(-1, 64) * 16
     labels = np.concatenate([drawn.train.labels, drawn.test.labels])
-    assert sorted(map(tuple, np.column_stack([rows, labels]))) == \
-        sorted(map(tuple, np.column_stack([load_digits().data, load_digits().target])))
+    assert sorted(map(tuple, np.column_stack([rows, labels]))) == sorted(
+        map(tuple, np.column_stack([load_digits().data, load_digits().target]))
+    )
 
 
 def test_digits_without_scikit_learn(monkeypatch):
@@ -227,8 +235,15 @@ def test_date_formats():
     assert "3.5.2021" in written
     assert "5/3/2021" in written
     assert len(set(written)) == len(FORMATS) == 13
-    assert [FORMATS[3](date(2021, 5, n)).split()[1] for n in (1, 2, 11, 12, 13, 21, 30)] == \
-        ["1st", "2nd", "11th", "12th", "13th", "21st", "30th"]
+    assert [FORMATS[3](date(2021, 5, n)).split()[1] for n in (1, 2, 11, 12, 13, 21, 30)] == [
+        "1st",
+        "2nd",
+        "11th",
+        "12th",
+        "13th",
+        "21st",
+        "30th",
+    ]
 
 
 def test_no_two_days_are_written_alike():
@@ -267,8 +282,9 @@ def test_position_alone_does_not_give_the_answer():
 
 def test_pronouns_share_no_pair_of_nouns_and_come_from_the_seed():
     drawn, again, other = (data.pronouns(seed=s) for s in (1, 1, 2))
-    pairs = [{frozenset(s.words[n] for n in s.nouns) for s in part}
-             for part in (drawn.train, drawn.test)]
+    pairs = [
+        {frozenset(s.words[n] for n in s.nouns) for s in part} for part in (drawn.train, drawn.test)
+    ]
     assert not pairs[0] & pairs[1]
     assert len(pairs[1]) == 60
     assert drawn.test == again.test

@@ -107,8 +107,9 @@ def test_without_a_layout_engine_the_page_says_how_to_get_one(tmp_path, monkeypa
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     links = Links()
     links.feed(page)
-    assert {path.name for path in tmp_path.iterdir()} == \
-        FILES - {"graph.svg", "graph.png"} | {"graph.dot"}
+    assert {path.name for path in tmp_path.iterdir()} == FILES - {"graph.svg", "graph.png"} | {
+        "graph.dot"
+    }
     assert set(links.targets) == {path.name for path in tmp_path.iterdir()} - {"index.html"}
     assert "pip install pygraphviz" in page
     assert "pip install pygraphviz" in capsys.readouterr().out
@@ -150,8 +151,11 @@ def test_attention_and_its_gradient_are_those_of_the_loss(model):
 def test_the_double_is_the_layer(model, rng):
     attn = model.blocks[1].attn
     x = rng.standard_normal((2, 3, attn.d_model))
-    np.testing.assert_allclose(study.double(attn)(x, causal=True).data,
-                               attn(x.astype(np.float32), causal=True).data, atol=1e-5)
+    np.testing.assert_allclose(
+        study.double(attn)(x, causal=True).data,
+        attn(x.astype(np.float32), causal=True).data,
+        atol=1e-5,
+    )
 
 
 # ── in full ──────────────────────────────────────────────────────────────────────────────────────

@@ -20,11 +20,13 @@ def softmax(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_gradients_of_cross_entropy(reduction: str, smoothing: float, order: int,
-                                    rng: np.random.Generator) -> None:
+def test_gradients_of_cross_entropy(
+    reduction: str, smoothing: float, order: int, rng: np.random.Generator
+) -> None:
     def loss(logits: Tensor) -> Tensor:
-        return functional.cross_entropy(logits, TARGETS, label_smoothing=smoothing,
-                                        reduction=reduction)
+        return functional.cross_entropy(
+            logits, TARGETS, label_smoothing=smoothing, reduction=reduction
+        )
 
     assert worst_error(loss, [rng.standard_normal((2, 3, 5))], order) < 1e-12
 
@@ -38,8 +40,10 @@ def test_values_of_cross_entropy(smoothing: float, rng: np.random.Generator) -> 
             q = np.full(5, smoothing / 5)
             q[TARGETS[row]] += 1 - smoothing
             expected[row] = -(q * np.log(p[row])).sum()
-    values = {how: functional.cross_entropy(Tensor(logits), TARGETS, -100, smoothing, how)
-              for how in ("none", "sum", "mean")}
+    values = {
+        how: functional.cross_entropy(Tensor(logits), TARGETS, -100, smoothing, how)
+        for how in ("none", "sum", "mean")
+    }
     np.testing.assert_allclose(values["none"].data, expected, rtol=1e-14)
     np.testing.assert_allclose(values["sum"].data, expected.sum(), rtol=1e-14)
     np.testing.assert_allclose(values["mean"].data, expected.sum() / 5, rtol=1e-14)

@@ -26,7 +26,7 @@ KINKS = {
 EDGES = {
     "sqrt at 0": (ta.sqrt, [0.0, 1.0]),
     "where around sqrt": (lambda x: ta.where(x > 0, ta.sqrt(x), 0), [0.0, 1.0]),
-    "power at 0": (lambda x: x ** 0.5, [0.0, 1.0]),
+    "power at 0": (lambda x: x**0.5, [0.0, 1.0]),
 }
 
 
@@ -45,7 +45,7 @@ def undecided(f: Callable[..., Any], *inputs: Any, **options: Any) -> Report:
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_attention_is_right_to_rounding(rng: np.random.Generator, order: int) -> None:
     q, k, v = rng.standard_normal((2, 3)), rng.standard_normal((5, 3)), rng.standard_normal((5, 2))
-    report = gradcheck(lambda q, k, v: ta.softmax(q @ k.T / 3 ** 0.5) @ v, q, k, v, order=order)
+    report = gradcheck(lambda q, k, v: ta.softmax(q @ k.T / 3**0.5) @ v, q, k, v, order=order)
     assert report
     assert report.verdict == "right"
     assert report.order == order
@@ -57,8 +57,9 @@ def test_attention_is_right_to_rounding(rng: np.random.Generator, order: int) ->
 
 @pytest.mark.parametrize("method", ["auto", "complex", "richardson"])
 def test_methods_agree(rng: np.random.Generator, method: Any) -> None:
-    report = gradcheck(lambda x: ta.gelu(ta.sin(x) * 3), rng.standard_normal((3, 5)), order=2,
-                       method=method)
+    report = gradcheck(
+        lambda x: ta.gelu(ta.sin(x) * 3), rng.standard_normal((3, 5)), order=2, method=method
+    )
     assert report.method == ("Richardson" if method == "richardson" else "complex step")
     assert report.max_error < (1e-9 if method == "richardson" else 1e-13)
 
@@ -83,15 +84,19 @@ def test_several_outputs_and_integer_ones_pass() -> None:
     assert gradcheck(lambda x: [x * x, ta.exp(x).sum(), Tensor([1, 2], dtype=np.int64)], [1.0, 2.0])
 
 
-@pytest.mark.parametrize("f", [
-    lambda x: x,
-    lambda x: Tensor(np.ones(3)),
-    lambda x: (Tensor(np.ones(2)), x * 2),
-    lambda x: x[:0],
-    lambda x: ta.recompute(lambda y: ta.tanh(y) * y, x),
-    lambda x: ta.softmax(ta.where(np.array([True, False, True]), x, -np.inf) * 0.5),
-    lambda x: ta.split(x, 3)[1] * ta.split(x, 3)[0],
-], ids=["identity", "constant", "both", "empty", "recompute", "masked with infinity", "split"])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x,
+        lambda x: Tensor(np.ones(3)),
+        lambda x: (Tensor(np.ones(2)), x * 2),
+        lambda x: x[:0],
+        lambda x: ta.recompute(lambda y: ta.tanh(y) * y, x),
+        lambda x: ta.softmax(ta.where(np.array([True, False, True]), x, -np.inf) * 0.5),
+        lambda x: ta.split(x, 3)[1] * ta.split(x, 3)[0],
+    ],
+    ids=["identity", "constant", "both", "empty", "recompute", "masked with infinity", "split"],
+)
 def test_unusual_functions(f: Any) -> None:
     assert gradcheck(f, [0.3, -1.2, 2.0], order=2)
 
@@ -112,8 +117,10 @@ def test_a_large_jacobian_is_sampled(rng: np.random.Generator) -> None:
 def test_a_module_is_checked_with_its_parameters(rng: np.random.Generator) -> None:
     layer = nn.Linear(3, 2, rng=rng)
     before = layer.weight.numpy()
-    with ta.matmul.replaced_vjp("b", lambda g, a: -(np.swapaxes(a, -1, -2) @ g)), \
-            pytest.raises(GradientError) as caught:
+    with (
+        ta.matmul.replaced_vjp("b", lambda g, a: -(np.swapaxes(a, -1, -2) @ g)),
+        pytest.raises(GradientError) as caught,
+    ):
         gradcheck(layer, rng.standard_normal((5, 3)))
     assert caught.value.report.input == "weight"
     report = gradcheck(layer, rng.standard_normal((5, 3)), order=2)
@@ -150,6 +157,7 @@ def test_reports_gives_one_for_each_order() -> None:
 def declared(forward: Callable[..., Any], rule: Callable[..., Any]) -> Any:
     """An operation of one argument that is not added to the table of primitives."""
     from tinygrad_attn.engine import PRIMITIVES, Primitive
+
     before = dict(PRIMITIVES)
     op = Primitive(forward)
     op.defvjp(rule)
@@ -162,7 +170,7 @@ NOT_ANALYTIC = {
     "absolute value": (lambda x, /: np.abs(x) * x, lambda g, x: 2 * g * np.abs(x)),
     "real part": (lambda x, /: np.real(x) ** 2, lambda g, x: 2 * g * x),
     "conjugate": (lambda x, /: np.conj(x) * x, lambda g, x: 2 * g * x),
-    "cast": (lambda x, /: np.asarray(x).astype(np.float64) ** 3, lambda g, x: 3 * g * x ** 2),
+    "cast": (lambda x, /: np.asarray(x).astype(np.float64) ** 3, lambda g, x: 3 * g * x**2),
     "refusal": (lambda x, /: np.floor(x) * x, lambda g, x: g * np.floor(x)),
 }
 
@@ -203,8 +211,10 @@ def test_the_edge_of_a_domain_is_undecided(name: str) -> None:
     assert "edge" in undecided(f, x).reason
 
 
-@pytest.mark.parametrize(("distance", "told"), [
-    (1e-1, "wrong"), (1e-2, "wrong"), (1e-7, "undecided"), (1e-12, "undecided")])
+@pytest.mark.parametrize(
+    ("distance", "told"),
+    [(1e-1, "wrong"), (1e-2, "wrong"), (1e-7, "undecided"), (1e-12, "undecided")],
+)
 def test_beside_a_kink_the_complex_step_still_judges(distance: float, told: str) -> None:
     assert gradcheck(lambda x: ta.relu(x) * 3, [distance, -distance, 1.0]).max_error == 0
     with ta.relu.replaced_vjp("x", lambda g, x: g * (x > -1)), warnings.catch_warnings():
@@ -261,9 +271,11 @@ def test_cancellation_is_undecided_not_wrong(rng: np.random.Generator) -> None:
 
 def test_rounding_of_large_numbers_is_not_called_wrong() -> None:
     """exp(x − y) with y in the hundreds is off by more than 1e-12, and nearby by as much."""
+
     def f(x: Any) -> Any:
         z = ta.square(ta.flip(x) * x)
         return ta.logsumexp(z) - z
+
     report = gradcheck(f, [6.59, -1.53, -0.41, -1.98, 3.64])
     assert report.max_error > report.tolerance
 
@@ -273,14 +285,35 @@ def test_an_undecided_first_order_ends_the_check() -> None:
 
 
 # ── no false alarms ──────────────────────────────────────────────────────────────────────────────
-SMOOTH = [ta.sin, ta.tanh, ta.sigmoid, ta.softplus, ta.silu, ta.gelu, ta.erf, ta.softmax,
-          ta.log_softmax, ta.square, lambda x: ta.exp(ta.sin(x)), lambda x: ta.cumsum(x, -1),
-          lambda x: x * ta.mean(x, -1, True), lambda x: x / ta.norm(x + 3, axis=-1, keepdims=True),
-          lambda x: ta.logsumexp(x, axis=-1, keepdims=True) - x, lambda x: ta.flip(x) * x]
-KINKED = [ta.relu, ta.abs, ta.sort, lambda x: ta.maximum(x, ta.flip(x, -1)),
-          lambda x: ta.clip(x, -1, 1), lambda x: x - ta.max(x, -1, True), ta.leaky_relu]
+SMOOTH = [
+    ta.sin,
+    ta.tanh,
+    ta.sigmoid,
+    ta.softplus,
+    ta.silu,
+    ta.gelu,
+    ta.erf,
+    ta.softmax,
+    ta.log_softmax,
+    ta.square,
+    lambda x: ta.exp(ta.sin(x)),
+    lambda x: ta.cumsum(x, -1),
+    lambda x: x * ta.mean(x, -1, True),
+    lambda x: x / ta.norm(x + 3, axis=-1, keepdims=True),
+    lambda x: ta.logsumexp(x, axis=-1, keepdims=True) - x,
+    lambda x: ta.flip(x) * x,
+]
+KINKED = [
+    ta.relu,
+    ta.abs,
+    ta.sort,
+    lambda x: ta.maximum(x, ta.flip(x, -1)),
+    lambda x: ta.clip(x, -1, 1),
+    lambda x: x - ta.max(x, -1, True),
+    ta.leaky_relu,
+]
 SHAPES = st.lists(st.sampled_from([1, 2, 3, 5]), min_size=1, max_size=3)
-NUMBERS = st.integers(0, 2 ** 32 - 1)
+NUMBERS = st.integers(0, 2**32 - 1)
 
 
 @given(st.lists(st.sampled_from(SMOOTH), min_size=1, max_size=3), SHAPES, NUMBERS)
@@ -289,20 +322,29 @@ def test_smooth_compositions_are_right(ops: list[Any], shape: list[int], seed: i
         for op in ops:
             x = op(x)
         return x
+
     report = gradcheck(f, np.random.default_rng(seed).standard_normal(shape), order=2)
     assert report
     assert report.max_error < 1e-11
 
 
-@given(st.lists(st.sampled_from(SMOOTH + KINKED), min_size=1, max_size=3), SHAPES, NUMBERS,
-       st.sampled_from(["auto", "richardson"]), st.sampled_from([0, 1, 2]))
-def test_kinked_compositions_are_never_called_wrong(ops: list[Any], shape: list[int], seed: int,
-                                                    method: Any, digits: int) -> None:
+@given(
+    st.lists(st.sampled_from(SMOOTH + KINKED), min_size=1, max_size=3),
+    SHAPES,
+    NUMBERS,
+    st.sampled_from(["auto", "richardson"]),
+    st.sampled_from([0, 1, 2]),
+)
+def test_kinked_compositions_are_never_called_wrong(
+    ops: list[Any], shape: list[int], seed: int, method: Any, digits: int
+) -> None:
     """Inputs rounded to few digits make ties and kinks certain."""
+
     def f(x: Any) -> Any:
         for op in ops:
             x = op(x)
         return x
+
     x = np.round(np.random.default_rng(seed).standard_normal(shape), digits)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndecidedWarning)
@@ -310,15 +352,18 @@ def test_kinked_compositions_are_never_called_wrong(ops: list[Any], shape: list[
 
 
 # ── misuse ───────────────────────────────────────────────────────────────────────────────────────
-@pytest.mark.parametrize(("f", "inputs", "options", "message"), [
-    (lambda x: x, (3,), {}, "no input is floating"),
-    (lambda x: x, (np.ones(2, complex),), {}, "real inputs"),
-    (lambda xs: ta.concat(xs), ([np.ones(2), np.ones(3)],), {}, "input of its own"),
-    (lambda x: x.data, (1.0,), {}, "got ndarray"),
-    (lambda x: Tensor([1, 2], dtype=np.int64), (1.0,), {}, "it returned int64"),
-    (lambda x: x, (1.0,), {"method": "finite"}, "method must be one of"),
-    (lambda x: x, (1.0,), {"order": 0}, "order at least 1"),
-])
+@pytest.mark.parametrize(
+    ("f", "inputs", "options", "message"),
+    [
+        (lambda x: x, (3,), {}, "no input is floating"),
+        (lambda x: x, (np.ones(2, complex),), {}, "real inputs"),
+        (lambda xs: ta.concat(xs), ([np.ones(2), np.ones(3)],), {}, "input of its own"),
+        (lambda x: x.data, (1.0,), {}, "got ndarray"),
+        (lambda x: Tensor([1, 2], dtype=np.int64), (1.0,), {}, "it returned int64"),
+        (lambda x: x, (1.0,), {"method": "finite"}, "method must be one of"),
+        (lambda x: x, (1.0,), {"order": 0}, "order at least 1"),
+    ],
+)
 def test_misuse_is_named(f: Any, inputs: Any, options: Any, message: str) -> None:
     with pytest.raises(ta.DTypeError, match=message):
         gradcheck(f, *inputs, **options)

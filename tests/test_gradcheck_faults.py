@@ -52,61 +52,138 @@ CATALOGUE: dict[str, tuple[Any, Any, Callable[..., Any], Callable[..., Any], tup
     "constant factor 0.5": (ta.square, "x", lambda g, x: g * x, ta.square, (X,)),
     "zero": (ta.exp, "x", lambda g: g * 0, lambda x: ta.exp(x) * x, (X,)),
     "upstream gradient forgotten": (
-        ta.exp, "x", lambda g, out: out + 0 * g, lambda x: ta.exp(x) * x, (X,)),
+        ta.exp,
+        "x",
+        lambda g, out: out + 0 * g,
+        lambda x: ta.exp(x) * x,
+        (X,),
+    ),
     "softmax with the diagonal of its Jacobian alone": (
-        ta.softmax, "x", lambda g, out: g * out * (1 - out), attention, (X, A, B)),
+        ta.softmax,
+        "x",
+        lambda g, out: g * out * (1 - out),
+        attention,
+        (X, A, B),
+    ),
     "softmax over the wrong axis": (
-        ta.softmax, "x", lambda g, out: out * (g - (g * out).sum(axis=0, keepdims=True)),
-        attention, (X, A, B)),
+        ta.softmax,
+        "x",
+        lambda g, out: out * (g - (g * out).sum(axis=0, keepdims=True)),
+        attention,
+        (X, A, B),
+    ),
     "transpose missing": (ta.matmul, "a", lambda g, b: g @ b, lambda a, b: a @ b, (A, B)),
     "transposed": (ta.matmul, "b", lambda g, a: g.T @ a, lambda a, b: a @ b, (A, B)),
     "factors exchanged": (ta.matmul, "b", lambda g, a: g @ a.T, lambda a, b: a @ b, (A, B)),
     "broadcast sum forgotten": (
-        ta.add, "b", lambda g: g[0] if g.ndim > 1 else g, lambda x, b: x * 2 + b, (X, V)),
+        ta.add,
+        "b",
+        lambda g: g[0] if g.ndim > 1 else g,
+        lambda x, b: x * 2 + b,
+        (X, V),
+    ),
     "mean in place of the broadcast sum": (
-        ta.add, "b", lambda g: g.mean(axis=0) if g.ndim > 1 else g, lambda x, b: x * 2 + b, (X, V)),
+        ta.add,
+        "b",
+        lambda g: g.mean(axis=0) if g.ndim > 1 else g,
+        lambda x, b: x * 2 + b,
+        (X, V),
+    ),
     "sum over the wrong axis": (
-        ta.sum, "x", lambda g, in_shape: np.broadcast_to(g[:, None], in_shape),
-        lambda x: ta.sum(x, axis=0), (A,)),
+        ta.sum,
+        "x",
+        lambda g, in_shape: np.broadcast_to(g[:, None], in_shape),
+        lambda x: ta.sum(x, axis=0),
+        (A,),
+    ),
     "mean without its divisor": (
-        ta.mean, "x", lambda g, in_shape: np.broadcast_to(g[:, None], in_shape),
-        lambda x: ta.mean(x, axis=1), (X,)),
-    "one element off by 1e-6": (
-        ta.exp, "x", lambda g, out: scaled(g * out, 1e-6), ta.exp, (X,)),
+        ta.mean,
+        "x",
+        lambda g, in_shape: np.broadcast_to(g[:, None], in_shape),
+        lambda x: ta.mean(x, axis=1),
+        (X,),
+    ),
+    "one element off by 1e-6": (ta.exp, "x", lambda g, out: scaled(g * out, 1e-6), ta.exp, (X,)),
     "tanh's gelu behind the exact one": (
-        ta.gelu, "x", lambda g, x: g * slope_of_tanh_gelu(x), ta.gelu, (X,)),
+        ta.gelu,
+        "x",
+        lambda g, x: g * slope_of_tanh_gelu(x),
+        ta.gelu,
+        (X,),
+    ),
     "float32 inside": (
-        ta.tanh, "x", lambda g, out: g * (1 - out * out).astype(np.float32), ta.tanh, (X,)),
+        ta.tanh,
+        "x",
+        lambda g, out: g * (1 - out * out).astype(np.float32),
+        ta.tanh,
+        (X,),
+    ),
     "dtype wrong": (
-        ta.tanh, "x", lambda g, out: g * (1 - out.astype(np.float64) ** 2), ta.tanh, (X,)),
+        ta.tanh,
+        "x",
+        lambda g, out: g * (1 - out.astype(np.float64) ** 2),
+        ta.tanh,
+        (X,),
+    ),
     "shape wrong": (ta.exp, "x", lambda g, out: (g * out).T, ta.exp, (X,)),
     "mask the wrong way round": (
-        ta.where, "x", lambda g, condition: np.where(condition, 0, g),
-        lambda x: ta.where(np.eye(4, dtype=bool), x, 0), (A,)),
+        ta.where,
+        "x",
+        lambda g, condition: np.where(condition, 0, g),
+        lambda x: ta.where(np.eye(4, dtype=bool), x, 0),
+        (A,),
+    ),
     "masked elements leak": (
-        ta.where, "x", lambda g: g, lambda x: ta.where(np.eye(4, dtype=bool), x, 0), (A,)),
+        ta.where,
+        "x",
+        lambda g: g,
+        lambda x: ta.where(np.eye(4, dtype=bool), x, 0),
+        (A,),
+    ),
     "max gives to all": (
-        ta.max, "x", lambda g, in_shape: np.broadcast_to(g, in_shape), lambda x: ta.max(x), (X,)),
+        ta.max,
+        "x",
+        lambda g, in_shape: np.broadcast_to(g, in_shape),
+        lambda x: ta.max(x),
+        (X,),
+    ),
     "indices repeated, last one wins": (
-        ta.take, "x", lambda g, indices, in_shape: last_wins(g, indices, in_shape),
-        lambda x: ta.take(x, [0, 0, 2], 0), (X,)),
+        ta.take,
+        "x",
+        lambda g, indices, in_shape: last_wins(g, indices, in_shape),
+        lambda x: ta.take(x, [0, 0, 2], 0),
+        (X,),
+    ),
     "not linear in g": (ta.exp, "x", lambda g, out: np.tanh(g) * out, ta.exp, (X,)),
     "not a number": (
-        ta.norm, "x", lambda g, x, out: g / (out - out) * x, lambda x: ta.norm(x), (X,)),
+        ta.norm,
+        "x",
+        lambda g, x, out: g / (out - out) * x,
+        lambda x: ta.norm(x),
+        (X,),
+    ),
     "the rule raises": (ta.exp, "x", lambda g, out: g * out[5], ta.exp, (X,)),
     "g is written into": (
-        ta.tanh, "x", lambda g, out: np.multiply(g, 1 - out * out, out=g),
-        lambda x: ta.tanh(x) + x, (X,)),
+        ta.tanh,
+        "x",
+        lambda g, out: np.multiply(g, 1 - out * out, out=g),
+        lambda x: ta.tanh(x) + x,
+        (X,),
+    ),
     "not the same every time": (
-        ta.tanh, "x", lambda g, out: g * (1 - out * out) * (1 + 1e-13 * (next(TICKS) % 5)),
-        ta.tanh, (X,)),
+        ta.tanh,
+        "x",
+        lambda g, out: g * (1 - out * out) * (1 + 1e-13 * (next(TICKS) % 5)),
+        ta.tanh,
+        (X,),
+    ),
 }
 
 
 def slope_of_tanh_gelu(x: Array) -> Array:
     """The derivative of GELU's tanh approximation."""
     c = np.sqrt(2 / np.pi)
-    t = np.tanh(c * (x + 0.044715 * x ** 3))
+    t = np.tanh(c * (x + 0.044715 * x**3))
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)
 
 
@@ -128,8 +205,10 @@ def test_the_catalogue_is_caught(name: str, method: Any, order: int) -> None:
         assert report.op == getattr(op, "primitive", op).name
 
 
-@pytest.mark.parametrize("name", ["sign flipped", "constant factor 2.0", "constant factor 0.5",
-                                  "transposed", "not a number"])
+@pytest.mark.parametrize(
+    "name",
+    ["sign flipped", "constant factor 2.0", "constant factor 0.5", "transposed", "not a number"],
+)
 def test_simple_causes_are_named(name: str) -> None:
     op, argument, rule, f, inputs = CATALOGUE[name]
     with op.replaced_vjp(argument, rule):
@@ -137,11 +216,16 @@ def test_simple_causes_are_named(name: str) -> None:
 
 
 def test_other_causes_are_told() -> None:
-    told = {"zero": "zero (detached branch)", "the rule raises": "the rule raises IndexError",
-            "g is written into": "writes into the gradient", "shape wrong": "ShapeError",
-            "dtype wrong": "with float32 inputs backward fails: expected a gradient of dtype",
-            "mean in place of the broadcast sum": "constant factor 0.333333",
-            "not the same every time": "backward twice", "transpose missing": "unknown"}
+    told = {
+        "zero": "zero (detached branch)",
+        "the rule raises": "the rule raises IndexError",
+        "g is written into": "writes into the gradient",
+        "shape wrong": "ShapeError",
+        "dtype wrong": "with float32 inputs backward fails: expected a gradient of dtype",
+        "mean in place of the broadcast sum": "constant factor 0.333333",
+        "not the same every time": "backward twice",
+        "transpose missing": "unknown",
+    }
     for name, cause in told.items():
         op, argument, rule, f, inputs = CATALOGUE[name]
         with op.replaced_vjp(argument, rule):
@@ -149,8 +233,13 @@ def test_other_causes_are_told() -> None:
 
 
 # ── every rule of every operation ────────────────────────────────────────────────────────────────
-RULES = [(name, i) for name in OPERATIONS if name in PRIMITIVES
-         for i, rule in enumerate(PRIMITIVES[name].rules) if rule is not None and name != "sign"]
+RULES = [
+    (name, i)
+    for name in OPERATIONS
+    if name in PRIMITIVES
+    for i, rule in enumerate(PRIMITIVES[name].rules)
+    if rule is not None and name != "sign"
+]
 NAMED = [(name, i) for name, i in RULES if observable(PRIMITIVES[name])]
 
 
@@ -214,10 +303,10 @@ def test_every_rule_that_cannot_be_differentiated_is_caught(name: str, i: int) -
 
 
 SECOND = {
-    "wrong under create_graph": lambda g, out: (
-        g * (1 - out * out) + isinstance(g, Tensor)),
+    "wrong under create_graph": lambda g, out: g * (1 - out * out) + isinstance(g, Tensor),
     "detaches the result": lambda g, out: (
-        g * (1 - (out.detach() if isinstance(out, Tensor) else out) ** 2)),
+        g * (1 - (out.detach() if isinstance(out, Tensor) else out) ** 2)
+    ),
     "detaches g": lambda g, out: (g.detach() if isinstance(g, Tensor) else g) * (1 - out * out),
     "raises on Tensors": lambda g, out: g * (1 - np.asarray(out) ** 2),
 }
@@ -233,10 +322,13 @@ def test_faults_of_second_order_alone(name: str) -> None:
 
 def test_a_fault_of_third_order_alone() -> None:
     """The rule's rule is right where it is not recorded itself."""
+
     def rule(g: Any, out: Any) -> Any:
         return g - g * ta.multiply(out, out)
+
     def rule_of_square(g: Any, a: Any) -> Any:
         return g.detach() * a if isinstance(g, Tensor) else g * a
+
     with ta.tanh.replaced_vjp("x", rule), ta.multiply.replaced_vjp("b", rule_of_square):
         assert gradcheck(ta.tanh, X, order=1)
         assert caught(ta.tanh, X, order=3).op == "multiply"
@@ -245,6 +337,7 @@ def test_a_fault_of_third_order_alone() -> None:
 def test_a_fault_is_not_hidden_by_a_kink() -> None:
     def f(x: Any) -> Any:
         return ta.relu(x[0, 0]) + (ta.softmax(x) * V).sum()
+
     x = X.copy()
     x[0, 0] = 0
     with ta.softmax.replaced_vjp("x", CATALOGUE["softmax over the wrong axis"][2]):
@@ -262,11 +355,13 @@ def test_a_fault_at_one_point_alone(order: int) -> None:
 # ── how small an error ───────────────────────────────────────────────────────────────────────────
 def one_of_twelve(at: int, error: float) -> Callable[..., Any]:
     """softmax's rule with element `at` of the gradient off by a relative `error`."""
+
     def rule(g: Any, out: Any, axis: Any) -> Any:
         part = out * (g - (g * out).sum(axis=axis, keepdims=True))
         off = np.ones(part.shape, part.dtype)
         off.reshape(-1)[at] += error
         return part * off
+
     return rule
 
 
@@ -282,11 +377,13 @@ def test_the_smallest_error_that_is_always_caught(method: Any, error: float) -> 
 
 def test_one_element_of_many_is_found() -> None:
     x, w = ROOT.standard_normal((30, 40)), ROOT.standard_normal((40, 50))
+
     def rule(g: Any, out: Any) -> Any:
         part = g * (1 - out * out)
         off = np.ones(part.shape, part.dtype)
         off[7, 11] += 1e-6
         return part * off
+
     with ta.tanh.replaced_vjp("x", rule):
         report = caught(lambda x, w: ta.tanh(x @ w), x, w)
         assert report.op == "tanh"
@@ -337,12 +434,16 @@ def hooked(x: Any) -> Any:
     return y
 
 
-@pytest.mark.parametrize("f", [
-    lambda x: x * x.detach(),
-    lambda x: x * Tensor(np.exp(x.data)),
-    lambda x: ta.softmax(x) * x.data.max(),
-    hooked,
-], ids=["detach", "data", "maximum of data", "hook"])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x * x.detach(),
+        lambda x: x * Tensor(np.exp(x.data)),
+        lambda x: ta.softmax(x) * x.data.max(),
+        hooked,
+    ],
+    ids=["detach", "data", "maximum of data", "hook"],
+)
 def test_a_part_that_is_not_recorded(f: Any) -> None:
     report = caught(f, X)
     assert report.op is None
@@ -356,15 +457,18 @@ def test_a_wholly_detached_function() -> None:
 def test_an_input_written_into() -> None:
     scale = np.array([1.0, 2.0])
     counts = np.array([1, 2, 3])
+
     def f(x: Any, counts: Any) -> Any:
         counts[0] = 7
         return x * scale
+
     assert "writes into an array" in str(caught(f, [1.0, 2.0], counts).cause)
 
 
 def test_one_tensor_for_two_inputs() -> None:
     def f(a: Any, b: Any) -> Any:
         return a * 3 if a is b else a * b
+
     report = caught(f, [1.0, 2.0], [3.0, 4.0])
     assert "one tensor for both a and b" in report.reason
 
@@ -373,6 +477,7 @@ def test_one_tensor_for_two_inputs() -> None:
 def test_the_report_says_where_and_what() -> None:
     def minus(g: Any, out: Any, axis: Any) -> Any:
         return -out * (g - (g * out).sum(axis=axis, keepdims=True))
+
     scores = Tensor(X, name="scores")
     with ta.softmax.replaced_vjp("x", minus), ta.scope("layer"):
         report = caught(lambda s, mask: ta.softmax(ta.where(mask, s, 0)), scores, V > 0)
@@ -390,21 +495,30 @@ def test_the_report_says_where_and_what() -> None:
     assert report.walks > 14
     text = str(report)
     row, column = report.index
-    for part in (f"∂ scores[{row}, {column}]", "softmax in layer, argument x", "sign flipped",
-                 "ratio -1", "complex step", "wrong (first order)"):
+    for part in (
+        f"∂ scores[{row}, {column}]",
+        "softmax in layer, argument x",
+        "sign flipped",
+        "ratio -1",
+        "complex step",
+        "wrong (first order)",
+    ):
         assert part in text
 
 
 def test_the_formula_beside_the_rule_is_quoted() -> None:
     with ta.exp.replaced_vjp(
-        "x", lambda g, out: g * out * 3,    # dx = 3dy∘y
+        "x",
+        lambda g, out: g * out * 3,  # dx = 3dy∘y
     ):
         assert "its rule: dx = 3dy∘y" in str(caught(ta.exp, X))
     assert "its rule" not in str(caught(lambda x: x * x.detach(), X))
 
 
 def test_the_first_wrong_operation_of_the_backward_pass_is_named() -> None:
-    with ta.exp.replaced_vjp("x", lambda g, out: g * out * 2), \
-            ta.tanh.replaced_vjp("x", lambda g, out: g * (1 + out * out)):
+    with (
+        ta.exp.replaced_vjp("x", lambda g, out: g * out * 2),
+        ta.tanh.replaced_vjp("x", lambda g, out: g * (1 + out * out)),
+    ):
         assert caught(lambda x: ta.tanh(ta.exp(x)), X).op == "tanh"
         assert caught(lambda x: ta.exp(ta.tanh(x)), X).op == "exp"

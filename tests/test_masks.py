@@ -33,24 +33,32 @@ KINDS = {
     "block": (Mask.block(KEEP), ~KEEP),
     "keep, of rank 1": (Mask.keep(KEEP[0]), KEEP[0]),
     "keep, of rank 3": (Mask.keep(np.stack([KEEP, ~KEEP, KEEP])), np.stack([KEEP, ~KEEP, KEEP])),
-    "keep, of rank 4": (Mask.keep(np.stack([KEEP, ~KEEP])[:, None]),
-                        np.stack([KEEP, ~KEEP])[:, None]),
+    "keep, of rank 4": (
+        Mask.keep(np.stack([KEEP, ~KEEP])[:, None]),
+        np.stack([KEEP, ~KEEP])[:, None],
+    ),
     "lists": (Mask.keep(KEEP.tolist()), KEEP),
     "tensors": (Mask.block(Tensor(KEEP)), ~KEEP),
     "additive": (Mask.additive(BIAS), KEEP),
     "causal": (Mask.causal(), COLUMN <= ROW),
     "causal with offset": (Mask.causal(2), COLUMN <= ROW + 2),
     "causal with an offset for each sequence": (
-        Mask.causal([0, 3]), ROW + np.array([0, 3]).reshape(2, 1, 1, 1) >= COLUMN),
+        Mask.causal([0, 3]),
+        ROW + np.array([0, 3]).reshape(2, 1, 1, 1) >= COLUMN,
+    ),
     "window": (Mask.window(1, 2), (COLUMN >= ROW - 1) & (COLUMN <= ROW + 2)),
     "window to the left": (Mask.window(2, None), COLUMN >= ROW - 2),
     "window with offset": (Mask.window(0, 1, 2), (COLUMN >= ROW + 2) & (COLUMN <= ROW + 3)),
     "lengths": (Mask.lengths([7, 3]), np.array([7, 3]).reshape(2, 1, 1, 1) > COLUMN),
     "a length": (Mask.lengths(4), COLUMN < 4),
-    "both": (Mask.causal() & Mask.lengths([7, 3]) & Mask.keep(KEEP),
-             (COLUMN <= ROW) & (np.array([7, 3]).reshape(2, 1, 1, 1) > COLUMN) & KEEP),
-    "two windows": (Mask.window(3, 3) & Mask.window(1, None, 2) & Mask.causal(1),
-                    (COLUMN >= ROW + 1) & (COLUMN <= ROW + 1)),
+    "both": (
+        Mask.causal() & Mask.lengths([7, 3]) & Mask.keep(KEEP),
+        (COLUMN <= ROW) & (np.array([7, 3]).reshape(2, 1, 1, 1) > COLUMN) & KEEP,
+    ),
+    "two windows": (
+        Mask.window(3, 3) & Mask.window(1, None, 2) & Mask.causal(1),
+        (COLUMN >= ROW + 1) & (COLUMN <= ROW + 1),
+    ),
 }
 
 
@@ -75,7 +83,7 @@ def test_what_is_added_adds_up_and_gets_gradients(rng: np.random.Generator) -> N
     added = Tensor(np.where(KEEP, a.data + b.data, -np.inf), requires_grad=True)
     again = attention(q, k, v, added)
     np.testing.assert_allclose(out.data, again.data, rtol=1e-12)
-    whole, = ta.grad(again, added, g)
+    (whole,) = ta.grad(again, added, g)
     np.testing.assert_allclose(ga.data, whole.data, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(gb.data, whole.data.sum(0), rtol=1e-12, atol=1e-14)
 
@@ -85,8 +93,12 @@ def test_layers_take_masks(rng: np.random.Generator) -> None:
     x, m = rng.standard_normal((2, 3, 6)), rng.standard_normal((2, 5, 6))
     keep = np.stack([np.tri(3, 5, 1, bool), np.tri(3, 5, 2, bool)])
     expected = layer(x, m, mask=keep).data
-    for mask in (Mask.keep(keep), Mask.block(~keep), Mask.causal([1, 2]),
-                 Mask.additive(np.where(keep, 0, -np.inf))):
+    for mask in (
+        Mask.keep(keep),
+        Mask.block(~keep),
+        Mask.causal([1, 2]),
+        Mask.additive(np.where(keep, 0, -np.inf)),
+    ):
         np.testing.assert_array_equal(layer(x, m, mask=mask).data, expected)
     short = layer(x, m, mask=np.arange(5) < 4).data
     np.testing.assert_array_equal(layer(x, m, mask=Mask.lengths([4, 4])).data, short)
@@ -120,7 +132,9 @@ def test_a_float32_mask_stays_out_of_the_dtype() -> None:
 
 def test_a_small_mask_is_drawn() -> None:
     bias = np.array([[0.0, -np.inf, 2.0], [0.0, 0.0, 0.0]])
-    assert repr(Mask.causal() & Mask.lengths([4, 2])) == """\
+    assert (
+        repr(Mask.causal() & Mask.lengths([4, 2]))
+        == """\
 Mask.causal() & Mask.lengths([4, 2])
   ■ · · · · ·
   ■ ■ · · · ·
@@ -129,15 +143,22 @@ Mask.causal() & Mask.lengths([4, 2])
   ■ ■ ■ ■ · ·
   ■ ■ ■ ■ · ·
   ■ may attend, · must not; the first of 2 sequences"""
-    assert repr(Mask.additive(bias)) == """\
+    )
+    assert (
+        repr(Mask.additive(bias))
+        == """\
 Mask.additive([2, 3])
   ■ · ±
   ■ ■ ■
   ■ may attend, · must not, ± may attend, score shifted"""
-    assert repr(Mask.block([True, False, False])) == """\
+    )
+    assert (
+        repr(Mask.block([True, False, False]))
+        == """\
 Mask.block([True, False, False])
   · ■ ■
   ■ may attend, · must not"""
+    )
 
 
 def test_a_large_mask_is_drawn_in_part() -> None:
@@ -148,10 +169,17 @@ def test_a_large_mask_is_drawn_in_part() -> None:
     assert lines[-1].endswith("the first of 3 heads; the first 12 × 32 of 40 × 50")
 
 
-@pytest.mark.parametrize("mask", [
-    Mask.keep(np.ones((0, 3), bool)), Mask.keep(np.ones(0, bool)), Mask.lengths(0),
-    Mask.lengths(np.zeros(0, int)), Mask.causal(np.zeros(0, int)),
-], ids=lambda mask: mask.words[0])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        Mask.keep(np.ones((0, 3), bool)),
+        Mask.keep(np.ones(0, bool)),
+        Mask.lengths(0),
+        Mask.lengths(np.zeros(0, int)),
+        Mask.causal(np.zeros(0, int)),
+    ],
+    ids=lambda mask: mask.words[0],
+)
 def test_masks_of_nothing_are_drawn(mask: Mask) -> None:
     assert repr(mask).startswith(mask.words[0])
 
@@ -159,39 +187,62 @@ def test_masks_of_nothing_are_drawn(mask: Mask) -> None:
 # ── wrong masks ──────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: Mask.keep(np.ones((T, S))), r"Mask.keep: expected booleans, got float64; numbers to"),
-    (lambda: Mask.keep(np.ones(S, int)), r"Mask.keep: expected booleans, got int64; for 0 and"),
-    (lambda: Mask.block(BIAS), "Mask.block: expected booleans, got float64"),
-    (lambda: Mask.additive(KEEP), "Mask.additive: expected a floating array, got bool"),
-    (lambda: Mask.causal(1.5), "Mask.causal: offset must be an integer, .* got 1.5"),
-    (lambda: Mask.window(1.0, 0), "Mask.window: a reach must be an integer"),
-    (lambda: Mask.lengths([1.0]), r"Mask.lengths: n must be an integer, .* got \[1.0\]"),
-    (lambda: Mask.causal() & KEEP, "an array alone does not say what True means"),
-    (lambda: let_through(Mask), "floating"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: Mask.keep(np.ones((T, S))),
+            r"Mask.keep: expected booleans, got float64; numbers to",
+        ),
+        (lambda: Mask.keep(np.ones(S, int)), r"Mask.keep: expected booleans, got int64; for 0 and"),
+        (lambda: Mask.block(BIAS), "Mask.block: expected booleans, got float64"),
+        (lambda: Mask.additive(KEEP), "Mask.additive: expected a floating array, got bool"),
+        (lambda: Mask.causal(1.5), "Mask.causal: offset must be an integer, .* got 1.5"),
+        (lambda: Mask.window(1.0, 0), "Mask.window: a reach must be an integer"),
+        (lambda: Mask.lengths([1.0]), r"Mask.lengths: n must be an integer, .* got \[1.0\]"),
+        (lambda: Mask.causal() & KEEP, "an array alone does not say what True means"),
+        (lambda: let_through(Mask), "floating"),
+    ],
+)
 def test_masks_of_a_wrong_kind(make: Any, message: str) -> None:
     with pytest.raises(DTypeError, match=message):
         make()
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: Mask.keep(True), r"Mask.keep: expected an array \(S\), .* got shape \(\)"),
-    (lambda: Mask.additive(np.zeros((1,) * 5)), r"Mask.additive: .* got shape \(1, 1, 1, 1, 1\)"),
-    (lambda: Mask.additive([np.nan]), "NaN or"),
-    (lambda: Mask.additive([np.inf]), "−∞ blocks"),
-    (lambda: Mask.window(-1, 0), r"Mask.window: window must be \(left, right\), .* got \(-1, 0\)"),
-    (lambda: Mask.lengths([3, -1]), "Mask.lengths: expected lengths of 0 or more, got -1"),
-    (lambda: let_through(Mask.lengths([3, 8])),
-     "attention: a length of 8 lies beyond the sequence, which has 7 keys"),
-    (lambda: let_through(Mask.lengths([3, 3, 3])),
-     r"attention: expected lengths of shape \(2,\), .* scores \(2, 3, 5, 7\), got \(3,\)"),
-    (lambda: let_through(Mask.causal([0, 0, 0])),
-     r"attention: expected offsets of shape \(2,\), .* got \(3,\)"),
-    (lambda: let_through(Mask.keep(KEEP.T)),
-     r"attention: mask \(7, 5\) does not broadcast to the scores \(2, 3, 5, 7\)"),
-    (lambda: let_through(True), "expected a mask of rank 1 or more"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Mask.keep(True), r"Mask.keep: expected an array \(S\), .* got shape \(\)"),
+        (
+            lambda: Mask.additive(np.zeros((1,) * 5)),
+            r"Mask.additive: .* got shape \(1, 1, 1, 1, 1\)",
+        ),
+        (lambda: Mask.additive([np.nan]), "NaN or"),
+        (lambda: Mask.additive([np.inf]), "−∞ blocks"),
+        (
+            lambda: Mask.window(-1, 0),
+            r"Mask.window: window must be \(left, right\), .* got \(-1, 0\)",
+        ),
+        (lambda: Mask.lengths([3, -1]), "Mask.lengths: expected lengths of 0 or more, got -1"),
+        (
+            lambda: let_through(Mask.lengths([3, 8])),
+            "attention: a length of 8 lies beyond the sequence, which has 7 keys",
+        ),
+        (
+            lambda: let_through(Mask.lengths([3, 3, 3])),
+            r"attention: expected lengths of shape \(2,\), .* scores \(2, 3, 5, 7\), got \(3,\)",
+        ),
+        (
+            lambda: let_through(Mask.causal([0, 0, 0])),
+            r"attention: expected offsets of shape \(2,\), .* got \(3,\)",
+        ),
+        (
+            lambda: let_through(Mask.keep(KEEP.T)),
+            r"attention: mask \(7, 5\) does not broadcast to the scores \(2, 3, 5, 7\)",
+        ),
+        (lambda: let_through(True), "expected a mask of rank 1 or more"),
+    ],
+)
 def test_masks_of_a_wrong_shape(make: Any, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         make()

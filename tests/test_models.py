@@ -34,8 +34,14 @@ def test_every_gradient(order: int, rng: np.random.Generator) -> None:
 def test_names_and_sizes() -> None:
     model = tiny()
     names = [name for name, _ in model.named_parameters()]
-    assert names[:6] == ["wte.weight", "wpe.weight", "blocks.0.ln_1.weight", "blocks.0.ln_1.bias",
-                         "blocks.0.attn.in_proj_weight", "blocks.0.attn.in_proj_bias"]
+    assert names[:6] == [
+        "wte.weight",
+        "wpe.weight",
+        "blocks.0.ln_1.weight",
+        "blocks.0.ln_1.bias",
+        "blocks.0.attn.in_proj_weight",
+        "blocks.0.attn.in_proj_bias",
+    ]
     assert names[-2:] == ["ln_f.weight", "ln_f.bias"]
     width, inside = 6, 12 * 6 * 6 + 13 * 6
     assert sum(p.size for p in model.parameters()) == (7 + 5) * width + 2 * inside + 2 * width
@@ -130,7 +136,7 @@ def test_greedy_generation_takes_the_most_probable_token() -> None:
         parameter.data = parameter.data * 20
     out = model.generate(TOKENS, 4, temperature=0)
     for length in range(4, 8):
-        logits = model(out[:, max(0, length - 5):length]).data[:, -1]
+        logits = model(out[:, max(0, length - 5) : length]).data[:, -1]
         np.testing.assert_array_equal(out[:, length], logits.argmax(-1))
     np.testing.assert_array_equal(out, model.generate(TOKENS, 4, top_k=1))
 
@@ -161,8 +167,10 @@ def test_generation_with_the_cache_equals_generation_without(options: dict) -> N
     model = tiny(max_length=9).astype(np.float64)
     for parameter in model.parameters():
         parameter.data = parameter.data * 10
-    out, again = (model.generate(TOKENS, 14, rng=np.random.default_rng(3), use_cache=use, **options)
-                  for use in (True, False))
+    out, again = (
+        model.generate(TOKENS, 14, rng=np.random.default_rng(3), use_cache=use, **options)
+        for use in (True, False)
+    )
     np.testing.assert_array_equal(out, again)
     assert len(np.unique(out)) > 2
 
@@ -176,8 +184,8 @@ def test_logits_with_the_cache_equal_those_without_token_by_token() -> None:
     for sizes in ((1,) * 9, (4, 1, 2, 2), (9,)):
         cache, at = model.new_cache(), 0
         for size in sizes:
-            part = model(sequence[:, at:at + size], cache).data
-            np.testing.assert_allclose(part, whole[:, at:at + size], rtol=1e-12, atol=1e-12)
+            part = model(sequence[:, at : at + size], cache).data
+            np.testing.assert_allclose(part, whole[:, at : at + size], rtol=1e-12, atol=1e-12)
             at += size
     assert repr(cache[0]) == "KVCache(9 of 9 positions)"
     with pytest.raises(ShapeError, match=r"max_length=9 tokens in a row, got \(3, 1\) after 9 in"):
@@ -255,20 +263,31 @@ def test_wrong_tokens() -> None:
         model(np.zeros((1, 6), int))
 
 
-@pytest.mark.parametrize("options", [
-    {"temperature": -1.0}, {"temperature": np.nan}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1},
-    {"steps": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": -1.0},
+        {"temperature": np.nan},
+        {"top_k": 0},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"steps": -1},
+    ],
+)
 def test_wrong_options_of_generate(options: dict) -> None:
     with pytest.raises(ShapeError, match="expected temperature ≥ 0, steps ≥ 0, top_k ≥ 1 and 0 <"):
         tiny().generate(TOKENS, **{"steps": 1, **options})
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"num_heads": 4}, "num_heads must divide d_model, got 4 and 6"),
-    ({"num_layers": 0}, "num_layers must be an integer of 1 or more, got 0"),
-    ({"vocab_size": 2.0}, "vocab_size must be an integer"),
-    ({"dropout": 1.0}, r"must lie in \[0, 1\), got 1.0"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_heads": 4}, "num_heads must divide d_model, got 4 and 6"),
+        ({"num_layers": 0}, "num_layers must be an integer of 1 or more, got 0"),
+        ({"vocab_size": 2.0}, "vocab_size must be an integer"),
+        ({"dropout": 1.0}, r"must lie in \[0, 1\), got 1.0"),
+    ],
+)
 def test_wrong_sizes(changes: dict, message: str) -> None:
     with pytest.raises(ShapeError, match=f"GPTConfig: .*{message}"):
         tiny(**changes)

@@ -13,16 +13,18 @@ from tinygrad_attn import DTypeError, IndexingError, ShapeError, optim
 from tinygrad_attn.models import Transformer, TransformerConfig
 from tinygrad_attn.nn import KVCache
 
-CONFIG = TransformerConfig(source_vocab=11, target_vocab=9, max_length=6, num_layers=2, num_heads=2,
-                           d_model=6, d_ff=7)
+CONFIG = TransformerConfig(
+    source_vocab=11, target_vocab=9, max_length=6, num_layers=2, num_heads=2, d_model=6, d_ff=7
+)
 SOURCE = np.array([[10, 3, 8, 4, 0], [5, 5, 0, 0, 0], [6, 7, 3, 9, 4]])
 TARGET = np.array([[3, 8, 5], [4, 0, 0], [6, 7, 0]])
 Array = np.ndarray[Any, Any]
 
 
 def tiny(**changes: Any) -> Transformer:
-    model = Transformer(TransformerConfig(**{**vars(CONFIG), **changes}),
-                        rng=np.random.default_rng(0))
+    model = Transformer(
+        TransformerConfig(**{**vars(CONFIG), **changes}), rng=np.random.default_rng(0)
+    )
     return model.eval()
 
 
@@ -39,11 +41,22 @@ def sharp(**changes: Any) -> Transformer:
 
 
 @pytest.mark.parametrize("order", [1, 2])
-@pytest.mark.parametrize("changes", [{"norm_first": True, "tied": True, "positions": "learned"},
-                                     {"num_heads": 1}], ids=["pre-norm", "post-norm"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"norm_first": True, "tied": True, "positions": "learned"}, {"num_heads": 1}],
+    ids=["pre-norm", "post-norm"],
+)
 def test_every_gradient(changes: dict[str, Any], order: int, rng: np.random.Generator) -> None:
-    model = tiny(num_layers=1, d_model=2, d_ff=2, source_vocab=4, target_vocab=4, max_length=2,
-                 activation="tanh", **changes).astype(np.float64)
+    model = tiny(
+        num_layers=1,
+        d_model=2,
+        d_ff=2,
+        source_vocab=4,
+        target_vocab=4,
+        max_length=2,
+        activation="tanh",
+        **changes,
+    ).astype(np.float64)
     for parameter in model.parameters():
         parameter.data = rng.standard_normal(parameter.shape) / 2
     source, target = np.array([[3, 1], [2, 0]]), np.array([[3], [0]])
@@ -66,8 +79,8 @@ def test_no_position_sees_a_later_target() -> None:
             changed = TARGET.copy()
             changed[:, at] = (changed[:, at] + 1) % 9
             after = model(SOURCE, changed).data
-            np.testing.assert_array_equal(before[:, :at + 1], after[:, :at + 1])
-            assert (before[:, at + 1:] != after[:, at + 1:]).any(-1).all()
+            np.testing.assert_array_equal(before[:, : at + 1], after[:, : at + 1])
+            assert (before[:, at + 1 :] != after[:, at + 1 :]).any(-1).all()
 
 
 def test_every_position_sees_the_source() -> None:
@@ -85,8 +98,13 @@ def test_padding_is_inert() -> None:
         loss = model.loss(source, target)
         model.zero_grad()
         loss.backward()
-        found.append([loss.data, model(source, target).data[:, :4],
-                      *(p.grad.data for p in model.parameters())])
+        found.append(
+            [
+                loss.data,
+                model(source, target).data[:, :4],
+                *(p.grad.data for p in model.parameters()),
+            ]
+        )
     for first, second in zip(*found, strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-10, atol=1e-12)
     assert not model.source_embedding.weight.grad.data[0].any()
@@ -97,8 +115,8 @@ def test_each_sequence_is_alone() -> None:
     model = sharp()
     together = model(SOURCE, TARGET).data
     for row, (s, t) in enumerate(((4, 3), (2, 1), (5, 2))):
-        alone = model(SOURCE[row:row + 1, :s], TARGET[row:row + 1, :t]).data
-        np.testing.assert_allclose(together[row, :t + 1], alone[0], rtol=1e-11, atol=1e-12)
+        alone = model(SOURCE[row : row + 1, :s], TARGET[row : row + 1, :t]).data
+        np.testing.assert_allclose(together[row, : t + 1], alone[0], rtol=1e-11, atol=1e-12)
 
 
 def test_an_empty_source_gives_finite_gradients() -> None:
@@ -107,8 +125,7 @@ def test_an_empty_source_gives_finite_gradients() -> None:
     for rows in (source, SOURCE[:, :0]):
         model.zero_grad()
         model.loss(rows, TARGET).backward()
-        assert all(np.isfinite(p.grad.data).all() for p in model.parameters()
-                   if p.grad is not None)
+        assert all(np.isfinite(p.grad.data).all() for p in model.parameters() if p.grad is not None)
 
 
 def test_weights_say_where_the_decoder_looked() -> None:
@@ -128,8 +145,17 @@ def test_loss_counts_every_token_and_the_end() -> None:
     model = sharp()
     logits = model(SOURCE, TARGET).data
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    expected = [log_p[0, 0, 3], log_p[0, 1, 8], log_p[0, 2, 5], log_p[0, 3, 2], log_p[1, 0, 4],
-                log_p[1, 1, 2], log_p[2, 0, 6], log_p[2, 1, 7], log_p[2, 2, 2]]
+    expected = [
+        log_p[0, 0, 3],
+        log_p[0, 1, 8],
+        log_p[0, 2, 5],
+        log_p[0, 3, 2],
+        log_p[1, 0, 4],
+        log_p[1, 1, 2],
+        log_p[2, 0, 6],
+        log_p[2, 1, 7],
+        log_p[2, 2, 2],
+    ]
     assert abs(model.loss(SOURCE, TARGET).item() + np.mean(expected)) < 1e-12
     counted = log_p[[0, 0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 3, 0, 1, 0, 1, 2]]
     smooth = 0.9 * np.mean(expected) + 0.1 * counted.mean()
@@ -146,8 +172,9 @@ def test_a_new_model_knows_nothing() -> None:
 def reverser() -> Transformer:
     """A model that has learnt to write a sequence backwards."""
     rng = np.random.default_rng(0)
-    model = Transformer(TransformerConfig(8, 8, 6, 1, 2, 16, 32, norm_first=True),
-                        rng=np.random.default_rng(1))
+    model = Transformer(
+        TransformerConfig(8, 8, 6, 1, 2, 16, 32, norm_first=True), rng=np.random.default_rng(1)
+    )
     optimizer = optim.AdamW(model.parameters(), lr=0.01)
     for step in range(250):
         optimizer.groups[0]["lr"] = 0.01 * (1 - step / 250)
@@ -191,8 +218,8 @@ def test_generation_is_greedy_and_ends(reverser: Transformer, most: int) -> None
     assert set(lengths) == set(range(1, min(most, 5) + 1))
     for row, length in enumerate(lengths):
         written = tokens[row, :length]
-        logits, seen = reverser(source[row:row + 1], written[None, :5], return_weights=True)
-        choices = 2 + logits.data[0, :, 2:].argmax(-1)          # padding and start cannot follow
+        logits, seen = reverser(source[row : row + 1], written[None, :5], return_weights=True)
+        choices = 2 + logits.data[0, :, 2:].argmax(-1)  # padding and start cannot follow
         np.testing.assert_array_equal(choices[:length], written)
         if length < most:
             assert choices[length] == reverser.config.end
@@ -210,7 +237,7 @@ def test_generation_uses_a_cache_and_loses_nothing(reverser: Transformer) -> Non
     tokens = np.hstack([np.full((20, 1), model.config.start), target])
     caches = [KVCache() for _ in model.decoder.layers]
     for at in range(6):
-        row, seen = model.write(tokens[:, at:at + 1], memory, keep, True, caches)
+        row, seen = model.write(tokens[:, at : at + 1], memory, keep, True, caches)
         np.testing.assert_allclose(row.data[:, 0], logits.data[:, at], rtol=0, atol=1e-12)
         np.testing.assert_allclose(seen.data[:, :, 0], weights.data[:, :, at], rtol=0, atol=1e-12)
 
@@ -238,10 +265,17 @@ def test_generation_restores_the_mode_and_takes_few_steps() -> None:
 
 def test_names_and_sizes() -> None:
     names = [name for name, _ in tiny(norm_first=True).named_parameters()]
-    assert names[:3] == ["source_embedding.weight", "target_embedding.weight",
-                         "encoder.layers.0.self_attn.in_proj_weight"]
-    assert {"encoder.norm.weight", "decoder.norm.bias", "decoder.layers.1.multihead_attn.out_proj"
-            ".weight", "decoder.layers.1.norm3.weight"} < set(names)
+    assert names[:3] == [
+        "source_embedding.weight",
+        "target_embedding.weight",
+        "encoder.layers.0.self_attn.in_proj_weight",
+    ]
+    assert {
+        "encoder.norm.weight",
+        "decoder.norm.bias",
+        "decoder.layers.1.multihead_attn.out_proj.weight",
+        "decoder.layers.1.norm3.weight",
+    } < set(names)
     assert names[-2:] == ["output.weight", "output.bias"]
     assert not any(".norm." in name for name, _ in tiny().named_parameters())
     tied = tiny(tied=True, target_vocab=11)
@@ -277,13 +311,19 @@ def test_wrong_tokens() -> None:
         model(SOURCE, SOURCE)
     with pytest.raises(DTypeError, match="source must be an array of integers, got float64"):
         model.generate(SOURCE / 2, 3)
-    with pytest.raises(ShapeError, match=r"expected source tokens \(B, time\), at most 6 in a row, "
-                                         r"got \(5,\)"):
+    with pytest.raises(
+        ShapeError,
+        match=r"expected source tokens \(B, time\), at most 6 in a row, "
+        r"got \(5,\)",
+    ):
         model.generate(SOURCE[0], 3)
     with pytest.raises(ShapeError, match=r"at most 6 in a row, got \(3, 7\)"):
         model(np.zeros((3, 7), int), TARGET)
-    with pytest.raises(ShapeError, match=r"expected target tokens .* at most 5 in a row, got \(3, "
-                                         r"6\)"):
+    with pytest.raises(
+        ShapeError,
+        match=r"expected target tokens .* at most 5 in a row, got \(3, "
+        r"6\)",
+    ):
         model.loss(SOURCE, np.full((3, 6), 4))
     with pytest.raises(ShapeError, match="source has 3 sequences but target has 2"):
         model.loss(SOURCE, TARGET[:2])
@@ -292,19 +332,28 @@ def test_wrong_tokens() -> None:
             model.generate(SOURCE, steps)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"num_heads": 4}, "num_heads must divide d_model, got 4 and 6"),
-    ({"num_layers": 0}, "num_layers must be an integer of 1 or more, got 0"),
-    ({"d_ff": 1.5}, "d_ff must be an integer of 1 or more, got 1.5"),
-    ({"end": 1}, r"padding, start and end must be different tokens of the target's 9, got "
-                 r"\(0, 1, 1\)"),
-    ({"start": 9}, "must be different tokens of the target's 9"),
-    ({"source_vocab": 3, "padding": 4}, "padding must be one of the source's 3 tokens, got 4"),
-    ({"tied": True}, "tied embeddings need one vocabulary, got 11 source and 9 target tokens"),
-    ({"positions": "rotary"}, r"positions must be one of \('sinusoidal', 'learned'\), got 'rot"),
-    ({"activation": "step"}, "activation must be one of .* got 'step'"),
-    ({"dropout": -0.1}, r"dropping must lie in \[0, 1\), got -0.1"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_heads": 4}, "num_heads must divide d_model, got 4 and 6"),
+        ({"num_layers": 0}, "num_layers must be an integer of 1 or more, got 0"),
+        ({"d_ff": 1.5}, "d_ff must be an integer of 1 or more, got 1.5"),
+        (
+            {"end": 1},
+            r"padding, start and end must be different tokens of the target's 9, got "
+            r"\(0, 1, 1\)",
+        ),
+        ({"start": 9}, "must be different tokens of the target's 9"),
+        ({"source_vocab": 3, "padding": 4}, "padding must be one of the source's 3 tokens, got 4"),
+        ({"tied": True}, "tied embeddings need one vocabulary, got 11 source and 9 target tokens"),
+        (
+            {"positions": "rotary"},
+            r"positions must be one of \('sinusoidal', 'learned'\), got 'rot",
+        ),
+        ({"activation": "step"}, "activation must be one of .* got 'step'"),
+        ({"dropout": -0.1}, r"dropping must lie in \[0, 1\), got -0.1"),
+    ],
+)
 def test_wrong_sizes(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ShapeError, match=f"TransformerConfig: .*{message}"):
         tiny(**changes)

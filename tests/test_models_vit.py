@@ -12,8 +12,9 @@ import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, IndexingError, ShapeError, Tensor, optim
 from tinygrad_attn.models import ViT, ViTConfig
 
-CONFIG = ViTConfig(image_size=6, patch_size=2, num_classes=5, num_layers=2, num_heads=2, d_model=4,
-                   d_ff=7)
+CONFIG = ViTConfig(
+    image_size=6, patch_size=2, num_classes=5, num_layers=2, num_heads=2, d_model=4, d_ff=7
+)
 
 
 def tiny(**changes: Any) -> ViT:
@@ -30,7 +31,7 @@ def test_patches_are_squares_row_by_row(channels: int, rng: np.random.Generator)
     assert patches.shape == (2, 9, channels * 4)
     for row in range(3):
         for column in range(3):
-            square = images[:, :, 2 * row:2 * row + 2, 2 * column:2 * column + 2]
+            square = images[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
             np.testing.assert_array_equal(patches[:, 3 * row + column], square.reshape(2, -1))
 
 
@@ -53,8 +54,9 @@ def test_one_patch_and_no_image(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_every_gradient(order: int, rng: np.random.Generator) -> None:
-    model = tiny(image_size=2, patch_size=1, num_classes=3, num_layers=1, d_model=2,
-                 d_ff=2).astype(np.float64)
+    model = tiny(image_size=2, patch_size=1, num_classes=3, num_layers=1, d_model=2, d_ff=2).astype(
+        np.float64
+    )
     for parameter in model.parameters():
         parameter.data = rng.standard_normal(parameter.shape) / 2
     images, labels = rng.standard_normal((2, 2, 2)), np.array([2, 0])
@@ -72,7 +74,7 @@ def test_weights_of_every_layer_and_head(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(w.data.sum(-1), 1, rtol=1e-5)
         w.retain_grad()
     logits.backward(rng.standard_normal(logits.shape))
-    assert not weights[1].grad.data[:, :, 1:].any()         # only the class token is looked at
+    assert not weights[1].grad.data[:, :, 1:].any()  # only the class token is looked at
     assert weights[1].grad.data[:, :, 0].all()
     assert weights[0].grad.data.any(-1).all()
 
@@ -100,7 +102,7 @@ def test_each_image_is_alone(rng: np.random.Generator) -> None:
     model, images = tiny().astype(np.float64), rng.standard_normal((3, 6, 6))
     together = model(images).data
     for i in range(3):
-        np.testing.assert_allclose(model(images[i:i + 1]).data[0], together[i], rtol=1e-11)
+        np.testing.assert_allclose(model(images[i : i + 1]).data[0], together[i], rtol=1e-11)
 
 
 def test_it_learns_to_find_the_patch_that_matters() -> None:
@@ -122,7 +124,7 @@ def patterns(rng: np.random.Generator, count: int) -> tuple[Any, Any]:
     images, labels = rng.normal(0, 0.1, (count, 6, 6)), rng.integers(0, 3, count)
     for image, label in zip(images, labels, strict=True):
         row, column = 2 * rng.integers(0, 3, 2)
-        image[row:row + 2, column:column + 2] += kinds[label]
+        image[row : row + 2, column : column + 2] += kinds[label]
     return images.astype(np.float32), labels
 
 
@@ -137,8 +139,15 @@ def test_predictions_are_the_largest_logits_without_dropout(rng: np.random.Gener
 def test_names_and_initial_values() -> None:
     model = tiny(d_model=64, image_size=12)
     state = model.state_dict()
-    assert {"cls_token", "pos_embed.weight", "patch_embed.weight", "blocks.1.norm2.bias",
-            "blocks.0.self_attn.in_proj_weight", "norm.weight", "head.bias"} < set(state)
+    assert {
+        "cls_token",
+        "pos_embed.weight",
+        "patch_embed.weight",
+        "blocks.1.norm2.bias",
+        "blocks.0.self_attn.in_proj_weight",
+        "norm.weight",
+        "head.bias",
+    } < set(state)
     assert state["pos_embed.weight"].shape == (37, 64)
     assert abs(state["pos_embed.weight"].std() / 0.02 - 1) < 0.1
     assert abs(state["cls_token"].std() / 0.02 - 1) < 0.3
@@ -161,13 +170,16 @@ def test_wrong_images() -> None:
         model.loss(Tensor(np.ones((2, 6, 6))), [1, 5])
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"patch_size": 4}, "patch_size must divide image_size, got 4 and 6"),
-    ({"num_heads": 3}, "num_heads must divide d_model, got 3 and 4"),
-    ({"channels": 0}, "channels must be an integer of 1 or more, got 0"),
-    ({"activation": "step"}, "activation must be one of .* got 'step'"),
-    ({"dropout": 1}, r"dropping must lie in \[0, 1\), got 1"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patch_size": 4}, "patch_size must divide image_size, got 4 and 6"),
+        ({"num_heads": 3}, "num_heads must divide d_model, got 3 and 4"),
+        ({"channels": 0}, "channels must be an integer of 1 or more, got 0"),
+        ({"activation": "step"}, "activation must be one of .* got 'step'"),
+        ({"dropout": 1}, r"dropping must lie in \[0, 1\), got 1"),
+    ],
+)
 def test_wrong_sizes(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ShapeError, match=f"ViTConfig: .*{message}"):
         tiny(**changes)

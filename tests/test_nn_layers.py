@@ -35,7 +35,7 @@ def test_every_gradient(name: str, order: int, rng: np.random.Generator) -> None
 
     def both(x: Tensor, *tensors: Tensor) -> Tensor:
         inputs.append(x)
-        return ta.sin(by_weights(*tensors))           # so that second derivatives are not all 0
+        return ta.sin(by_weights(*tensors))  # so that second derivatives are not all 0
 
     assert worst_error(both, [rng.standard_normal(shape), *weights], order) < 1e-12
 
@@ -134,7 +134,7 @@ def test_dropout_keeps_the_mean_and_passes_gradients_where_it_passed_values() ->
     assert abs(out.data.mean() - 1) < 0.05
     out.sum().backward()
     np.testing.assert_array_equal(x.grad.data, out.data)
-    assert (layer(x).data != out.data).any()              # another mask each time
+    assert (layer(x).data != out.data).any()  # another mask each time
 
 
 def test_dropout_does_nothing_in_evaluation_or_with_p_0() -> None:
@@ -173,10 +173,17 @@ def test_tokens_must_be_integers() -> None:
         nn.Embedding(5, 2)(np.array([1.0]))
 
 
-@pytest.mark.parametrize("make", [
-    lambda: nn.Linear(0, 2), lambda: nn.Linear(2, -1), lambda: nn.Linear(2.0, 2),
-    lambda: nn.Embedding(0, 2), lambda: nn.LayerNorm(0), lambda: nn.RMSNorm(-3),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear(0, 2),
+        lambda: nn.Linear(2, -1),
+        lambda: nn.Linear(2.0, 2),
+        lambda: nn.Embedding(0, 2),
+        lambda: nn.LayerNorm(0),
+        lambda: nn.RMSNorm(-3),
+    ],
+)
 def test_sizes_are_positive_integers(make: object) -> None:
     with pytest.raises(ShapeError, match="must be an integer of 1 or more"):
         make()
@@ -184,7 +191,10 @@ def test_sizes_are_positive_integers(make: object) -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 2])
 def test_probabilities(p: float) -> None:
-    for make in (nn.Dropout, lambda p: nn.MultiHeadAttention(4, 2, dropout=p),
-                 lambda p: nn.functional.dropout(Tensor([1.0]), p)):
+    for make in (
+        nn.Dropout,
+        lambda p: nn.MultiHeadAttention(4, 2, dropout=p),
+        lambda p: nn.functional.dropout(Tensor([1.0]), p),
+    ):
         with pytest.raises(ShapeError, match=r"must lie in \[0, 1\)"):
             make(p)

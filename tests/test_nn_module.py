@@ -46,20 +46,33 @@ def test_a_parameter_is_a_float32_variable_unless_said_otherwise() -> None:
 
 def test_names_are_attributes_joined_by_dots() -> None:
     model = deep()
-    names = ["0.weight", "0.inner.weight", "0.inner.bias", "1.0.weight", "1.0.inner.weight",
-             "1.0.inner.bias"]
+    names = [
+        "0.weight",
+        "0.inner.weight",
+        "0.inner.bias",
+        "1.0.weight",
+        "1.0.inner.weight",
+        "1.0.inner.bias",
+    ]
     assert [name for name, _ in model.named_parameters()] == names
     assert list(model.state_dict()) == names
     assert len(list(model.parameters())) == 6
     assert [name for name, _ in model.named_modules()] == [
-        "", "0", "0.inner", "1", "1.0", "1.0.inner", "1.1"]
+        "",
+        "0",
+        "0.inner",
+        "1",
+        "1.0",
+        "1.0.inner",
+        "1.1",
+    ]
     assert [name for name, _ in model.named_modules("model")][:2] == ["model", "model.0"]
 
 
 def test_a_shared_parameter_and_a_shared_module_are_listed_once() -> None:
     model = nn.Module()
     model.a, model.b = nn.Linear(3, 2), nn.Linear(3, 2, bias=False)
-    model.b.weight = model.a.weight                       # tied: it has a home already
+    model.b.weight = model.a.weight  # tied: it has a home already
     model.c = model.a
     assert [name for name, _ in model.named_parameters()] == ["a.weight", "a.bias"]
     assert len(list(model.modules())) == 3
@@ -81,7 +94,7 @@ def test_two_siblings_cannot_have_one_name() -> None:
         setattr(module, "a.b", nn.Parameter([2.0]))
     assert [name for name, _ in module.named_parameters()] == ["weight", "first"]
     guest = nn.Linear(1, 1).weight
-    module.tied = guest                                   # a guest keeps its name and is no rival
+    module.tied = guest  # a guest keeps its name and is no rival
     assert guest.name == "weight"
 
 
@@ -125,7 +138,7 @@ def test_state_travels(rng: np.random.Generator) -> None:
     for name, array in target.state_dict().items():
         assert type(array) is np.ndarray
         np.testing.assert_array_equal(array, state[name])
-    state["0.weight"][:] = 7                              # a copy: nobody feels it
+    state["0.weight"][:] = 7  # a copy: nobody feels it
     assert not (source.state_dict()["0.weight"] == 7).any()
     assert not (target.state_dict()["0.weight"] == 7).any()
 
@@ -147,9 +160,13 @@ def test_loading_lists_every_problem_and_changes_nothing() -> None:
     state["extra"] = np.zeros(1)
     with pytest.raises(ShapeError) as caught:
         model.load_state_dict(state)
-    for part in ("Sequential.load_state_dict: ", "0.inner.bias is missing",
-                 "extra is not in this model", "1.0.weight has shape (4,), expected (3,)",
-                 "1.0.inner.bias has dtype <U1"):
+    for part in (
+        "Sequential.load_state_dict: ",
+        "0.inner.bias is missing",
+        "extra is not in this model",
+        "1.0.weight has shape (4,), expected (3,)",
+        "1.0.inner.bias has dtype <U1",
+    ):
         assert part in str(caught.value)
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
@@ -166,7 +183,7 @@ def test_astype_converts_everything_and_keeps_what_is_frozen_frozen() -> None:
     assert out.dtype == np.float64
     out.sum().backward()
     assert model.inner.weight.grad.dtype == np.float64
-    old.sum().backward()                                  # the graph from before still works
+    old.sum().backward()  # the graph from before still works
     with pytest.raises(DTypeError, match=r"Scale.astype: expected a floating dtype"):
         model.astype(np.int32)
 
@@ -229,8 +246,10 @@ def test_every_call_is_a_scope_of_its_own() -> None:
 def test_sequential_is_the_composition(rng: np.random.Generator) -> None:
     first, second = nn.Linear(3, 5), nn.Linear(5, 2)
     x = rng.standard_normal((4, 3)).astype(np.float32)
-    np.testing.assert_array_equal(nn.Sequential(first, nn.GELU("tanh"), second)(x).data,
-                                  second(ta.gelu(first(x), "tanh")).data)
+    np.testing.assert_array_equal(
+        nn.Sequential(first, nn.GELU("tanh"), second)(x).data,
+        second(ta.gelu(first(x), "tanh")).data,
+    )
 
 
 def test_module_lists_are_lists() -> None:
@@ -249,7 +268,9 @@ def test_repr_is_a_tree_with_repeated_parts_rolled_up() -> None:
     model = nn.Module()
     model.blocks = nn.ModuleList([nn.Linear(2, 3), nn.Linear(2, 3), nn.Linear(2, 3, bias=False)])
     model.norm = nn.LayerNorm(3)
-    assert repr(model) == """\
+    assert (
+        repr(model)
+        == """\
 Module(
   blocks: ModuleList(
     0-1: 2 × Linear(2, 3)
@@ -257,5 +278,8 @@ Module(
   )
   norm: LayerNorm(3, eps=1e-05)
 )"""
-    assert re.fullmatch(r"MultiHeadAttention\(4, num_heads=2\n  out_proj: Linear\(4, 4\)\n\)",
-                        repr(nn.MultiHeadAttention(4, 2)))
+    )
+    assert re.fullmatch(
+        r"MultiHeadAttention\(4, num_heads=2\n  out_proj: Linear\(4, 4\)\n\)",
+        repr(nn.MultiHeadAttention(4, 2)),
+    )

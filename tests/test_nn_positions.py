@@ -40,7 +40,7 @@ def test_sinusoids_of_a_distance_are_a_rotation() -> None:
 @pytest.mark.parametrize("offset", [0, 2])
 def test_sinusoids_are_added(offset: int, rng: np.random.Generator) -> None:
     layer, x = SinusoidalPositions(D, T + 2), rng.standard_normal((B, T, D))
-    np.testing.assert_array_equal(layer(x, offset), x + layer.table[offset:offset + T])
+    np.testing.assert_array_equal(layer(x, offset), x + layer.table[offset : offset + T])
     t = Tensor(x.astype(np.float32), requires_grad=True)
     out = layer(t, offset)
     assert out.dtype == np.float32
@@ -100,8 +100,11 @@ def test_rotary_turns_pairs(interleaved: bool, rng: np.random.Generator) -> None
 def test_rotary_scores_depend_on_distance_only(interleaved: bool, rng: np.random.Generator) -> None:
     layer = RotaryPositions(D, interleaved=interleaved)
     q, k = rng.standard_normal((2, 1, D))
-    score = {(i, j): (layer.apply(q, i) @ layer.apply(k, j).swapaxes(-1, -2)).item()
-             for i in range(7) for j in range(7)}
+    score = {
+        (i, j): (layer.apply(q, i) @ layer.apply(k, j).swapaxes(-1, -2)).item()
+        for i in range(7)
+        for j in range(7)
+    }
     for i, j in score:
         assert abs(score[i, j] - score[max(i - j, 0), max(j - i, 0)]) < 1e-12
     assert abs(score[0, 0] - (q @ k.T).item()) < 1e-12
@@ -145,12 +148,12 @@ def test_rotary_keeps_dtype_and_takes_nothing(rng: np.random.Generator) -> None:
 
 def test_alibi_slopes() -> None:
     """The paper's for 8 and 16 heads; for 12 heads those of BLOOM's and the authors' code."""
-    np.testing.assert_array_equal(AlibiBias(8).slopes, [2.0 ** -k for k in range(1, 9)])
+    np.testing.assert_array_equal(AlibiBias(8).slopes, [2.0**-k for k in range(1, 9)])
     np.testing.assert_allclose(AlibiBias(16).slopes, [2 ** (-k / 2) for k in range(1, 17)])
-    extra = [2 ** -0.5, 2 ** -1.5, 2 ** -2.5, 2 ** -3.5]
-    np.testing.assert_allclose(AlibiBias(12).slopes, [*(2.0 ** -k for k in range(1, 9)), *extra])
-    np.testing.assert_allclose(AlibiBias(3).slopes, [2.0 ** -4, 2.0 ** -8, 2.0 ** -2])
-    np.testing.assert_array_equal(AlibiBias(1).slopes, [2.0 ** -8])
+    extra = [2**-0.5, 2**-1.5, 2**-2.5, 2**-3.5]
+    np.testing.assert_allclose(AlibiBias(12).slopes, [*(2.0**-k for k in range(1, 9)), *extra])
+    np.testing.assert_allclose(AlibiBias(3).slopes, [2.0**-4, 2.0**-8, 2.0**-2])
+    np.testing.assert_array_equal(AlibiBias(1).slopes, [2.0**-8])
 
 
 @pytest.mark.parametrize("offset", [0, 2])
@@ -167,8 +170,11 @@ def test_alibi_in_causal_attention_is_the_papers(rng: np.random.Generator) -> No
     q, k, v = rng.standard_normal((3, B, H, T, D))
     layer = AlibiBias(H)
     papers = layer.slopes[:, None, None] * np.arange(T)
-    np.testing.assert_allclose(attention(q, k, v, layer(T, T), causal=True).data,
-                               attention(q, k, v, papers, causal=True).data, rtol=1e-12)
+    np.testing.assert_allclose(
+        attention(q, k, v, layer(T, T), causal=True).data,
+        attention(q, k, v, papers, causal=True).data,
+        rtol=1e-12,
+    )
 
 
 # ── wrong input ──────────────────────────────────────────────────────────────────────────────────
@@ -177,8 +183,11 @@ def test_alibi_in_causal_attention_is_the_papers(rng: np.random.Generator) -> No
 def test_too_many_positions() -> None:
     for layer in (SinusoidalPositions(D, 4), LearnedPositions(4, D)):
         name = type(layer).__name__
-        with pytest.raises(ShapeError, match=rf"{name}: expected positions below max_length=4, got "
-                                             "0 … 4"):
+        with pytest.raises(
+            ShapeError,
+            match=rf"{name}: expected positions below max_length=4, got "
+            "0 … 4",
+        ):
             layer(np.ones((B, T, D)))
         with pytest.raises(ShapeError, match="max_length=4, got 3 … 4"):
             layer(np.ones((B, 2, D)), 3)
@@ -186,8 +195,9 @@ def test_too_many_positions() -> None:
         assert layer(np.ones((B, 0, D)), 4).shape == (B, 0, D)
 
 
-@pytest.mark.parametrize("layer", [SinusoidalPositions(D, 9), LearnedPositions(9, D),
-                                   RotaryPositions(D)], ids=repr)
+@pytest.mark.parametrize(
+    "layer", [SinusoidalPositions(D, 9), LearnedPositions(9, D), RotaryPositions(D)], ids=repr
+)
 def test_wrong_rows(layer: ta.nn.Module) -> None:
     name = type(layer).__name__
     for shape in ((B, T, D + 1), (D,), ()):
@@ -196,8 +206,9 @@ def test_wrong_rows(layer: ta.nn.Module) -> None:
     with pytest.raises(DTypeError, match=f"{name}: expected floating x, got int64"):
         layer(np.ones((T, D), np.int64))
     for offset in (-1, 1.0):
-        with pytest.raises(ShapeError, match=f"{name}: offset must be an integer of 0 or more, got "
-                                             f"{offset}"):
+        with pytest.raises(
+            ShapeError, match=f"{name}: offset must be an integer of 0 or more, got {offset}"
+        ):
             layer(np.ones((T, D)), offset)
 
 

@@ -84,22 +84,37 @@ def test_the_decoder_layer_is_its_formula(norm_first: bool, rng: np.random.Gener
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations(activation: str, rng: np.random.Generator) -> None:
     layer, x = encoder(activation=activation, norm_first=True), rng.standard_normal((B, T, D))
-    y = layer.linear1(layer.norm2(layer(x)))                # any input for the function
-    expected = {"relu": ta.relu, "gelu": ta.gelu, "silu": ta.silu, "tanh": ta.tanh,
-                "gelu_tanh": lambda z: ta.gelu(z, "tanh")}[activation]
+    y = layer.linear1(layer.norm2(layer(x)))  # any input for the function
+    expected = {
+        "relu": ta.relu,
+        "gelu": ta.gelu,
+        "silu": ta.silu,
+        "tanh": ta.tanh,
+        "gelu_tanh": lambda z: ta.gelu(z, "tanh"),
+    }[activation]
     np.testing.assert_array_equal(ACTIVATIONS[activation](y).data, expected(y).data)
-    others = [encoder(activation=other, norm_first=True)(x).data
-              for other in ACTIVATIONS if other != activation]
+    others = [
+        encoder(activation=other, norm_first=True)(x).data
+        for other in ACTIVATIONS
+        if other != activation
+    ]
     assert all((layer(x).data != other).any() for other in others)
 
 
 def test_names_and_sizes() -> None:
     names = [name for name, _ in decoder().named_parameters()]
-    assert names == [*(f"{attn}.{name}" for attn in ("self_attn", "multihead_attn")
-                       for name in ("in_proj_weight", "in_proj_bias", "out_proj.weight",
-                                    "out_proj.bias")),
-                     *(f"{part}.{name}" for part in ("linear1", "linear2", "norm1", "norm2",
-                                                     "norm3") for name in ("weight", "bias"))]
+    assert names == [
+        *(
+            f"{attn}.{name}"
+            for attn in ("self_attn", "multihead_attn")
+            for name in ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")
+        ),
+        *(
+            f"{part}.{name}"
+            for part in ("linear1", "linear2", "norm1", "norm2", "norm3")
+            for name in ("weight", "bias")
+        ),
+    ]
     assert set(dict(encoder().named_parameters())) < set(names)
     for layer in (encoder(bias=False), decoder(bias=False)):
         assert not any("bias" in name for name, _ in layer.named_parameters())
@@ -108,8 +123,10 @@ def test_names_and_sizes() -> None:
 
 
 def test_one_seed_makes_one_layer() -> None:
-    first, second = (TransformerDecoderLayer(D, HEADS, FF, dropout=0.3,
-                                             rng=np.random.default_rng(8)) for _ in range(2))
+    first, second = (
+        TransformerDecoderLayer(D, HEADS, FF, dropout=0.3, rng=np.random.default_rng(8))
+        for _ in range(2)
+    )
     x, memory = np.ones((B, T, D), np.float32), np.ones((B, S, D), np.float32)
     np.testing.assert_array_equal(first(x, memory).data, second(x, memory).data)
 
@@ -119,8 +136,9 @@ def test_one_seed_makes_one_layer() -> None:
 
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_every_gradient_of_an_encoder_layer(norm_first: bool, order: int,
-                                            rng: np.random.Generator) -> None:
+def test_every_gradient_of_an_encoder_layer(
+    norm_first: bool, order: int, rng: np.random.Generator
+) -> None:
     layer = randomised(TransformerEncoderLayer(2, 2, 3, norm_first=norm_first, activation="gelu"))
     keep = padding([2, 0], 2)
     check_gradients(layer, [rng.standard_normal((2, 2, 2))], order, mask=keep, causal=True)
@@ -128,8 +146,9 @@ def test_every_gradient_of_an_encoder_layer(norm_first: bool, order: int,
 
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_every_gradient_of_a_decoder_layer(norm_first: bool, order: int,
-                                           rng: np.random.Generator) -> None:
+def test_every_gradient_of_a_decoder_layer(
+    norm_first: bool, order: int, rng: np.random.Generator
+) -> None:
     layer = randomised(TransformerDecoderLayer(2, 1, 3, norm_first=norm_first, activation="tanh"))
     xs = [rng.standard_normal((2, 2, 2)), rng.standard_normal((2, 3, 2))]
     check_gradients(layer, xs, order, memory_mask=padding([3, 0], 3))
@@ -141,8 +160,8 @@ def check_gradients(layer: nn.Module, xs: list[Array], order: int, **options: An
     by_weights, weights = of_parameters(layer, lambda: layer(*inputs, **options))
 
     def both(*tensors: Tensor) -> Tensor:
-        inputs[:] = tensors[:len(xs)]
-        return by_weights(*tensors[len(xs):])
+        inputs[:] = tensors[: len(xs)]
+        return by_weights(*tensors[len(xs) :])
 
     assert worst_error(both, [*xs, *weights], order) < 1e-12
 
@@ -156,8 +175,10 @@ def test_no_position_sees_a_later_one(norm_first: bool, rng: np.random.Generator
     for dtype in (np.float32, np.float64):
         memory = rng.standard_normal((B, S, D)).astype(dtype)
         x = rng.standard_normal((B, 7, D)).astype(dtype)
-        for layer, more in ((decoder(norm_first=norm_first), (memory,)),
-                            (encoder(norm_first=norm_first), ())):
+        for layer, more in (
+            (decoder(norm_first=norm_first), (memory,)),
+            (encoder(norm_first=norm_first), ()),
+        ):
             layer.astype(dtype)
             options = {} if more else {"causal": True}
             before = layer(x, *more, **options).data
@@ -176,26 +197,29 @@ def test_the_decoder_may_see_everything_if_told_to(rng: np.random.Generator) -> 
     before, after = (layer(y, memory, causal=False).data for y in (x, changed))
     assert (before != after).any(-1).all()
     causal = np.tri(T, dtype=bool)
-    np.testing.assert_array_equal(layer(x, memory, causal, causal=False).data,
-                                  layer(x, memory).data)
+    np.testing.assert_array_equal(
+        layer(x, memory, causal, causal=False).data, layer(x, memory).data
+    )
 
 
 # ── cache and positions ──────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("positions", [None, RotaryPositions(2), AlibiBias(3)],
-                         ids=str)
+@pytest.mark.parametrize("positions", [None, RotaryPositions(2), AlibiBias(3)], ids=str)
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_token_by_token_with_a_cache(norm_first: bool, positions: Any,
-                                     rng: np.random.Generator) -> None:
+def test_token_by_token_with_a_cache(
+    norm_first: bool, positions: Any, rng: np.random.Generator
+) -> None:
     """As all at once, with positions that the attention itself knows of as well."""
     options = {"norm_first": norm_first, "positions": positions}
     x, memory = rng.standard_normal((B, 7, D)), rng.standard_normal((B, S, D))
     for kind, more in ((TransformerEncoderLayer, ()), (TransformerDecoderLayer, (memory,))):
         layer = randomised(kind(D, 3, FF, **options))
         together, cache = layer(x, *more, causal=True).data, KVCache(7)
-        parts = [layer(x[:, at:end], *more, causal=True, cache=cache).data
-                 for at, end in ((0, 3), (3, 4), (4, 5), (5, 7))]
+        parts = [
+            layer(x[:, at:end], *more, causal=True, cache=cache).data
+            for at, end in ((0, 3), (3, 4), (4, 5), (5, 7))
+        ]
         np.testing.assert_allclose(np.concatenate(parts, 1), together, rtol=0, atol=1e-12)
         assert cache.length == 7
 
@@ -248,8 +272,11 @@ def test_dropout_drops_in_all_places() -> None:
         if node is not None and id(node) not in seen:
             seen[id(node)] = node
             waiting.extend(node.parents)
-    dropped = [node for node in seen.values()
-               if node.scope is not None and node.scope.path.endswith("dropout")]
+    dropped = [
+        node
+        for node in seen.values()
+        if node.scope is not None and node.scope.path.endswith("dropout")
+    ]
     assert [node.op.name for node in dropped] == ["multiply"] * 4
     assert layer.self_attn.dropout == layer.multihead_attn.dropout == 0.5
 
@@ -279,12 +306,15 @@ def test_lists_are_sequences() -> None:
     np.testing.assert_array_equal(layer(x, x).data, layer(np.float32(x), np.float32(x)).data)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"num_heads": 4}, "num_heads must divide d_model.* d_model=6, num_heads=4"),
-    ({"d_ff": 0}, "TransformerEncoderLayer: d_ff must be an integer of 1 or more, got 0"),
-    ({"activation": "swish"}, r"activation must be one of \['relu', 'gelu', .*\], got 'swish'"),
-    ({"dropout": 1.0}, r"dropping must lie in \[0, 1\), got 1.0"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_heads": 4}, "num_heads must divide d_model.* d_model=6, num_heads=4"),
+        ({"d_ff": 0}, "TransformerEncoderLayer: d_ff must be an integer of 1 or more, got 0"),
+        ({"activation": "swish"}, r"activation must be one of \['relu', 'gelu', .*\], got 'swish'"),
+        ({"dropout": 1.0}, r"dropping must lie in \[0, 1\), got 1.0"),
+    ],
+)
 def test_wrong_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         TransformerEncoderLayer(**{"d_model": D, "num_heads": HEADS, "d_ff": FF, **options})
@@ -295,8 +325,11 @@ def test_wrong_inputs() -> None:
     for wrong in (x[0], np.ones((B, T, D + 1)), np.ones((B, 1, T, D))):
         with pytest.raises(ShapeError, match=r"TransformerEncoderLayer: expected x \(B, T, 6\), "):
             encoder()(wrong)
-        with pytest.raises(ShapeError, match=r"TransformerDecoderLayer: expected memory \(2, S, 6\)"
-                                             r", got \("):
+        with pytest.raises(
+            ShapeError,
+            match=r"TransformerDecoderLayer: expected memory \(2, S, 6\)"
+            r", got \(",
+        ):
             decoder()(x, wrong)
     with pytest.raises(ShapeError, match=r"expected memory \(2, S, 6\), got \(1, 5, 6\)"):
         decoder()(x, memory[:1])

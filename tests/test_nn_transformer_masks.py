@@ -40,16 +40,19 @@ BLOCKED = {
     "Mask.lengths": (nn.Mask.lengths([2, 0]), {}),
     "Mask.causal & Mask.lengths": (nn.Mask.causal() & nn.Mask.lengths([0, 2]), {}),
     "Mask.block": (nn.Mask.block(np.array([[0, 1, 0], [1, 1, 1], [1, 0, 0]], bool)), {}),
-    "causal and a first key that is masked": (np.array([[[0, 1, 1]], [[1, 1, 1]]], bool),
-                                              {"causal": True}),
+    "causal and a first key that is masked": (
+        np.array([[[0, 1, 1]], [[1, 1, 1]]], bool),
+        {"causal": True},
+    ),
 }
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("name", BLOCKED)
-def test_rows_that_may_attend_to_nothing(name: str, norm_first: bool, dtype: Any,
-                                         rng: np.random.Generator) -> None:
+def test_rows_that_may_attend_to_nothing(
+    name: str, norm_first: bool, dtype: Any, rng: np.random.Generator
+) -> None:
     """No NaN in any output or gradient (pytorch#41508), by any kind of mask, in any layer."""
     mask, options = BLOCKED[name]
     x, memory = rng.standard_normal((2, B, T, D)).astype(dtype)

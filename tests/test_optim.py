@@ -18,8 +18,10 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 def variables(dtype: type = np.float64) -> list[Tensor]:
     rng = np.random.default_rng(0)
-    return [Tensor(rng.standard_normal(shape).astype(dtype), requires_grad=True)
-            for shape in ((3, 2), (5,), ())]
+    return [
+        Tensor(rng.standard_normal(shape).astype(dtype), requires_grad=True)
+        for shape in ((3, 2), (5,), ())
+    ]
 
 
 def pull(params: list[Tensor], step: int) -> None:
@@ -43,7 +45,7 @@ def formula(kind: str, w: np.ndarray, steps: int) -> np.ndarray:
             g = g + 0.1 * w if kind == "Adam" else g
             w = w if kind == "Adam" else w - 0.1 * 0.1 * w
             m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
-            w = w - 0.1 * (m / (1 - b1 ** t)) / (np.sqrt(v / (1 - b2 ** t)) + eps)
+            w = w - 0.1 * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
     return w
 
 
@@ -88,7 +90,7 @@ def test_a_step_touches_no_array_that_a_graph_or_caller_holds(kind: str) -> None
     with pytest.raises(ValueError, match="read-only"):
         w._data[0] = 1
     w.grad = None
-    loss.backward()                                       # as it was recorded: 2w of before
+    loss.backward()  # as it was recorded: 2w of before
     np.testing.assert_array_equal(w.grad.data, [2, 4])
 
 
@@ -111,7 +113,7 @@ def test_what_has_no_gradient_stays() -> None:
     optimizer.step()
     np.testing.assert_array_equal(params[1].data, before)
     assert optimizer.states[1] == {}
-    params[2].requires_grad = False                       # frozen later on
+    params[2].requires_grad = False  # frozen later on
     optimizer.zero_grad()
     optimizer.step()
     assert params[0].grad is None
@@ -120,9 +122,11 @@ def test_what_has_no_gradient_stays() -> None:
 def test_groups_have_options_of_their_own() -> None:
     matrix, vector, number = variables()
     start = [p.data for p in (matrix, vector, number)]
-    optimizer = optim.AdamW([{"params": [matrix], "weight_decay": 0.5},
-                             {"params": iter([vector, number]), "lr": 0.2}],
-                            lr=0.1, weight_decay=0.0)
+    optimizer = optim.AdamW(
+        [{"params": [matrix], "weight_decay": 0.5}, {"params": iter([vector, number]), "lr": 0.2}],
+        lr=0.1,
+        weight_decay=0.0,
+    )
     assert [group["lr"] for group in optimizer.groups] == [0.1, 0.2]
     for p in (matrix, vector, number):
         p.grad = Tensor(np.zeros(p.shape))
@@ -151,7 +155,7 @@ def test_a_loaded_state_goes_on_as_if_nothing_had_happened(kind: str) -> None:
     other = KINDS[kind](twins)
     other.groups[0]["lr"] = 77.0
     other.load_state_dict(state)
-    for saved in state["states"]:                         # a copy: nobody feels this
+    for saved in state["states"]:  # a copy: nobody feels this
         for value in saved.values():
             if isinstance(value, np.ndarray):
                 value[...] = 9
@@ -193,7 +197,7 @@ def test_clipping_scales_all_gradients_alike() -> None:
     params = variables(np.float32)
     pull(params, 2)
     grads = [p.grad.data for p in params]
-    norm = np.sqrt(sum((g ** 2).sum() for g in grads))
+    norm = np.sqrt(sum((g**2).sum() for g in grads))
     assert optim.clip_grad_norm(params, 100.0) == pytest.approx(norm)
     for p, g in zip(params, grads, strict=True):
         np.testing.assert_array_equal(p.grad.data, g)
@@ -261,10 +265,17 @@ def test_wrong_parameters() -> None:
         optim.SGD([{"lr": 2}])
 
 
-@pytest.mark.parametrize("options", [
-    {"lr": -1.0}, {"lr": float("nan")}, {"weight_decay": -1.0}, {"eps": -1.0},
-    {"betas": (1.0, 0.5)}, {"betas": (0.5, -0.1)},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": -1.0},
+        {"lr": float("nan")},
+        {"weight_decay": -1.0},
+        {"eps": -1.0},
+        {"betas": (1.0, 0.5)},
+        {"betas": (0.5, -0.1)},
+    ],
+)
 def test_wrong_options(options: dict) -> None:
     with pytest.raises(ShapeError, match=r"AdamW: .* must (be 0 or more|lie in \[0, 1\)), got"):
         optim.AdamW(variables(), **options)

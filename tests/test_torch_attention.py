@@ -18,6 +18,7 @@ DRAWS = 150
 @pytest.fixture(scope="module")
 def torch() -> Any:
     import torch
+
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     yield torch
@@ -27,8 +28,9 @@ def torch() -> Any:
 def close(draw: int, what: str, ours: np.ndarray, theirs: Any) -> None:
     theirs = theirs.detach().numpy()
     assert ours.shape == theirs.shape, (draw, what)
-    np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE,
-                               err_msg=f"draw {draw}: {what}")
+    np.testing.assert_allclose(
+        ours, theirs, rtol=TOLERANCE, atol=TOLERANCE, err_msg=f"draw {draw}: {what}"
+    )
 
 
 def keeping(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -40,8 +42,13 @@ def keeping(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 def in_some_form(rng: np.random.Generator, keep: np.ndarray) -> Any:
     """What `keep` says, as one of the kinds of mask."""
-    forms = [keep, np.where(keep, 0.0, -np.inf), Mask.keep(keep), Mask.block(~keep),
-             Mask.additive(np.where(keep, 0.0, -np.inf))]
+    forms = [
+        keep,
+        np.where(keep, 0.0, -np.inf),
+        Mask.keep(keep),
+        Mask.block(~keep),
+        Mask.additive(np.where(keep, 0.0, -np.inf)),
+    ]
     return forms[rng.integers(len(forms))]
 
 
@@ -65,7 +72,7 @@ def test_scaled_dot_product_attention(torch: Any, method: str) -> None:
         elif kind == 2:
             keep = keeping(rng, *lead, T, S)
             ours["mask"], theirs["attn_mask"] = in_some_form(rng, keep), torch.tensor(keep)
-        elif kind > 2:                                      # a bias that is learned
+        elif kind > 2:  # a bias that is learned
             bias = Tensor(rng.standard_normal((*lead, T, S)), requires_grad=True)
             here.append(bias)
             there.append(torch.tensor(bias.data, requires_grad=True))
@@ -97,8 +104,9 @@ def drawn_layer(torch: Any, rng: np.random.Generator) -> tuple[nn.MultiHeadAtten
     return layer, twin, inputs
 
 
-def drawn_masks(torch: Any, rng: np.random.Generator, B: int, H: int, T: int, S: int
-                ) -> tuple[dict[str, Any], dict[str, Any]]:
+def drawn_masks(
+    torch: Any, rng: np.random.Generator, B: int, H: int, T: int, S: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """A mask, causality or lengths, in our terms and in PyTorch's (True = must not attend)."""
     kind = rng.integers(6)
     if kind == 0:
@@ -107,8 +115,10 @@ def drawn_masks(torch: Any, rng: np.random.Generator, B: int, H: int, T: int, S:
         return {"causal": True}, {"attn_mask": torch.tensor(~np.tri(T, S, dtype=bool))}
     if kind == 2:
         n = rng.integers(1, S + 1, B)
-        return ({"mask": Mask.lengths(n)},
-                {"key_padding_mask": torch.tensor(np.arange(S) >= n[:, None])})
+        return (
+            {"mask": Mask.lengths(n)},
+            {"key_padding_mask": torch.tensor(np.arange(S) >= n[:, None])},
+        )
     if kind == 3:
         bias = rng.standard_normal((T, S))
         return {"mask": bias}, {"attn_mask": torch.tensor(bias)}
@@ -119,9 +129,13 @@ def drawn_masks(torch: Any, rng: np.random.Generator, B: int, H: int, T: int, S:
     theirs = keep if not lead else wide.reshape(B * H, T, S)
     if kind == 5 and not lead:
         n = np.full(B, S)
-        return ({"mask": Mask.keep(keep) & Mask.lengths(n)},
-                {"attn_mask": torch.tensor(~keep),
-                 "key_padding_mask": torch.tensor(np.arange(S) >= n[:, None])})
+        return (
+            {"mask": Mask.keep(keep) & Mask.lengths(n)},
+            {
+                "attn_mask": torch.tensor(~keep),
+                "key_padding_mask": torch.tensor(np.arange(S) >= n[:, None]),
+            },
+        )
     return mine, {"attn_mask": torch.tensor(~theirs)}
 
 

@@ -24,6 +24,7 @@ KEEP = np.array([[1, 1, 0, 1, 0], [1, 0, 1, 1, 1], [0, 1, 1, 0, 1]], bool)
 @pytest.fixture(scope="module")
 def torch() -> Any:
     import torch
+
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     yield torch
@@ -34,8 +35,9 @@ def close(ours: Any, theirs: Any) -> None:
     """One shape, and nowhere further apart than the tolerance."""
     theirs = theirs.detach().numpy()
     assert ours.shape == theirs.shape
-    np.testing.assert_allclose(ours.data if isinstance(ours, Tensor) else ours, theirs,
-                               rtol=TOLERANCE, atol=TOLERANCE)
+    np.testing.assert_allclose(
+        ours.data if isinstance(ours, Tensor) else ours, theirs, rtol=TOLERANCE, atol=TOLERANCE
+    )
 
 
 def tensors(torch: Any, layer: nn.Module, **options: Any) -> dict[str, Any]:
@@ -43,8 +45,14 @@ def tensors(torch: Any, layer: nn.Module, **options: Any) -> dict[str, Any]:
     return {name: torch.tensor(array, **options) for name, array in layer.state_dict().items()}
 
 
-def compare(torch: Any, ours: Callable[..., Tensor], theirs: Callable[..., Any],
-            arrays: Sequence[np.ndarray], layer: nn.Module | None = None, twin: Any = None) -> None:
+def compare(
+    torch: Any,
+    ours: Callable[..., Tensor],
+    theirs: Callable[..., Any],
+    arrays: Sequence[np.ndarray],
+    layer: nn.Module | None = None,
+    twin: Any = None,
+) -> None:
     """Results, and gradients of all arrays and all parameters along a random upstream gradient."""
     if layer is not None:
         rng = np.random.default_rng(7)
@@ -98,8 +106,9 @@ def test_rms_norm(torch: Any, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_a_chain(torch: Any, approximate: str, rng: np.random.Generator) -> None:
     layer = nn.Sequential(nn.Linear(5, 7), nn.GELU(approximate), nn.ReLU(), nn.Linear(7, 2))
-    twin = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.GELU(approximate), torch.nn.ReLU(),
-                               torch.nn.Linear(7, 2))
+    twin = torch.nn.Sequential(
+        torch.nn.Linear(5, 7), torch.nn.GELU(approximate), torch.nn.ReLU(), torch.nn.Linear(7, 2)
+    )
     compare(torch, layer, twin, [rng.standard_normal((3, 5))], layer, twin)
 
 
@@ -113,8 +122,11 @@ CALLS = {
     "cross, boolean mask": (2, {}, {"mask": KEEP}),
     "cross, additive mask": (2, {}, {"mask": np.where(KEEP, 0.3, -np.inf)}),
     "cross, mask for each batch": (2, {}, {"mask": np.stack([KEEP, KEEP[::-1]])}),
-    "cross, mask for each head": (2, {}, {"mask": np.stack([KEEP, KEEP[::-1]] * 2)
-                                          .reshape(2, 2, T, S)}),
+    "cross, mask for each head": (
+        2,
+        {},
+        {"mask": np.stack([KEEP, KEEP[::-1]] * 2).reshape(2, 2, T, S)},
+    ),
     "cross, padding": (2, {}, {"mask": KEEP[:2, None]}),
     "keys and values apart": (3, {}, {}),
     "kdim and vdim": (3, {"kdim": 7, "vdim": 4}, {"mask": KEEP}),
@@ -152,8 +164,9 @@ def test_multi_head_attention(torch: Any, name: str, rng: np.random.Generator) -
 
     def peer(x: Any, keys: Any = None, values: Any = None) -> Any:
         keys = x if keys is None else keys
-        out, other = twin(x, keys, keys if values is None else values, average_attn_weights=False,
-                          **theirs)
+        out, other = twin(
+            x, keys, keys if values is None else values, average_attn_weights=False, **theirs
+        )
         weights.append(other)
         return out
 
@@ -174,8 +187,12 @@ def test_scaled_dot_product_attention(torch: Any, name: str, rng: np.random.Gene
     heads = 2 if name == "grouped" else 4
     shapes = ((B, 4, T, 7), (B, heads, S, 7), (B, heads, S, 3))
     peer = torch.nn.functional.scaled_dot_product_attention
-    compare(torch, lambda *x: functional.attention(*x, **ours), lambda *x: peer(*x, **theirs),
-            [rng.standard_normal(shape) for shape in shapes])
+    compare(
+        torch,
+        lambda *x: functional.attention(*x, **ours),
+        lambda *x: peer(*x, **theirs),
+        [rng.standard_normal(shape) for shape in shapes],
+    )
 
 
 def test_a_row_with_no_key_is_where_they_differ(torch: Any, rng: np.random.Generator) -> None:
@@ -198,21 +215,30 @@ def test_a_row_with_no_key_is_where_they_differ(torch: Any, rng: np.random.Gener
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("ignored", [-100, 2])
-def test_cross_entropy(torch: Any, reduction: str, smoothing: float, ignored: int,
-                       rng: np.random.Generator) -> None:
+def test_cross_entropy(
+    torch: Any, reduction: str, smoothing: float, ignored: int, rng: np.random.Generator
+) -> None:
     targets = np.array([0, 2, 4, 4, 1, 2, 3])
     targets[3] = ignored
     options = {"ignore_index": ignored, "label_smoothing": smoothing, "reduction": reduction}
     peer = torch.nn.functional.cross_entropy
-    compare(torch, lambda x: functional.cross_entropy(x, targets, **options),
-            lambda x: peer(x, torch.tensor(targets), **options), [rng.standard_normal((7, 5))])
+    compare(
+        torch,
+        lambda x: functional.cross_entropy(x, targets, **options),
+        lambda x: peer(x, torch.tensor(targets), **options),
+        [rng.standard_normal((7, 5))],
+    )
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_mse(torch: Any, reduction: str, rng: np.random.Generator) -> None:
     peer = torch.nn.functional.mse_loss
-    compare(torch, lambda *x: functional.mse_loss(*x, reduction=reduction),
-            lambda *x: peer(*x, reduction=reduction), list(rng.standard_normal((2, 3, 5))))
+    compare(
+        torch,
+        lambda *x: functional.mse_loss(*x, reduction=reduction),
+        lambda *x: peer(*x, reduction=reduction),
+        list(rng.standard_normal((2, 3, 5))),
+    )
 
 
 # ── optimisers ───────────────────────────────────────────────────────────────────────────────────
@@ -231,8 +257,9 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("max_norm", [None, 0.5])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_trajectories(torch: Any, name: str, max_norm: float | None,
-                      rng: np.random.Generator) -> None:
+def test_trajectories(
+    torch: Any, name: str, max_norm: float | None, rng: np.random.Generator
+) -> None:
     """Twenty steps in a valley whose sides differ, in two groups with rates of their own."""
     kind, options = name.split(",")[0], OPTIMIZERS[name]
     start, steepness = rng.standard_normal((2, 3, 5)), np.exp(rng.standard_normal((2, 3, 5)))
@@ -240,7 +267,8 @@ def test_trajectories(torch: Any, name: str, max_norm: float | None,
     there = [torch.tensor(x, requires_grad=True) for x in start]
     mine, theirs = (
         getattr(module, kind)([{"params": [p[0]]}, {"params": [p[1]], "lr": 0.03}], **options)
-        for module, p in ((optim, here), (torch.optim, there)))
+        for module, p in ((optim, here), (torch.optim, there))
+    )
     for _ in range(20):
         for params, optimizer in ((here, mine), (there, theirs)):
             optimizer.zero_grad()
@@ -277,8 +305,11 @@ def test_gpt(torch: Any, rng: np.random.Generator) -> None:
 
     x = w["wte.weight"][torch.tensor(tokens)] + w["wpe.weight"]
     for block in ("blocks.0", "blocks.1"):
-        qkv = F.linear(norm(x, f"{block}.ln_1"), w[f"{block}.attn.in_proj_weight"],
-                       w[f"{block}.attn.in_proj_bias"])
+        qkv = F.linear(
+            norm(x, f"{block}.ln_1"),
+            w[f"{block}.attn.in_proj_weight"],
+            w[f"{block}.attn.in_proj_bias"],
+        )
         q, k, v = qkv.reshape(3, 5, 3, 2, 3).permute(2, 0, 3, 1, 4)
         heads = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + linear(heads.transpose(1, 2).reshape(3, 5, 6), f"{block}.attn.out_proj")

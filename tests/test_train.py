@@ -44,8 +44,10 @@ def test_the_same_seed_gives_the_same_bits(corpus):
     runs = [[], [], []]
     trainers = [trainer(corpus, seed=s, steps=25) for s in (3, 3, 4)]
     for run, t in zip(runs, trainers, strict=True):
-        run += [(r.step, r.loss, r.lr, r.grad_norm) if isinstance(r, train.Step) else r.held_out
-                for r in t]
+        run += [
+            (r.step, r.loss, r.lr, r.grad_norm) if isinstance(r, train.Step) else r.held_out
+            for r in t
+        ]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
     first, second = (t.model.state_dict() for t in trainers[:2])
@@ -91,10 +93,22 @@ def test_a_text_that_is_shorter_than_the_model_is_long(corpus):
         train.Trainer(model, corpus, train.TrainConfig(), np.random.default_rng(0))
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("steps", 0), ("batch", 0), ("lr", 0.0), ("lr", math.nan), ("clip", math.inf), ("warmup", 1.5),
-    ("lr_end", -0.1), ("seed", -1), ("weight_decay", -1.0), ("evaluate_every", 0), ("threads", 0),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0),
+        ("batch", 0),
+        ("lr", 0.0),
+        ("lr", math.nan),
+        ("clip", math.inf),
+        ("warmup", 1.5),
+        ("lr_end", -0.1),
+        ("seed", -1),
+        ("weight_decay", -1.0),
+        ("evaluate_every", 0),
+        ("threads", 0),
+    ],
+)
 def test_settings_out_of_range(name, value):
     with pytest.raises(train.TrainError, match=f"TrainConfig: {name} must be"):
         train.TrainConfig(**{name: value})
@@ -103,13 +117,17 @@ def test_settings_out_of_range(name, value):
 # ── evaluation ───────────────────────────────────────────────────────────────────────────────────
 def test_evaluation_weighs_every_token_alike_and_has_no_dropout(corpus):
     model = trainer(corpus, dropout=0.5).model.train()
-    tokens = corpus.held_out[:58]               # five windows of ten and one of seven
+    tokens = corpus.held_out[:58]  # five windows of ten and one of seven
     whole = train.evaluate(model, tokens, size=2)
     assert whole == pytest.approx(train.evaluate(model, tokens, size=4), rel=1e-6)
     assert model.training
     model.eval()
-    losses = [model.loss(tokens[None, i:i + 1 + 9][:, :len(tokens) - 1 - i],
-                         tokens[None, i + 1:i + 11]) for i in range(0, 57, 10)]
+    losses = [
+        model.loss(
+            tokens[None, i : i + 1 + 9][:, : len(tokens) - 1 - i], tokens[None, i + 1 : i + 11]
+        )
+        for i in range(0, 57, 10)
+    ]
     expected = (sum(loss.item() * 10 for loss in losses[:5]) + losses[5].item() * 7) / 57
     assert whole == pytest.approx(expected, rel=1e-6)
 
@@ -119,7 +137,8 @@ def test_evaluation_of_a_model_that_knows_nothing(corpus):
     for parameter in model.parameters():
         parameter.data = np.zeros(parameter.shape)
     assert train.evaluate(model, corpus.held_out) == pytest.approx(
-        math.log(len(corpus.vocabulary)), rel=1e-6)
+        math.log(len(corpus.vocabulary)), rel=1e-6
+    )
 
 
 # ── a whole run ──────────────────────────────────────────────────────────────────────────────────
@@ -134,22 +153,28 @@ def finished(corpus, tmp_path_factory):
 def test_a_run_writes_its_files(finished):
     folder, _, _, _ = finished
     assert sorted(path.name for path in folder.iterdir()) == [
-        "best.safetensors", "log.jsonl", "loss.png", "model.safetensors"]
+        "best.safetensors",
+        "log.jsonl",
+        "loss.png",
+        "model.safetensors",
+    ]
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_line_of_the_log_is_an_object(finished, corpus):
     folder, t, result, shown = finished
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert [line["kind"] for line in lines] == \
-        ["start"] + ["step"] * 20 + ["evaluation"] + ["step"] * 10 + ["evaluation", "end"]
+    assert [line["kind"] for line in lines] == ["start"] + ["step"] * 20 + ["evaluation"] + [
+        "step"
+    ] * 10 + ["evaluation", "end"]
     start, *_, end = lines
     assert start["config"]["lr"] == 0.02
     assert start["model"]["d_model"] == 16
     assert start["held_out"] == len(corpus.held_out)
     assert start["environment"]["numpy"] == np.__version__
-    assert [line["loss"] for line in lines if line["kind"] == "step"] == \
-        [r.loss for r in shown if isinstance(r, train.Step)]
+    assert [line["loss"] for line in lines if line["kind"] == "step"] == [
+        r.loss for r in shown if isinstance(r, train.Step)
+    ]
     assert end["held_out"] == result.held_out == train.evaluate(t.model, corpus.held_out)
     assert result.bigram == start["bigram"]
     assert result.step == 30
@@ -168,18 +193,28 @@ def test_a_run_leaves_a_model_to_go_on_with(finished):
 
 def test_a_second_run_adds_to_the_log(corpus, tmp_path):
     path = tmp_path / "log.jsonl"
-    old = '{"kind": "start", "old": true}\n{"kind": "step", "loss": 1.'       # killed there
+    old = '{"kind": "start", "old": true}\n{"kind": "step", "loss": 1.'  # killed there
     path.write_text(old)
     train.run(trainer(corpus, steps=2), tmp_path)
     assert path.read_text().startswith(old + '\n{"kind": "start"')
-    assert [line["kind"] for line in train.read_log(path)] == \
-        ["start", "step", "step", "evaluation", "end"]
+    assert [line["kind"] for line in train.read_log(path)] == [
+        "start",
+        "step",
+        "step",
+        "evaluation",
+        "end",
+    ]
 
 
-@pytest.mark.parametrize(("content", "sentence"), [
-    (None, "cannot be read"), (b"", "no line starts a run"), (b"\xff", "cannot be read"),
-    (b'[1]\n{"kind": "step"}\nwords', "no line starts a run"),
-])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot be read"),
+        (b"", "no line starts a run"),
+        (b"\xff", "cannot be read"),
+        (b'[1]\n{"kind": "step"}\nwords', "no line starts a run"),
+    ],
+)
 def test_a_file_that_is_no_log(tmp_path, content, sentence):
     path = tmp_path / "log.jsonl"
     if content is not None:
@@ -222,8 +257,11 @@ def test_without_threadpoolctl_nothing_is_known_or_limited(monkeypatch):
 
 # ── progress ─────────────────────────────────────────────────────────────────────────────────────
 def records():
-    return [train.Step(9, 3.0, 0.1, 1.0, 0.1), train.Step(10, 2.0, 0.1, 1.0, 0.1),
-            train.Evaluation(10, 2.5, 100, 0.1)]
+    return [
+        train.Step(9, 3.0, 0.1, 1.0, 0.1),
+        train.Step(10, 2.0, 0.1, 1.0, 0.1),
+        train.Evaluation(10, 2.5, 100, 0.1),
+    ]
 
 
 def test_progress_without_a_terminal_is_plain_lines():

@@ -31,9 +31,9 @@ from .nn import Module
 from .optim import Optimizer
 
 FORMAT = 1
-KEY = "tinygrad_attn"                   # the metadata's entry
-OPTIMIZER = "optimizer:"                # before the names of the optimiser's arrays
-GENERATORS = ("PCG64", "PCG64DXSM")     # those whose state is plain numbers
+KEY = "tinygrad_attn"  # the metadata's entry
+OPTIMIZER = "optimizer:"  # before the names of the optimiser's arrays
+GENERATORS = ("PCG64", "PCG64DXSM")  # those whose state is plain numbers
 PURPOSE = "a checkpoint"
 
 
@@ -61,8 +61,15 @@ class Checkpoint:
 
 
 # ── saving ───────────────────────────────────────────────────────────────────────────────────────
-def save(path: str | os.PathLike[str], *, model: Module, optimizer: Optimizer | None = None,
-         step: int = 0, rng: np.random.Generator | None = None, **state: Any) -> Path:
+def save(
+    path: str | os.PathLike[str],
+    *,
+    model: Module,
+    optimizer: Optimizer | None = None,
+    step: int = 0,
+    rng: np.random.Generator | None = None,
+    **state: Any,
+) -> Path:
     """Write a checkpoint; what was at `path` is replaced at once when all is on the disk.
 
     Args:
@@ -77,13 +84,21 @@ def save(path: str | os.PathLike[str], *, model: Module, optimizer: Optimizer | 
     """
     arrays = model.state_dict()
     options = None if optimizer is None else flattened(optimizer.state_dict(), arrays)
-    head = {"format": FORMAT, "model": description(model), "optimizer": options, "step": step,
-            "rng": None if rng is None else generator_state(rng), "state": state}
+    head = {
+        "format": FORMAT,
+        "model": description(model),
+        "optimizer": options,
+        "step": step,
+        "rng": None if rng is None else generator_state(rng),
+        "state": state,
+    }
     try:
         text = json.dumps(head, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: every further value must be one that JSON can hold "
-                              f"(numbers, text, lists, dicts), but: {error}") from error
+        raise CheckpointError(
+            f"{path}: every further value must be one that JSON can hold "
+            f"(numbers, text, lists, dicts), but: {error}"
+        ) from error
     # One entry, as safetensors writes several in random order: the same run gives the same file.
     metadata = {KEY: json.dumps({"sha256": digest(text, arrays), "head": text})}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -95,8 +110,10 @@ def description(model: Module) -> dict[str, Any]:
     """The class and the configuration of a model."""
     name, config = type(model).__name__, getattr(model, "config", None)
     if name not in models.__all__ or not is_dataclass(config) or isinstance(config, type):
-        raise CheckpointError(f"expected a model of tinygrad_attn.models, rebuilt from its config; "
-                              f"got {name}; save its state_dict() instead")
+        raise CheckpointError(
+            f"expected a model of tinygrad_attn.models, rebuilt from its config; "
+            f"got {name}; save its state_dict() instead"
+        )
     return {"name": name, "config": asdict(config)}
 
 
@@ -116,8 +133,10 @@ def generator_state(rng: np.random.Generator) -> Mapping[str, Any]:
     """The state of a generator as plain numbers."""
     state = rng.bit_generator.state
     if state["bit_generator"] not in GENERATORS:
-        raise CheckpointError(f"expected a generator of {' or '.join(GENERATORS)}, such as "
-                              f"np.random.default_rng(0), got {state['bit_generator']}")
+        raise CheckpointError(
+            f"expected a generator of {' or '.join(GENERATORS)}, such as "
+            f"np.random.default_rng(0), got {state['bit_generator']}"
+        )
     return state
 
 
@@ -146,8 +165,10 @@ def write_whole(path: Path, content: bytes) -> Path:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise CheckpointError(f"{path}: the checkpoint cannot be written ({error.strerror}); what "
-                              "was there is untouched; choose another place") from error
+        raise CheckpointError(
+            f"{path}: the checkpoint cannot be written ({error.strerror}); what "
+            "was there is untouched; choose another place"
+        ) from error
     return path
 
 
@@ -175,19 +196,21 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         model = rebuilt(head["model"], rng)
         model.load_state_dict({k: v for k, v in arrays.items() if not k.startswith(OPTIMIZER)})
         if rng is not None:
-            rng.bit_generator.state = head["rng"]       # building the model drew from it
+            rng.bit_generator.state = head["rng"]  # building the model drew from it
         optimizer = head["optimizer"] and unflattened(head["optimizer"], arrays)
         return Checkpoint(model.eval(), optimizer, head["step"], rng, head["state"])
     except (TensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: the checkpoint does not describe a model of this version "
-                              f"({error}); save it again with this version") from error
+        raise CheckpointError(
+            f"{path}: the checkpoint does not describe a model of this version "
+            f"({error}); save it again with this version"
+        ) from error
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """The metadata and the arrays of a file whose digest is right."""
     safetensors = need("safetensors", PURPOSE)
     try:
-        path.open("rb").close()             # the system's own words for what is wrong with a path
+        path.open("rb").close()  # the system's own words for what is wrong with a path
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 — no mapping
@@ -195,21 +218,34 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         damaged = bool(entry) and entry["sha256"] != digest(entry["head"], arrays)
         head = None if damaged or not entry else json.loads(entry["head"])
     except OSError as error:
-        raise CheckpointError(f"{path}: the checkpoint cannot be read ({error.strerror or error}); "
-                              "check the path") from error
-    except (safetensors.SafetensorError, ValueError, TypeError, LookupError,
-            AttributeError) as error:
-        raise CheckpointError(f"{path}: expected a checkpoint, but this is no safetensors file or "
-                              f"damaged ({error}); use another copy") from error
+        raise CheckpointError(
+            f"{path}: the checkpoint cannot be read ({error.strerror or error}); check the path"
+        ) from error
+    except (
+        safetensors.SafetensorError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+    ) as error:
+        raise CheckpointError(
+            f"{path}: expected a checkpoint, but this is no safetensors file or "
+            f"damaged ({error}); use another copy"
+        ) from error
     if damaged:
-        raise CheckpointError(f"{path}: the checkpoint is damaged (its digest is wrong); "
-                              "use another copy")
+        raise CheckpointError(
+            f"{path}: the checkpoint is damaged (its digest is wrong); use another copy"
+        )
     if head is None:
-        raise CheckpointError(f"{path}: this safetensors file was not saved by tinygrad_attn; "
-                              "read it with safetensors and use load_state_dict")
+        raise CheckpointError(
+            f"{path}: this safetensors file was not saved by tinygrad_attn; "
+            "read it with safetensors and use load_state_dict"
+        )
     if head.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: expected format {FORMAT}, got {head.get('format')}; "
-                              "use the version of tinygrad_attn that saved it")
+        raise CheckpointError(
+            f"{path}: expected format {FORMAT}, got {head.get('format')}; "
+            "use the version of tinygrad_attn that saved it"
+        )
     return head, arrays
 
 
@@ -234,6 +270,8 @@ def rebuilt(saved: Mapping[str, Any], rng: np.random.Generator | None) -> Module
 
 def unflattened(saved: Mapping[str, Any], arrays: Mapping[str, Array]) -> dict[str, Any]:
     """The optimiser's state with its arrays back in their places."""
-    states = [{name: arrays[value] if isinstance(value, str) else value
-               for name, value in values.items()} for values in saved["states"]]
+    states = [
+        {name: arrays[value] if isinstance(value, str) else value for name, value in values.items()}
+        for values in saved["states"]
+    ]
     return {"groups": saved["groups"], "states": states}

@@ -25,5 +25,8 @@ def need(module: str, purpose: str, extra: str = "demo") -> Any:
         return import_module(module)
     except ImportError as error:
         package = {"sklearn": "scikit-learn"}.get(top := module.partition(".")[0], top)
-        raise ExtraError(f"{purpose} needs {package}, which is not installed; "
-                         f'run: pip install "tinygrad_attn[{extra}]"', name=top) from error
+        raise ExtraError(
+            f"{purpose} needs {package}, which is not installed; "
+            f'run: pip install "tinygrad_attn[{extra}]"',
+            name=top,
+        ) from error

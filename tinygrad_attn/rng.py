@@ -27,6 +27,8 @@ def generator(rng: np.random.Generator | None = None) -> np.random.Generator:
         DTypeError: `rng` is something else, such as a bare seed.
     """
     if rng is not None and not isinstance(rng, np.random.Generator):
-        raise DTypeError(f"rng: expected an np.random.Generator or None, got {type(rng).__name__}; "
-                         "np.random.default_rng(0) makes one")
+        raise DTypeError(
+            f"rng: expected an np.random.Generator or None, got {type(rng).__name__}; "
+            "np.random.default_rng(0) makes one"
+        )
     return OWN if rng is None else rng

@@ -21,21 +21,32 @@ from . import check, demo, draw, sample, train
 from .options import Parser, UsageError
 
 COMMANDS = (demo, train, sample, check, draw)
-MISTAKES = (UsageError, DataError, TrainError, CheckpointError, ExtraError, TensorError, OSError,
-            MemoryError)
+MISTAKES = (
+    UsageError,
+    DataError,
+    TrainError,
+    CheckpointError,
+    ExtraError,
+    TensorError,
+    OSError,
+    MemoryError,
+)
 
 
 def parser() -> Parser:
     """The parser of the whole command line."""
     whole = Parser(
-        prog="tinygrad-attn", allow_abbrev=False,
+        prog="tinygrad-attn",
+        allow_abbrev=False,
         description="See how gradients flow through attention: train a small GPT, check its "
-                    "gradients, draw its graph.",
+        "gradients, draw its graph.",
         epilog="Start with `tinygrad-attn demo`.  Each command explains itself: "
-               "tinygrad-attn COMMAND --help")
+        "tinygrad-attn COMMAND --help",
+    )
     whole.add_argument("--version", action="version", version=f"tinygrad_attn {package_version()}")
-    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True,
-                                    parser_class=Parser)
+    commands = whole.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=Parser
+    )
     for command in COMMANDS:
         command.add(commands)
     return whole
@@ -45,13 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (sys.argv where None); returns the exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")    # a console that cannot show "…" shows "?"
+            stream.reconfigure(errors="replace")  # a console that cannot show "…" shows "?"
     options = parser().parse_args(argv)
     try:
         code: int = options.execute(options)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:         # the reader, such as `head`, has had enough
+    except BrokenPipeError:  # the reader, such as `head`, has had enough
         return hush()
     except MISTAKES as error:
         print(f"tinygrad-attn: {sentence(error)}", file=sys.stderr)
@@ -72,6 +83,6 @@ def sentence(error: BaseException) -> str:
 
 def hush() -> int:
     """Let nothing that is still to be printed fail; the exit code of a program ended by SIGPIPE."""
-    with suppress(OSError):         # standard output may be no file
+    with suppress(OSError):  # standard output may be no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141

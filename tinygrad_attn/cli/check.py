@@ -29,10 +29,19 @@ HEADINGS = ("operation or layer", "order", "method", "error", "allowed", "verdic
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add this command's options."""
     parser = subparser(commands, "check", SUMMARY, TEXT, EXAMPLES)
-    parser.add_argument("name", nargs="?", metavar="NAME",
-                        help="check only what has this in its name (default: everything)")
-    parser.add_argument("--order", type=integer(1, 3), default=2, metavar="N",
-                        help="highest order of derivatives, 1 to 3 (default: 2)")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="check only what has this in its name (default: everything)",
+    )
+    parser.add_argument(
+        "--order",
+        type=integer(1, 3),
+        default=2,
+        metavar="N",
+        help="highest order of derivatives, 1 to 3 (default: 2)",
+    )
     parser.set_defaults(execute=execute)
 
 
@@ -46,16 +55,24 @@ def execute(options: argparse.Namespace) -> int:
     for row in bad:
         print(f"\n{row.name}\n{row.report}")
     names, worst = len({row.name for row in found}), max(row.max_error for row in found)
-    print(f"\n{names} operations and layers, {len(found)} checks in "
-          f"{sum(row.seconds for row in found):.1f} s; largest error {worst:.1e}; "
-          + (f"{len(bad)} not right" if bad else "all right"))
+    print(
+        f"\n{names} operations and layers, {len(found)} checks in "
+        f"{sum(row.seconds for row in found):.1f} s; largest error {worst:.1e}; "
+        + (f"{len(bad)} not right" if bad else "all right")
+    )
     return 1 if bad else 0
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """One line of the table."""
-    return (row.name, str(row.order), row.method, f"{row.max_error:.1e}", f"{row.limit:.0e}",
-            row.verdict)
+    return (
+        row.name,
+        str(row.order),
+        row.method,
+        f"{row.max_error:.1e}",
+        f"{row.limit:.0e}",
+        row.verdict,
+    )
 
 
 def watched(found: Iterable[Row], expected: int) -> Iterator[Row]:
@@ -76,8 +93,9 @@ def watched(found: Iterable[Row], expected: int) -> Iterator[Row]:
             yield row
 
 
-def print_table(headings: Sequence[str], lines: Sequence[Sequence[str]],
-                styles: Sequence[str]) -> None:
+def print_table(
+    headings: Sequence[str], lines: Sequence[Sequence[str]], styles: Sequence[str]
+) -> None:
     """Print a table, in colour where rich is installed and there is a terminal.
 
     Args:
@@ -98,5 +116,5 @@ def print_table(headings: Sequence[str], lines: Sequence[Sequence[str]],
     for line, style in zip(lines, styles, strict=True):
         table.add_row(*map(text, line[:-1]), text(line[-1], style))
     if not console.is_terminal:
-        console.width = 1_000           # a file has no edge to wrap at
+        console.width = 1_000  # a file has no edge to wrap at
     console.print(table)

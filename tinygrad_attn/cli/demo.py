@@ -26,19 +26,29 @@ EXAMPLES = """
 --out pictures --seed 1"""
 SIZES = argparse.Namespace(layers=2, heads=4, width=128, length=64, dropout=0.0)
 STEPS, RATE = 600, 6e-3
-TARGET, GOAL = 1.70, 1.80   # the target is measured on a part of the text: leave room for the rest
-LAYER = 1                   # the layer that is looked at: the last
+TARGET, GOAL = 1.70, 1.80  # the target is measured on a part of the text: leave room for the rest
+LAYER = 1  # the layer that is looked at: the last
 PROMPT, WRITTEN, TEMPERATURE = "The ", 400, 0.9
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add this command's options."""
     parser = subparser(commands, "demo", SUMMARY, TEXT, EXAMPLES)
-    parser.add_argument("--out", type=Path, default=Path("tinygrad-attn-demo"), metavar="DIR",
-                        help="folder for the page and the pictures (default: tinygrad-attn-demo)")
-    parser.add_argument("--steps", type=integer(1, 100_000), default=STEPS, metavar="N",
-                        help=f"updates at most (default: {STEPS}); training ends as soon as the "
-                             f"loss on held-out text is {TARGET:.2f}")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("tinygrad-attn-demo"),
+        metavar="DIR",
+        help="folder for the page and the pictures (default: tinygrad-attn-demo)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=integer(1, 100_000),
+        default=STEPS,
+        metavar="N",
+        help=f"updates at most (default: {STEPS}); training ends as soon as the "
+        f"loss on held-out text is {TARGET:.2f}",
+    )
     add_seed(parser, "first weights, batches and the sample")
     parser.set_defaults(execute=execute)
 
@@ -48,9 +58,10 @@ def execute(options: argparse.Namespace) -> int:
     for package in ("rich", "matplotlib", "safetensors"):
         need(package, "the demo")
     out = folder(options.out)
-    with limited_blas(1):       # products this small gain nothing from more threads, and may lose
-        return demonstrated(out, TrainConfig(steps=options.steps, lr=RATE, target=TARGET,
-                                             seed=options.seed))
+    with limited_blas(1):  # products this small gain nothing from more threads, and may lose
+        return demonstrated(
+            out, TrainConfig(steps=options.steps, lr=RATE, target=TARGET, seed=options.seed)
+        )
 
 
 def demonstrated(out: Path, config: TrainConfig) -> int:
@@ -71,13 +82,16 @@ def investigated(trainer: Trainer, result: Result, out: Path) -> Findings:
     """Let the model write, check its gradients, draw its attention."""
     model, corpus = trainer.model, trainer.corpus
     rng = np.random.default_rng(trainer.config.seed)
-    sample = PROMPT + "".join(written(model, corpus.vocabulary, PROMPT, WRITTEN, rng,
-                                      temperature=TEMPERATURE))
+    sample = PROMPT + "".join(
+        written(model, corpus.vocabulary, PROMPT, WRITTEN, rng, temperature=TEMPERATURE)
+    )
     print("\nIt writes:\n\n" + "\n".join(f"    {line}" for line in sample.splitlines()) + "\n")
     reports = study.checked(model, corpus, LAYER)
     for report in reports:
-        print(f"Gradient check of its attention, order {report.order}: {report.verdict}, "
-              f"largest error {report.max_error:.1e} of {report.entries} numbers")
+        print(
+            f"Gradient check of its attention, order {report.order}: {report.verdict}, "
+            f"largest error {report.max_error:.1e} of {report.entries} numbers"
+        )
     sentence = study.held_out_sentence(corpus, model.config.max_length)
     attention = study.attention_of(model, corpus, sentence, LAYER)
     study.draw_attention(attention, LAYER, out)

@@ -41,24 +41,41 @@ block --checkpoint tinygrad-attn-demo/model.safetensors --layer 1"""
 KINDS = ("softmax", "attention", "multihead", "block", "gpt")
 SUFFIXES = (".svg", ".png", ".pdf", ".html", ".htm", ".dot", ".gv")
 SMALL = GPTConfig(vocab_size=11, max_length=6, num_layers=2, num_heads=2, d_model=8)
-TIME = 6                                            # steps of the input
-Drawn = tuple[Tensor, Any]                          # a result, and whose parameters made it
+TIME = 6  # steps of the input
+Drawn = tuple[Tensor, Any]  # a result, and whose parameters made it
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add this command's options."""
     parser = subparser(commands, "draw", SUMMARY, TEXT + "\n" + CHOICES, EXAMPLES)
     parser.add_argument("what", choices=KINDS, metavar="WHAT", help=f"one of {', '.join(KINDS)}")
-    parser.add_argument("--out", type=Path, metavar="FILE",
-                        help="file to write (default: WHAT.svg)")
-    parser.add_argument("--depth", type=integer(0, 100), metavar="N",
-                        help="fold modules that lie deeper than N into one box each")
-    parser.add_argument("--formulas", action="store_true",
-                        help="write on every arrow how the gradient comes back along it")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE",
-                        help="draw a trained model's multihead, block or gpt")
-    parser.add_argument("--layer", type=integer(0, 1_000), default=0, metavar="N",
-                        help="which of the model's layers, from 0 (default: 0)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="file to write (default: WHAT.svg)"
+    )
+    parser.add_argument(
+        "--depth",
+        type=integer(0, 100),
+        metavar="N",
+        help="fold modules that lie deeper than N into one box each",
+    )
+    parser.add_argument(
+        "--formulas",
+        action="store_true",
+        help="write on every arrow how the gradient comes back along it",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="draw a trained model's multihead, block or gpt",
+    )
+    parser.add_argument(
+        "--layer",
+        type=integer(0, 1_000),
+        default=0,
+        metavar="N",
+        help="which of the model's layers, from 0 (default: 0)",
+    )
     add_seed(parser, "weights and input")
     parser.set_defaults(execute=execute)
 
@@ -67,8 +84,9 @@ def execute(options: argparse.Namespace) -> int:
     """Draw, and say where."""
     out = options.out or Path(f"{options.what}.svg")
     if out.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--out: expected a name that ends in {' '.join(SUFFIXES)}, "
-                         f"got {str(out)!r}")
+        raise UsageError(
+            f"--out: expected a name that ends in {' '.join(SUFFIXES)}, got {str(out)!r}"
+        )
     rng = np.random.default_rng(options.seed)
     if options.what in ("softmax", "attention"):
         if options.checkpoint:
@@ -85,8 +103,9 @@ def saved(graph: Graph, out: Path, options: argparse.Namespace) -> Path:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RenderWarning)
         if out.suffix.lower() in (".html", ".htm"):
-            path = graph.save_html(out, depth=options.depth, formulas=options.formulas,
-                                   title=options.what)
+            path = graph.save_html(
+                out, depth=options.depth, formulas=options.formulas, title=options.what
+            )
         else:
             path = graph.render(out, depth=options.depth, formulas=options.formulas)
     for warning in caught:
@@ -121,7 +140,9 @@ def attention(rng: np.random.Generator) -> Drawn:
 
 
 FUNCTIONS: dict[str, Callable[[np.random.Generator], Drawn]] = {
-    "softmax": softmax, "attention": attention}
+    "softmax": softmax,
+    "attention": attention,
+}
 
 
 def of_model(options: argparse.Namespace, rng: np.random.Generator) -> Drawn:
@@ -131,8 +152,9 @@ def of_model(options: argparse.Namespace, rng: np.random.Generator) -> Drawn:
         model, _ = language_model(load(options.checkpoint), options.checkpoint)
     config = model.config
     if options.layer >= config.num_layers:
-        raise UsageError(f"--layer: this model has the layers 0 to {config.num_layers - 1}, "
-                         f"got {options.layer}")
+        raise UsageError(
+            f"--layer: this model has the layers 0 to {config.num_layers - 1}, got {options.layer}"
+        )
     tokens = rng.integers(0, config.vocab_size, (1, min(TIME, config.max_length) + 1))
     if options.what == "gpt":
         with keep_grads():

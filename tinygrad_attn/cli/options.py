@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 LARGEST = 1_000_000_000
-GPT_SIZES = (   # option, default, largest, help
+GPT_SIZES = (  # option, default, largest, help
     ("--layers", 2, 100, "blocks of attention and MLP"),
     ("--heads", 4, 1_000, "attention heads in each block; must divide the width"),
     ("--width", 128, 20_000, "numbers that stand for one character"),
@@ -29,17 +29,24 @@ class UsageError(Exception):
     """Options that do not fit together."""
 
 
-def subparser(commands: argparse._SubParsersAction[Parser], name: str, summary: str, text: str,
-              examples: str) -> Parser:
+def subparser(
+    commands: argparse._SubParsersAction[Parser], name: str, summary: str, text: str, examples: str
+) -> Parser:
     """The parser of one command: its help is a page with `text` first and `examples` last."""
     lines = "\n".join(f"  tinygrad-attn {name} {line}".rstrip() for line in examples.splitlines())
     return commands.add_parser(
-        name, help=summary, description=text, epilog=f"examples:\n{lines}", allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        name,
+        help=summary,
+        description=text,
+        epilog=f"examples:\n{lines}",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def integer(least: int, most: int = LARGEST) -> Callable[[str], int]:
     """A type for integers from `least` to `most`."""
+
     def parse(text: str) -> int:
         try:
             value = int(text)
@@ -47,13 +54,16 @@ def integer(least: int, most: int = LARGEST) -> Callable[[str], int]:
             value = least - 1
         if not least <= value <= most:
             raise argparse.ArgumentTypeError(
-                f"expected an integer from {least} to {most:,}, got {text!r}")
+                f"expected an integer from {least} to {most:,}, got {text!r}"
+            )
         return value
+
     return parse
 
 
 def number(least: float, most: float = inf, *, above: bool = False) -> Callable[[str], float]:
     """A type for finite numbers from `least` (or `above` it) up to `most`."""
+
     def parse(text: str) -> float:
         try:
             value = float(text)
@@ -64,20 +74,31 @@ def number(least: float, most: float = inf, *, above: bool = False) -> Callable[
             end = f" to {most:g}" if isfinite(most) else " up"
             raise argparse.ArgumentTypeError(f"expected a number {start}{end}, got {text!r}")
         return value
+
     return parse
 
 
 def add_seed(parser: argparse.ArgumentParser, what: str) -> None:
     """The option --seed."""
-    parser.add_argument("--seed", type=integer(0), default=0, metavar="N",
-                        help=f"of {what}; the same seed gives the same result (default: 0)")
+    parser.add_argument(
+        "--seed",
+        type=integer(0),
+        default=0,
+        metavar="N",
+        help=f"of {what}; the same seed gives the same result (default: 0)",
+    )
 
 
 def add_sizes(parser: argparse.ArgumentParser) -> None:
     """The options for the sizes of a GPT."""
     for option, default, largest, text in GPT_SIZES:
-        parser.add_argument(option, type=integer(1, largest), default=default, metavar="N",
-                            help=f"{text} (default: {default})")
+        parser.add_argument(
+            option,
+            type=integer(1, largest),
+            default=default,
+            metavar="N",
+            help=f"{text} (default: {default})",
+        )
 
 
 def folder(path: Path) -> Path:

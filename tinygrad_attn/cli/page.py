@@ -85,20 +85,28 @@ def section(heading: str, *parts: str) -> str:
 def bars(values: Sequence[tuple[float, str]], ours: int) -> str:
     """Losses as horizontal bars; the one numbered `ours` is in colour."""
     longest = max(value for value, _ in values)
-    return '<div class="bars">' + "".join(
-        f'<div class="bar{" ours" if i == ours else ""}"><b class="number">{value:.3f}</b>'
-        f'<span>{escape(text)}</span><div style="width:{100 * value / longest:.1f}%"></div></div>'
-        for i, (value, text) in enumerate(values)) + "</div>"
+    return (
+        '<div class="bars">'
+        + "".join(
+            f'<div class="bar{" ours" if i == ours else ""}"><b class="number">{value:.3f}</b>'
+            f'<span>{escape(text)}</span><div style="width:{100 * value / longest:.1f}%"></div></div>'
+            for i, (value, text) in enumerate(values)
+        )
+        + "</div>"
+    )
 
 
-def figure(name: str, description: str, caption: str = "", *, tall: bool = False,
-           wide: bool = False) -> str:
+def figure(
+    name: str, description: str, caption: str = "", *, tall: bool = False, wide: bool = False
+) -> str:
     """A picture of this folder; a tall or wide one scrolls in its frame."""
     kind = ' class="tall"' if tall else ' class="wide"' if wide else ""
     name = escape(name)
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return (f'<figure{kind}><a href="{name}"><img src="{name}" alt="{escape(description)}"></a>'
-            f"{below}</figure>")
+    return (
+        f'<figure{kind}><a href="{name}"><img src="{name}" alt="{escape(description)}"></a>'
+        f"{below}</figure>"
+    )
 
 
 def pair(*figures: str) -> str:
@@ -110,8 +118,10 @@ def table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A table; a last cell "right" or "wrong" gets its colour."""
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     body = "".join("<tr>" + "".join(cell(text) for text in line) + "</tr>" for line in lines)
-    return (f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-            "</div>")
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        "</div>"
+    )
 
 
 def cell(text: str) -> str:
@@ -127,6 +137,8 @@ def listing(text: str) -> str:
 
 def links(files: Iterable[tuple[str, str]]) -> str:
     """Files of this folder, each with what it is."""
-    items = "".join(f'<li><a href="{escape(name)}">{escape(name)}</a>: {escape(what)}</li>'
-                    for name, what in files)
+    items = "".join(
+        f'<li><a href="{escape(name)}">{escape(name)}</a>: {escape(what)}</li>'
+        for name, what in files
+    )
     return f"<ul>{items}</ul>"

@@ -26,17 +26,36 @@ model.safetensors --temperature 0"""
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add this command's options."""
     parser = subparser(commands, "sample", SUMMARY, TEXT, EXAMPLES)
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT",
-                        help="a model.safetensors that `train` or `demo` wrote")
-    parser.add_argument("--prompt", default="", metavar="TEXT",
-                        help="how the text begins (default: a new line)")
-    parser.add_argument("--tokens", type=integer(0, 1_000_000), default=300, metavar="N",
-                        help="characters to write (default: 300)")
-    parser.add_argument("--temperature", type=number(0, 100), default=0.8, metavar="T",
-                        help="below 1 the text is safer, above 1 bolder; 0 takes the most probable "
-                             "character each time (default: 0.8)")
-    parser.add_argument("--top-k", type=integer(1), metavar="K",
-                        help="draw among the K most probable characters only")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="a model.safetensors that `train` or `demo` wrote",
+    )
+    parser.add_argument(
+        "--prompt", default="", metavar="TEXT", help="how the text begins (default: a new line)"
+    )
+    parser.add_argument(
+        "--tokens",
+        type=integer(0, 1_000_000),
+        default=300,
+        metavar="N",
+        help="characters to write (default: 300)",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=number(0, 100),
+        default=0.8,
+        metavar="T",
+        help="below 1 the text is safer, above 1 bolder; 0 takes the most probable "
+        "character each time (default: 0.8)",
+    )
+    parser.add_argument(
+        "--top-k",
+        type=integer(1),
+        metavar="K",
+        help="draw among the K most probable characters only",
+    )
     add_seed(parser, "the draws")
     parser.set_defaults(execute=execute)
 
@@ -44,9 +63,15 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Write the prompt and what follows, as it comes."""
     model, vocabulary = language_model(load(options.checkpoint), options.checkpoint)
-    characters = written(model, vocabulary, options.prompt, options.tokens,
-                         np.random.default_rng(options.seed),
-                         temperature=options.temperature, top_k=options.top_k)
+    characters = written(
+        model,
+        vocabulary,
+        options.prompt,
+        options.tokens,
+        np.random.default_rng(options.seed),
+        temperature=options.temperature,
+        top_k=options.top_k,
+    )
     sys.stdout.write(options.prompt)
     with limited_blas(1):
         for character in characters:
@@ -64,22 +89,34 @@ def language_model(saved: Checkpoint, path: Path) -> tuple[GPT, Vocabulary]:
     """
     symbols = saved.state.get("vocabulary")
     if not isinstance(saved.model, GPT) or not isinstance(symbols, list):
-        raise CheckpointError(f"{path}: expected a GPT saved with its vocabulary, got "
-                              f"{type(saved.model).__name__} without one; use a model.safetensors "
-                              "that `tinygrad-attn train` wrote")
+        raise CheckpointError(
+            f"{path}: expected a GPT saved with its vocabulary, got "
+            f"{type(saved.model).__name__} without one; use a model.safetensors "
+            "that `tinygrad-attn train` wrote"
+        )
     if len(symbols) != saved.model.config.vocab_size:
-        raise CheckpointError(f"{path}: expected {saved.model.config.vocab_size} symbols in the "
-                              f"vocabulary, got {len(symbols)}; train the model again")
+        raise CheckpointError(
+            f"{path}: expected {saved.model.config.vocab_size} symbols in the "
+            f"vocabulary, got {len(symbols)}; train the model again"
+        )
     return saved.model, Vocabulary(symbols)
 
 
-def written(model: GPT, vocabulary: Vocabulary, prompt: str, count: int,
-            rng: np.random.Generator, *, temperature: float = 0.8,
-            top_k: int | None = None) -> Iterator[str]:
+def written(
+    model: GPT,
+    vocabulary: Vocabulary,
+    prompt: str,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+) -> Iterator[str]:
     """`count` characters that follow `prompt`, one by one."""
     start = prompt or ("\n" if "\n" in vocabulary.token else vocabulary.symbols[0])
     tokens = vocabulary.encode(start)[None]
     for _ in range(count):
-        tokens = model.generate(tokens[:, -model.config.max_length:], 1, temperature=temperature,
-                                top_k=top_k, rng=rng)
+        tokens = model.generate(
+            tokens[:, -model.config.max_length :], 1, temperature=temperature, top_k=top_k, rng=rng
+        )
         yield vocabulary.decode(tokens[0, -1:])

@@ -21,8 +21,8 @@ from ..nn import Module, MultiHeadAttention, Stages
 from ..viz import RenderWarning, plots, trace
 from .draw import block_of, entering, named, walked
 
-SENTENCE = re.compile(r"[A-Z][a-z]+ [a-z ,]{16,40}\.(?=\s)")     # one that fits into a picture
-FEW = 6                         # characters in the gradient check and in the drawn graph
+SENTENCE = re.compile(r"[A-Z][a-z]+ [a-z ,]{16,40}\.(?=\s)")  # one that fits into a picture
+FEW = 6  # characters in the gradient check and in the drawn graph
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Attention:
     @property
     def liveliest(self) -> int:
         """The head whose weights have the largest gradient."""
-        return int(np.argmax(np.nansum(self.gradient ** 2, axis=(1, 2))))
+        return int(np.argmax(np.nansum(self.gradient**2, axis=(1, 2))))
 
 
 class Causal(Module):
@@ -71,11 +71,16 @@ def attention_of(model: GPT, corpus: Text, sentence: str, layer: int) -> Attenti
         model.loss(tokens[:, :-1], tokens[:, 1:]).backward()
     model.zero_grad()
     stages = seen[0]
-    weights, gradient, scores = (np.asarray(t)[0] for t in (
-        stages.weights.detach(), stages.weights.grad, stages.masked.grad))
+    weights, gradient, scores = (
+        np.asarray(t)[0] for t in (stages.weights.detach(), stages.weights.grad, stages.masked.grad)
+    )
     visible = np.tril(np.ones(weights.shape[1:], bool))
-    return Attention(sentence[:-1], weights, np.where(visible, gradient, np.nan),
-                     float(np.abs(scores.sum(axis=-1)).max()))
+    return Attention(
+        sentence[:-1],
+        weights,
+        np.where(visible, gradient, np.nan),
+        float(np.abs(scores.sum(axis=-1)).max()),
+    )
 
 
 @contextmanager
@@ -98,8 +103,12 @@ def watched(attn: Any) -> Iterator[list[Stages]]:
 
 def double(attn: MultiHeadAttention) -> MultiHeadAttention:
     """A float64 copy of a trained layer."""
-    twin = MultiHeadAttention(attn.d_model, attn.num_heads, bias=attn.in_proj_bias is not None,
-                              rng=np.random.default_rng(0))
+    twin = MultiHeadAttention(
+        attn.d_model,
+        attn.num_heads,
+        bias=attn.in_proj_bias is not None,
+        rng=np.random.default_rng(0),
+    )
     twin.astype(np.float64).load_state_dict(attn.state_dict())
     return twin.eval()
 
@@ -141,9 +150,17 @@ def draw_attention(found: Attention, layer: int, folder: Path) -> list[Path]:
     heatmap = partial(plots.heatmap, rows=tokens, columns=tokens)
     name = f"layer {layer}, head {head}"
     return [
-        plots.attention_maps(found.weights, tokens, folder / "attention.png",
-                             title=f"Attention weights P, layer {layer}"),
+        plots.attention_maps(
+            found.weights,
+            tokens,
+            folder / "attention.png",
+            title=f"Attention weights P, layer {layer}",
+        ),
         heatmap(found.weights[head], folder / "weights.png", title=f"P, {name}"),
-        heatmap(found.gradient[head], folder / "weights-gradient.png", signed=True,
-                title=f"dP = ∂loss/∂P, {name}"),
+        heatmap(
+            found.gradient[head],
+            folder / "weights-gradient.png",
+            signed=True,
+            title=f"dP = ∂loss/∂P, {name}",
+        ),
     ]

@@ -18,6 +18,17 @@ from .text import Text, batches, text, windows
 from .vocabulary import Vocabulary
 
 __all__ = [
-    "Bigram", "DataError", "Dates", "Digits", "Pronouns", "Text", "Vocabulary",
-    "batches", "dates", "digits", "pronouns", "text", "windows",
+    "Bigram",
+    "DataError",
+    "Dates",
+    "Digits",
+    "Pronouns",
+    "Text",
+    "Vocabulary",
+    "batches",
+    "dates",
+    "digits",
+    "pronouns",
+    "text",
+    "windows",
 ]

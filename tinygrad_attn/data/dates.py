@@ -18,10 +18,22 @@ from .errors import DataError
 from .vocabulary import Vocabulary
 
 FIRST, LAST = date(1950, 1, 1), date(2049, 12, 31)  # a century, so that two digits name a year
-PADDING, START, END = "␀", "␂", "␃"                 # beside the characters, for sequence models
+PADDING, START, END = "␀", "␂", "␃"  # beside the characters, for sequence models
 # Not from `calendar`: its names follow the computer's language.
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September",
-          "October", "November", "December")
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -61,21 +73,21 @@ def ordinal(n: int) -> str:
 # Numbers alone are ambiguous unless the sign between them tells: with dots the day stands first, as
 # in Europe; with slashes the month, as in America.
 FORMATS: tuple[Callable[[date], str], ...] = (
-    lambda d: f"{d.day} {month(d)} {d.year}",                               # 3 May 2021
-    lambda d: f"{month(d)} {d.day}, {d.year}",                              # May 3, 2021
-    lambda d: f"{weekday(d)}, {month(d)} {ordinal(d.day)}, {d.year}",       # Monday, May 3rd, 2021
-    lambda d: f"the {ordinal(d.day)} of {month(d)} {d.year}",               # the 3rd of May 2021
-    lambda d: f"{weekday(d)[:3]} {d.day} {month(d)[:3]} {d.year}",   # Mon 3 May 2021
-    lambda d: f"{d.day:02}-{month(d)[:3]}-{d.year % 100:02}",               # 03-May-21
-    lambda d: f"{month(d)[:3]} {d.day} '{d.year % 100:02}",                 # May 3 '21
-    lambda d: f"{d.day}.{d.month}.{d.year}",                                # 3.5.2021
-    lambda d: f"{d.day:02}.{d.month:02}.{d.year % 100:02}",                 # 03.05.21
-    lambda d: f"{d.month}/{d.day}/{d.year}",                                # 5/3/2021
-    lambda d: f"{d.year}/{d.month:02}/{d.day:02}",                          # 2021/05/03
-    lambda d: f"{d.year}{d.month:02}{d.day:02}",                            # 20210503
-    lambda d: f"{d.year}년 {d.month}월 {d.day}일",                          # 2021년 5월 3일
+    lambda d: f"{d.day} {month(d)} {d.year}",  # 3 May 2021
+    lambda d: f"{month(d)} {d.day}, {d.year}",  # May 3, 2021
+    lambda d: f"{weekday(d)}, {month(d)} {ordinal(d.day)}, {d.year}",  # Monday, May 3rd, 2021
+    lambda d: f"the {ordinal(d.day)} of {month(d)} {d.year}",  # the 3rd of May 2021
+    lambda d: f"{weekday(d)[:3]} {d.day} {month(d)[:3]} {d.year}",  # Mon 3 May 2021
+    lambda d: f"{d.day:02}-{month(d)[:3]}-{d.year % 100:02}",  # 03-May-21
+    lambda d: f"{month(d)[:3]} {d.day} '{d.year % 100:02}",  # May 3 '21
+    lambda d: f"{d.day}.{d.month}.{d.year}",  # 3.5.2021
+    lambda d: f"{d.day:02}.{d.month:02}.{d.year % 100:02}",  # 03.05.21
+    lambda d: f"{d.month}/{d.day}/{d.year}",  # 5/3/2021
+    lambda d: f"{d.year}/{d.month:02}/{d.day:02}",  # 2021/05/03
+    lambda d: f"{d.year}{d.month:02}{d.day:02}",  # 20210503
+    lambda d: f"{d.year}년 {d.month}월 {d.day}일",  # 2021년 5월 3일
 )
-CASES: tuple[Callable[[str], str], ...] = (str, str, str.lower, str.upper)      # half as it is
+CASES: tuple[Callable[[str], str], ...] = (str, str, str.lower, str.upper)  # half as it is
 
 
 def dates(train: int = 8_000, test: int = 1_000, seed: int = 0) -> Dates:
@@ -86,10 +98,12 @@ def dates(train: int = 8_000, test: int = 1_000, seed: int = 0) -> Dates:
     """
     days = (LAST - FIRST).days + 1
     if train < 0 or test < 0 or train + test > days:
-        raise DataError(f"dates: expected at most {days:,} pairs in all, one a day, none negative; "
-                        f"got {train:,} + {test:,}")
+        raise DataError(
+            f"dates: expected at most {days:,} pairs in all, one a day, none negative; "
+            f"got {train:,} + {test:,}"
+        )
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(days)[:train + test]
+    chosen = rng.permutation(days)[: train + test]
     pairs = [written(FIRST + timedelta(days=int(day)), rng) for day in chosen]
     words = " ".join(("0123456789-./',", *MONTHS, *DAYS, "the of", "st nd rd th", "년월일"))
     symbols = sorted(set(words.lower() + words.upper()))

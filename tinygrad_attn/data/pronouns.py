@@ -18,21 +18,53 @@ import numpy as np
 from .errors import DataError
 from .vocabulary import Vocabulary
 
-AGENTS = ("animal", "dog", "cat", "horse", "child", "rabbit", "elephant", "sheep", "fox", "bird",
-          "goat", "bear")
+AGENTS = (
+    "animal",
+    "dog",
+    "cat",
+    "horse",
+    "child",
+    "rabbit",
+    "elephant",
+    "sheep",
+    "fox",
+    "bird",
+    "goat",
+    "bear",
+)
 FEELINGS = ("tired", "sleepy", "hungry", "scared", "lazy", "sick", "young", "shy")
 # what one does, done to it (for the passive), what it is done to, and why that may fail
 DEEDS = (
-    ("cross", "crossed", ("street", "river", "bridge", "field", "railway"),
-     ("wide", "long", "busy", "slippery")),
-    ("climb", "climbed", ("wall", "hill", "ladder", "tower", "fence"),
-     ("high", "steep", "smooth", "slippery")),
-    ("enter", "entered", ("cave", "house", "tunnel", "barn", "garden"),
-     ("dark", "narrow", "crowded", "muddy")),
-    ("carry", "carried", ("box", "stone", "bag", "log", "basket"),
-     ("heavy", "large", "sharp", "bulky")),
-    ("eat", "eaten", ("apple", "bread", "cheese", "pear", "carrot"),
-     ("hard", "sour", "rotten", "salty")),
+    (
+        "cross",
+        "crossed",
+        ("street", "river", "bridge", "field", "railway"),
+        ("wide", "long", "busy", "slippery"),
+    ),
+    (
+        "climb",
+        "climbed",
+        ("wall", "hill", "ladder", "tower", "fence"),
+        ("high", "steep", "smooth", "slippery"),
+    ),
+    (
+        "enter",
+        "entered",
+        ("cave", "house", "tunnel", "barn", "garden"),
+        ("dark", "narrow", "crowded", "muddy"),
+    ),
+    (
+        "carry",
+        "carried",
+        ("box", "stone", "bag", "log", "basket"),
+        ("heavy", "large", "sharp", "bulky"),
+    ),
+    (
+        "eat",
+        "eaten",
+        ("apple", "bread", "cheese", "pear", "carrot"),
+        ("hard", "sour", "rotten", "salty"),
+    ),
 )
 FORMS = (
     "the {agent} didn't {deed} the {thing} because it was too {why}",
@@ -81,7 +113,7 @@ def pronouns(test: float = 0.2, seed: int = 0) -> Pronouns:
     rng = np.random.default_rng(seed)
     pairs = [(agent, thing) for agent in AGENTS for _, _, things, _ in DEEDS for thing in things]
     order = rng.permutation(len(pairs))
-    held_out = {pairs[i] for i in order[:round(len(pairs) * test)]}
+    held_out = {pairs[i] for i in order[: round(len(pairs) * test)]}
     parts: tuple[list[Sentence], list[Sentence]] = [], []
     for pair, sentence in sentences():
         parts[pair in held_out].append(sentence)

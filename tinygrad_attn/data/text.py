@@ -21,9 +21,9 @@ from ..engine import Array
 from .errors import DataError
 from .vocabulary import Vocabulary
 
-HELD_OUT = 0.1          # part of the text kept for evaluation
-FEWEST = 1_000          # characters below which there is nothing to learn from
-REMEMBERED = 40         # characters from which on a repeated paragraph counts as one
+HELD_OUT = 0.1  # part of the text kept for evaluation
+FEWEST = 1_000  # characters below which there is nothing to learn from
+REMEMBERED = 40  # characters from which on a repeated paragraph counts as one
 Batches = Iterator[tuple[Array, Array]]
 
 
@@ -52,8 +52,12 @@ def text(path: str | Path | None = None) -> Text:
     characters = embedded() if path is None else read(Path(path))
     train, held_out = split(characters)
     vocabulary = Vocabulary.of([characters])
-    return Text("Python's language reference" if path is None else str(path),
-                vocabulary.encode(train), vocabulary.encode(held_out), vocabulary)
+    return Text(
+        "Python's language reference" if path is None else str(path),
+        vocabulary.encode(train),
+        vocabulary.encode(held_out),
+        vocabulary,
+    )
 
 
 def embedded() -> str:
@@ -61,8 +65,10 @@ def embedded() -> str:
     try:
         topics: dict[str, str] = import_module("pydoc_data.topics").topics
     except ImportError as error:
-        raise DataError("the embedded English text: expected Python's pydoc_data.topics, but "
-                        "this Python came without it; give a text of your own") from error
+        raise DataError(
+            "the embedded English text: expected Python's pydoc_data.topics, but "
+            "this Python came without it; give a text of your own"
+        ) from error
     return "\n\n".join(topics[name] for name in sorted(topics))
 
 
@@ -71,18 +77,25 @@ def read(path: Path) -> str:
     try:
         characters = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected UTF-8 text, but byte {error.start} is not part of any; "
-                        "convert the file, e.g. with `iconv -f ISO-8859-1 -t UTF-8`") from error
+        raise DataError(
+            f"{path}: expected UTF-8 text, but byte {error.start} is not part of any; "
+            "convert the file, e.g. with `iconv -f ISO-8859-1 -t UTF-8`"
+        ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{path}: expected a text file, but it cannot be read ({reason}); "
-                        "check the path") from error
+        raise DataError(
+            f"{path}: expected a text file, but it cannot be read ({reason}); check the path"
+        ) from error
     if not characters.strip():
-        raise DataError(f"{path}: expected text, but the file is empty; "
-                        f"give one with at least {FEWEST:,} characters")
+        raise DataError(
+            f"{path}: expected text, but the file is empty; "
+            f"give one with at least {FEWEST:,} characters"
+        )
     if len(characters) < FEWEST:
-        raise DataError(f"{path}: expected at least {FEWEST:,} characters, "
-                        f"got {len(characters):,}; give a longer text")
+        raise DataError(
+            f"{path}: expected at least {FEWEST:,} characters, "
+            f"got {len(characters):,}; give a longer text"
+        )
     return characters
 
 
@@ -116,15 +129,17 @@ def windows(tokens: Array, length: int, size: int, at_most: int | None = None) -
     if at_most is not None and at_most < full:
         starts = starts[np.linspace(0, full - 1, at_most).round().astype(int)]
     for group in range(0, len(starts), size):
-        index = starts[group:group + size, None] + np.arange(length)
+        index = starts[group : group + size, None] + np.arange(length)
         yield tokens[index], tokens[index + 1]
     if len(starts) == full and full * length < len(tokens) - 1:
-        tail = tokens[None, full * length:]
+        tail = tokens[None, full * length :]
         yield tail[:, :-1], tail[:, 1:]
 
 
 def need_window(tokens: Array, length: int) -> None:
     """Raise DataError unless one window and the token after it fit into `tokens`."""
     if not 1 <= length < len(tokens):
-        raise DataError(f"expected more than one window of {length} tokens, got {len(tokens):,}"
-                        "; give a longer text or a smaller length (at least 1)")
+        raise DataError(
+            f"expected more than one window of {length} tokens, got {len(tokens):,}"
+            "; give a longer text or a smaller length (at least 1)"
+        )

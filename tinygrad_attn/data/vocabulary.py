@@ -24,8 +24,10 @@ class Vocabulary:
         self.symbols = tuple(symbols)
         self.token = {symbol: token for token, symbol in enumerate(self.symbols)}
         if not self.symbols or len(self.token) != len(self.symbols):
-            raise DataError(f"vocabulary: expected distinct symbols, at least one; "
-                            f"got {len(self.symbols)} of which {len(self.token)} are distinct")
+            raise DataError(
+                f"vocabulary: expected distinct symbols, at least one; "
+                f"got {len(self.symbols)} of which {len(self.token)} are distinct"
+            )
 
     @classmethod
     def of(cls, texts: Iterable[Iterable[str]]) -> Vocabulary:
@@ -47,8 +49,10 @@ class Vocabulary:
         try:
             return np.fromiter((self.token[symbol] for symbol in text), np.int64)
         except KeyError as error:
-            raise DataError(f"expected the {len(self)} known symbols ({self.shown()}), "
-                            f"got {error.args[0]!r}; leave it out") from None
+            raise DataError(
+                f"expected the {len(self)} known symbols ({self.shown()}), "
+                f"got {error.args[0]!r}; leave it out"
+            ) from None
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The symbols of `tokens`, joined."""
@@ -60,7 +64,7 @@ class Vocabulary:
         lengths = np.array([len(tokens) for tokens in encoded], np.int64)
         rows = np.full((len(encoded), lengths.max(initial=0)), self.token[fill])
         for row, tokens in zip(rows, encoded, strict=True):
-            row[:len(tokens)] = tokens
+            row[: len(tokens)] = tokens
         return rows, lengths
 
     def shown(self, most: int = 100) -> str:

@@ -23,8 +23,9 @@ EVERY = slice(None)
 Residuals = tuple[Array, Array | None, Array | None, Array]
 
 
-def forward(q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
-            ) -> tuple[Array, Residuals]:
+def forward(
+    q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
+) -> tuple[Array, Residuals]:
     """C, and (P, t, F, C).
 
     Args:
@@ -33,7 +34,7 @@ def forward(q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
     """
     scores = unfolded(np.matmul(folded(q, k), k.mT), q)
     scores *= plan.scale
-    if scores.shape != plan.shape:                      # axes that only the values have
+    if scores.shape != plan.shape:  # axes that only the values have
         scores = np.broadcast_to(scores, plan.shape).copy()
     slope = None
     if plan.softcap is not None:
@@ -44,12 +45,13 @@ def forward(q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
     out = unfolded(np.matmul(folded(dropped(weights, drop), v), v), q)
     dead = plan.limits.dead(EVERY)
     if dead is not None and plan.limits.empty_row == "nan":
-        np.copyto(out, np.nan, where=dead)              # there may be no key to carry it
+        np.copyto(out, np.nan, where=dead)  # there may be no key to carry it
     return out, (weights, slope, drop, out)
 
 
-def backward(g: Array, residuals: Residuals, q: Array, k: Array, v: Array, added: Array | None, *,
-             plan: Plan) -> tuple[Array | None, ...]:
+def backward(
+    g: Array, residuals: Residuals, q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
+) -> tuple[Array | None, ...]:
     """dQ, dK, dV and, if it is learned, what is added; broadcast axes are not summed."""
     weights, slope, drop, out = residuals
     dscores = unfolded(np.matmul(folded(g, v), v.mT), q)
@@ -90,7 +92,7 @@ def softmax(scores: Array, plan: Plan) -> Array:
     """P, in the memory of S′; the rows that may attend to no key by their own rule."""
     dead, empty_row = plan.limits.dead(EVERY), plan.limits.empty_row
     if dead is not None:
-        np.copyto(scores, 0, where=dead)                # else ∞ − ∞ would arise
+        np.copyto(scores, 0, where=dead)  # else ∞ − ∞ would arise
     scores -= scores.max(axis=-1, keepdims=True, initial=-np.inf)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=-1, keepdims=True)

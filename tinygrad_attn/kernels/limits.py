@@ -66,8 +66,9 @@ def part(x: Array, queries: slice, keys: slice) -> Array:
     return x[..., every if x.shape[-2] == 1 else queries, columns]
 
 
-def reached(queries: int, keys: int, low: int | None, high: int | None, keep: Array | None
-            ) -> Array:
+def reached(
+    queries: int, keys: int, low: int | None, high: int | None, keep: Array | None
+) -> Array:
     """(..., T, 1) booleans: may the query attend to any key?  Needs nothing as large as (T, S)."""
     if keep is not None and low is None and high is None:
         found: Array = np.asarray(keep.any(axis=-1, keepdims=True) & (keys > 0))

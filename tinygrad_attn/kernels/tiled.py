@@ -18,8 +18,9 @@ from .limits import Array, Plan, blocks_of, part
 Residuals = tuple[Array, Array]
 
 
-def forward(q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
-            ) -> tuple[Array, Residuals]:
+def forward(
+    q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
+) -> tuple[Array, Residuals]:
     """C, and (C, L).
 
     Args:
@@ -34,7 +35,7 @@ def forward(q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
         scores, _ = block_scores(q, k, added, some, keys, plan)
         m, sums, c = (x[..., some, :] for x in (largest, total, out))
         before, m[:] = m.copy(), np.maximum(m, scores.max(axis=-1, keepdims=True))
-        shift = np.where(np.isneginf(m), 0, m)              # no key so far: ∞ − ∞ must not arise
+        shift = np.where(np.isneginf(m), 0, m)  # no key so far: ∞ − ∞ must not arise
         decay, e = np.exp(before - shift), np.exp(scores - shift)
         sums[:] = decay * sums + e.sum(axis=-1, keepdims=True)
         if plan.factors is not None:
@@ -54,11 +55,12 @@ def finished(out: Array, largest: Array, total: Array, plan: Plan) -> tuple[Arra
     return out, (out, largest + np.log(total))
 
 
-def backward(g: Array, residuals: Residuals, q: Array, k: Array, v: Array, added: Array | None, *,
-             plan: Plan) -> tuple[Array | None, ...]:
+def backward(
+    g: Array, residuals: Residuals, q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
+) -> tuple[Array | None, ...]:
     """dQ, dK, dV and, if it is learned, what is added."""
     out, logsum = residuals
-    delta = (g * out).sum(axis=-1, keepdims=True)           # δ = rowsum(dC∘C)
+    delta = (g * out).sum(axis=-1, keepdims=True)  # δ = rowsum(dC∘C)
     dq = np.zeros((*plan.shape[:-1], q.shape[-1]), q.dtype)
     dk, dv = np.zeros(k.shape, k.dtype), np.zeros(v.shape, v.dtype)
     dadded = np.zeros(added.shape, added.dtype) if added is not None and plan.learned else None
@@ -94,19 +96,20 @@ def seeing(keys: slice, plan: Plan) -> slice:
     low, high = plan.limits.low, plan.limits.high
     queries = plan.shape[-2]
     if plan.limits.alive is not None and plan.limits.empty_row != "zero":
-        return slice(0, queries)                            # empty rows get something of every key
+        return slice(0, queries)  # empty rows get something of every key
     first = 0 if high is None else min(max(keys.start - high, 0), queries)
     stop = queries if low is None else max(min(keys.stop - low, queries), first)
     return slice(first, stop)
 
 
-def block_scores(q: Array, k: Array, added: Array | None, queries: slice, keys: slice, plan: Plan
-                 ) -> tuple[Array, Array | None]:
+def block_scores(
+    q: Array, k: Array, added: Array | None, queries: slice, keys: slice, plan: Plan
+) -> tuple[Array, Array | None]:
     """S′ of some queries and keys, and tanh(S/softcap) if there is a soft cap."""
     limits = plan.limits
     scores = (q[..., queries, :] @ spread(k[..., keys, :], plan).mT) * q.dtype.type(plan.scale)
     lead = plan.shape[:-2]
-    if scores.shape[:-2] != lead:                           # axes that only the values have
+    if scores.shape[:-2] != lead:  # axes that only the values have
         scores = np.broadcast_to(scores, (*lead, *scores.shape[-2:])).copy()
     slope = None
     if plan.softcap is not None:

@@ -6,6 +6,12 @@ from .transformer import Transformer, TransformerConfig
 from .vit import ViT, ViTConfig
 
 __all__ = [
-    "GPT", "GPTConfig", "Seq2Seq", "Seq2SeqConfig", "Transformer", "TransformerConfig", "ViT",
+    "GPT",
+    "GPTConfig",
+    "Seq2Seq",
+    "Seq2SeqConfig",
+    "Transformer",
+    "TransformerConfig",
+    "ViT",
     "ViTConfig",
 ]

@@ -1,7 +1,7 @@
 """GPT-2: a decoder-only Transformer that predicts the next token (Radford et al. 2019).
 
-    model:    tokens -> embedding + position -> blocks -> norm -> embeddingᵀ -> logits
-    block:    x + attention(norm(x)), then x + mlp(norm(x))
+model:    tokens -> embedding + position -> blocks -> norm -> embeddingᵀ -> logits
+block:    x + attention(norm(x)), then x + mlp(norm(x))
 """
 
 from __future__ import annotations
@@ -57,11 +57,18 @@ class GPTConfig:
     bias: bool = True
 
     def __post_init__(self) -> None:
-        positive("GPTConfig", vocab_size=self.vocab_size, max_length=self.max_length,
-                 num_layers=self.num_layers, num_heads=self.num_heads, d_model=self.d_model)
+        positive(
+            "GPTConfig",
+            vocab_size=self.vocab_size,
+            max_length=self.max_length,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            d_model=self.d_model,
+        )
         if self.d_model % self.num_heads:
-            raise ShapeError(f"GPTConfig: num_heads must divide d_model, got {self.num_heads} and "
-                             f"{self.d_model}")
+            raise ShapeError(
+                f"GPTConfig: num_heads must divide d_model, got {self.num_heads} and {self.d_model}"
+            )
         probability("GPTConfig", self.dropout)
 
 
@@ -84,8 +91,9 @@ class Block(Module):
     def __init__(self, config: GPTConfig, rng: np.random.Generator | None) -> None:
         width = config.d_model
         self.ln_1 = LayerNorm(width, bias=config.bias)
-        self.attn = MultiHeadAttention(width, config.num_heads, bias=config.bias,
-                                       dropout=config.dropout, rng=rng)
+        self.attn = MultiHeadAttention(
+            width, config.num_heads, bias=config.bias, dropout=config.dropout, rng=rng
+        )
         self.ln_2 = LayerNorm(width, bias=config.bias)
         self.mlp = MLP(config, rng)
         self.drop = Dropout(config.dropout, rng=rng)
@@ -144,8 +152,10 @@ class GPT(Module):
         past = self.cached(cache)
         if past + tokens.shape[1] > self.config.max_length:
             after = f" after {past} in the cache" if past else ""
-            raise ShapeError(f"GPT: expected at most max_length={self.config.max_length} tokens in "
-                             f"a row, got {tokens.shape}{after}")
+            raise ShapeError(
+                f"GPT: expected at most max_length={self.config.max_length} tokens in "
+                f"a row, got {tokens.shape}{after}"
+            )
         x = self.drop(self.wte(tokens) + self.wpe(np.arange(past, past + tokens.shape[1])))
         for i, block in enumerate(self.blocks):
             x = block(x) if cache is None else block(x, cache[i])
@@ -166,8 +176,10 @@ class GPT(Module):
         """Number of positions in a cache that fits this model."""
         lengths = [] if cache is None else [one.length for one in cache]
         if cache is not None and (len(lengths) != len(self.blocks) or len(set(lengths)) > 1):
-            raise ShapeError(f"GPT: expected a cache of equal length for each of {len(self.blocks)}"
-                             f" blocks, got the lengths {lengths}")
+            raise ShapeError(
+                f"GPT: expected a cache of equal length for each of {len(self.blocks)}"
+                f" blocks, got the lengths {lengths}"
+            )
         return lengths[0] if lengths else 0
 
     def loss(self, tokens: Any, targets: Any) -> Tensor:
@@ -177,9 +189,17 @@ class GPT(Module):
         """
         return functional.cross_entropy(self(tokens), targets)
 
-    def generate(self, tokens: Any, steps: int, *, temperature: float = 1.0,
-                 top_k: int | None = None, top_p: float | None = None,
-                 rng: np.random.Generator | None = None, use_cache: bool = True) -> Array:
+    def generate(
+        self,
+        tokens: Any,
+        steps: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        rng: np.random.Generator | None = None,
+        use_cache: bool = True,
+    ) -> Array:
         """`tokens` (B, T) continued by `steps` tokens drawn from the model, without dropout.
 
         The model sees the last max_length tokens.  Up to that length each step costs one position;
@@ -199,10 +219,16 @@ class GPT(Module):
         Raises:
             ShapeError, DTypeError, IndexingError: an option is out of range, or tokens are wrong.
         """
-        if (not temperature >= 0 or steps < 0 or (top_k is not None and top_k < 1)
-                or (top_p is not None and not 0 < top_p <= 1)):
-            raise ShapeError("generate: expected temperature ≥ 0, steps ≥ 0, top_k ≥ 1 and "
-                             f"0 < top_p ≤ 1, got {temperature=}, {steps=}, {top_k=}, {top_p=}")
+        if (
+            not temperature >= 0
+            or steps < 0
+            or (top_k is not None and top_k < 1)
+            or (top_p is not None and not 0 < top_p <= 1)
+        ):
+            raise ShapeError(
+                "generate: expected temperature ≥ 0, steps ≥ 0, top_k ≥ 1 and "
+                f"0 < top_p ≤ 1, got {temperature=}, {steps=}, {top_k=}, {top_p=}"
+            )
         sequence, draw = self.checked(tokens), generator(rng)
         cache = self.new_cache() if use_cache else None
         with evaluating(self), no_grad():
@@ -215,8 +241,8 @@ class GPT(Module):
     def following(self, sequence: Array, cache: list[KVCache] | None) -> Array:
         """Logits (B, vocab_size) of the token after `sequence`; the cache holds its start."""
         if cache is not None and sequence.shape[1] <= self.config.max_length:
-            return self(sequence[:, self.cached(cache):], cache)._data[:, -1]
-        return self(sequence[:, -self.config.max_length:])._data[:, -1]
+            return self(sequence[:, self.cached(cache) :], cache)._data[:, -1]
+        return self(sequence[:, -self.config.max_length :])._data[:, -1]
 
 
 @contextmanager
@@ -231,8 +257,13 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = mode
 
 
-def chosen(logits: Array, temperature: float, top_k: int | None, top_p: float | None,
-           rng: np.random.Generator) -> Array:
+def chosen(
+    logits: Array,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    rng: np.random.Generator,
+) -> Array:
     """One token for each row of logits (B, V)."""
     scores: Array = logits.astype(np.float64)
     if temperature > 0:
@@ -252,6 +283,6 @@ def nucleus(scores: Array, top_p: float) -> Array:
     """−∞ for all tokens but the fewest that have at least the probability `top_p` together."""
     falling = -np.sort(-scores, axis=-1)
     p = functional.softmax(falling)
-    wanted = np.cumsum(p, axis=-1) - p < top_p              # what comes before is not yet enough
+    wanted = np.cumsum(p, axis=-1) - p < top_p  # what comes before is not yet enough
     least = np.where(wanted, falling, np.inf).min(axis=-1, keepdims=True)
     return np.where(scores < least, -np.inf, scores)

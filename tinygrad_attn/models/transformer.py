@@ -85,25 +85,37 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         who, source, target = type(self).__name__, self.source_vocab, self.target_vocab
-        positive(who, source_vocab=source, target_vocab=target, d_ff=self.d_ff,
-                 max_length=self.max_length, num_layers=self.num_layers, num_heads=self.num_heads,
-                 d_model=self.d_model)
+        positive(
+            who,
+            source_vocab=source,
+            target_vocab=target,
+            d_ff=self.d_ff,
+            max_length=self.max_length,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            d_model=self.d_model,
+        )
         if self.d_model % self.num_heads:
-            raise ShapeError(f"{who}: num_heads must divide d_model, got {self.num_heads} and "
-                             f"{self.d_model}")
+            raise ShapeError(
+                f"{who}: num_heads must divide d_model, got {self.num_heads} and {self.d_model}"
+            )
         special = (self.padding, self.start, self.end)
         if len({*special}) < 3 or not all(0 <= token < target for token in special):
-            raise ShapeError(f"{who}: padding, start and end must be different tokens of the "
-                             f"target's {target}, got {special}")
+            raise ShapeError(
+                f"{who}: padding, start and end must be different tokens of the "
+                f"target's {target}, got {special}"
+            )
         if not self.padding < source:
-            raise ShapeError(f"{who}: padding must be one of the source's {source} tokens, got "
-                             f"{self.padding}")
+            raise ShapeError(
+                f"{who}: padding must be one of the source's {source} tokens, got {self.padding}"
+            )
         if self.tied and source != target:
-            raise ShapeError(f"{who}: tied embeddings need one vocabulary, got {source} source and "
-                             f"{target} target tokens")
+            raise ShapeError(
+                f"{who}: tied embeddings need one vocabulary, got {source} source and "
+                f"{target} target tokens"
+            )
         if self.positions not in POSITIONS:
-            raise ShapeError(f"{who}: positions must be one of {POSITIONS}, got "
-                             f"{self.positions!r}")
+            raise ShapeError(f"{who}: positions must be one of {POSITIONS}, got {self.positions!r}")
         check_activation(who, self.activation)
         probability(who, self.dropout)
 
@@ -114,16 +126,34 @@ class Stack(Module):
     Named as in PyTorch's TransformerEncoder and TransformerDecoder: `layers.0…`, `norm`.
     """
 
-    def __init__(self, layer: type[TransformerEncoderLayer | TransformerDecoderLayer],
-                 config: TransformerConfig, rng: np.random.Generator | None) -> None:
+    def __init__(
+        self,
+        layer: type[TransformerEncoderLayer | TransformerDecoderLayer],
+        config: TransformerConfig,
+        rng: np.random.Generator | None,
+    ) -> None:
         self.layers = ModuleList(
-            layer(config.d_model, config.num_heads, config.d_ff, dropout=config.dropout,
-                  activation=config.activation, norm_first=config.norm_first, bias=config.bias,
-                  rng=rng) for _ in range(config.num_layers))
+            layer(
+                config.d_model,
+                config.num_heads,
+                config.d_ff,
+                dropout=config.dropout,
+                activation=config.activation,
+                norm_first=config.norm_first,
+                bias=config.bias,
+                rng=rng,
+            )
+            for _ in range(config.num_layers)
+        )
         self.norm = LayerNorm(config.d_model, bias=config.bias) if config.norm_first else None
 
-    def forward(self, x: Tensor, *inputs: Any, caches: Sequence[KVCache | None] | None = None,
-                return_weights: bool = False) -> Any:
+    def forward(
+        self,
+        x: Tensor,
+        *inputs: Any,
+        caches: Sequence[KVCache | None] | None = None,
+        return_weights: bool = False,
+    ) -> Any:
         """(B, T, D) -> (B, T, D); with return_weights also the last weights of the last layer."""
         weights = None
         for layer, cache in zip(self.layers, caches or repeat(None)):
@@ -148,8 +178,9 @@ class Transformer(Module):
         output: Linear, to the logits.
     """
 
-    def __init__(self, config: TransformerConfig, *,
-                 rng: np.random.Generator | None = None) -> None:
+    def __init__(
+        self, config: TransformerConfig, *, rng: np.random.Generator | None = None
+    ) -> None:
         self.config = config
         width, rng = config.d_model, generator(rng)
         self.source_embedding = Embedding(config.source_vocab, width, rng=rng)
@@ -185,8 +216,9 @@ class Transformer(Module):
         source = self.tokens("source", source, self.config.source_vocab)
         target = self.tokens("target", target, self.config.target_vocab, 1)
         if len(source) != len(target):
-            raise ShapeError(f"Transformer: source has {len(source)} sequences but target has "
-                             f"{len(target)}")
+            raise ShapeError(
+                f"Transformer: source has {len(source)} sequences but target has {len(target)}"
+            )
         first = np.full((len(target), 1), self.config.start)
         return self.write(np.hstack([first, target]), *self.read(source), return_weights)
 
@@ -196,8 +228,9 @@ class Transformer(Module):
         `label_smoothing` is `functional.cross_entropy`'s; the paper's is 0.1 (section 5.4).
         """
         logits = self(source, target)
-        return functional.cross_entropy(logits, self.with_end(target), self.config.padding,
-                                        label_smoothing)
+        return functional.cross_entropy(
+            logits, self.with_end(target), self.config.padding, label_smoothing
+        )
 
     def generate(self, source: Any, max_steps: int, *, return_weights: bool = False) -> Any:
         """The most probable token at each step, until the end or `max_steps`.
@@ -216,8 +249,10 @@ class Transformer(Module):
         """
         config = self.config
         if not 0 <= max_steps <= config.max_length:
-            raise ShapeError("Transformer.generate: expected max_steps from 0 to "
-                             f"max_length={config.max_length}, got {max_steps}")
+            raise ShapeError(
+                "Transformer.generate: expected max_steps from 0 to "
+                f"max_length={config.max_length}, got {max_steps}"
+            )
         source = self.tokens("source", source, config.source_vocab)
         batch, length = source.shape
         tokens = np.full((batch, max_steps + 1), config.padding)
@@ -227,7 +262,7 @@ class Transformer(Module):
             weights = np.zeros((batch, config.num_heads, max_steps, length), memory.dtype)
             caches = [KVCache(config.max_length) for _ in self.decoder.layers]
             for step in range(max_steps):
-                logits, seen = self.write(tokens[:, step:step + 1], memory, keep, True, caches)
+                logits, seen = self.write(tokens[:, step : step + 1], memory, keep, True, caches)
                 following = self.likeliest(logits._data[:, -1])
                 alive &= following != config.end
                 if not alive.any():
@@ -249,8 +284,14 @@ class Transformer(Module):
         x = self.embedded(source, self.source_embedding, self.source_positions)
         return self.encoder(x, keep), keep
 
-    def write(self, tokens: Array, memory: Tensor, keep: Array, return_weights: bool = False,
-              caches: Sequence[KVCache] | None = None) -> Any:
+    def write(
+        self,
+        tokens: Array,
+        memory: Tensor,
+        keep: Array,
+        return_weights: bool = False,
+        caches: Sequence[KVCache] | None = None,
+    ) -> Any:
         """Tokens (B, T), the start first -> logits (B, T, V) of the token after each; weights.
 
         With caches, one a layer, the tokens continue those that came before.
@@ -263,8 +304,9 @@ class Transformer(Module):
         logits = self.output(out)
         return (logits, weights) if return_weights else logits
 
-    def embedded(self, tokens: Array, embedding: Module, positions: Module,
-                 offset: int = 0) -> Tensor:
+    def embedded(
+        self, tokens: Array, embedding: Module, positions: Module, offset: int = 0
+    ) -> Tensor:
         """Tokens (B, T), the first at position `offset` -> (B, T, D)."""
         x: Tensor = self.dropout(positions(embedding(tokens) * sqrt(self.config.d_model), offset))
         return x
@@ -282,8 +324,10 @@ class Transformer(Module):
         array = whole_numbers("Transformer", what, values, vocabulary)
         most = self.config.max_length - special
         if array.ndim != 2 or array.shape[1] > most:
-            raise ShapeError(f"Transformer: expected {what} tokens (B, time), at most {most} in a "
-                             f"row, got {array.shape}")
+            raise ShapeError(
+                f"Transformer: expected {what} tokens (B, time), at most {most} in a "
+                f"row, got {array.shape}"
+            )
         return array
 
 

@@ -1,7 +1,7 @@
 """The Vision Transformer: an image as a sequence of patches (Dosovitskiy et al. 2021).
 
-    image -> patches -> linear -> class token before them -> + position -> encoder layers -> norm
-          -> the class token's features -> linear -> logits
+image -> patches -> linear -> class token before them -> + position -> encoder layers -> norm
+      -> the class token's features -> linear -> logits
 """
 
 from __future__ import annotations
@@ -65,14 +65,23 @@ class ViTConfig:
     eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        positive("ViTConfig", image_size=self.image_size, patch_size=self.patch_size,
-                 num_classes=self.num_classes, num_layers=self.num_layers,
-                 num_heads=self.num_heads, d_model=self.d_model, d_ff=self.d_ff,
-                 channels=self.channels)
+        positive(
+            "ViTConfig",
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            num_classes=self.num_classes,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            d_model=self.d_model,
+            d_ff=self.d_ff,
+            channels=self.channels,
+        )
         for small, large in (("patch_size", "image_size"), ("num_heads", "d_model")):
             if getattr(self, large) % getattr(self, small):
-                raise ShapeError(f"ViTConfig: {small} must divide {large}, got "
-                                 f"{getattr(self, small)} and {getattr(self, large)}")
+                raise ShapeError(
+                    f"ViTConfig: {small} must divide {large}, got "
+                    f"{getattr(self, small)} and {getattr(self, large)}"
+                )
         check_activation("ViTConfig", self.activation)
         probability("ViTConfig", self.dropout)
 
@@ -101,15 +110,23 @@ class ViT(Module):
     def __init__(self, config: ViTConfig, *, rng: np.random.Generator | None = None) -> None:
         self.config = config
         width, rng = config.d_model, generator(rng)
-        self.patch_embed = Linear(config.channels * config.patch_size ** 2, width, rng=rng)
+        self.patch_embed = Linear(config.channels * config.patch_size**2, width, rng=rng)
         self.cls_token = Parameter(rng.normal(0.0, 0.02, (1, 1, width)))
         self.pos_embed = LearnedPositions(1 + config.num_patches, width, rng=rng)
         self.dropout = Dropout(config.dropout, rng=rng)
         self.blocks = ModuleList(
-            TransformerEncoderLayer(width, config.num_heads, config.d_ff, dropout=config.dropout,
-                                    activation=config.activation, norm_first=True,
-                                    eps=config.eps, rng=rng)
-            for _ in range(config.num_layers))
+            TransformerEncoderLayer(
+                width,
+                config.num_heads,
+                config.d_ff,
+                dropout=config.dropout,
+                activation=config.activation,
+                norm_first=True,
+                eps=config.eps,
+                rng=rng,
+            )
+            for _ in range(config.num_layers)
+        )
         self.norm = LayerNorm(width, config.eps)
         self.head = Linear(width, config.num_classes, rng=rng)
 
@@ -145,11 +162,12 @@ class ViT(Module):
             raise ShapeError(f"ViT: expected images (B, {c}, {size}, {size}), got {shape}")
         images = operand(images)
         if images.dtype.kind not in "fc":
-            raise DTypeError(f"ViT: expected floating images, got {images.dtype}; divide by the "
-                             "largest value")
+            raise DTypeError(
+                f"ViT: expected floating images, got {images.dtype}; divide by the largest value"
+            )
         n = size // p
         cut = ops.reshape(images, (len(images), c, n, p, n, p))
-        rows = ops.transpose(cut, (0, 2, 4, 1, 3, 5))               # (B, n, n, c, p, p)
+        rows = ops.transpose(cut, (0, 2, 4, 1, 3, 5))  # (B, n, n, c, p, p)
         return ops.reshape(rows, (len(images), n * n, c * p * p))
 
     def loss(self, images: Any, labels: Any, *, label_smoothing: float = 0.0) -> Tensor:

@@ -1,14 +1,14 @@
 """Layers and models' parts.
 
-    parameter.py, module.py   named parameters and parts, state, scopes
-    containers.py             ModuleList, Sequential
-    layers.py                 Linear, Embedding, norms, Dropout
-    attention.py, cache.py    MultiHeadAttention, KVCache
-    positions.py              sinusoidal, learned and rotary positions, ALiBi
-    transformer.py            TransformerEncoderLayer, TransformerDecoderLayer
-    recurrent.py              RNN, GRU, LSTM
-    alignment.py              BahdanauAttention, LuongAttention
-    functional/               the same computations as functions
+parameter.py, module.py   named parameters and parts, state, scopes
+containers.py             ModuleList, Sequential
+layers.py                 Linear, Embedding, norms, Dropout
+attention.py, cache.py    MultiHeadAttention, KVCache
+positions.py              sinusoidal, learned and rotary positions, ALiBi
+transformer.py            TransformerEncoderLayer, TransformerDecoderLayer
+recurrent.py              RNN, GRU, LSTM
+alignment.py              BahdanauAttention, LuongAttention
+functional/               the same computations as functions
 """
 
 from . import functional
@@ -25,9 +25,31 @@ from .recurrent import GRU, LSTM, RNN
 from .transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
-    "GELU", "GRU", "LSTM", "RNN", "AlibiBias", "BahdanauAttention", "Dropout", "Embedding",
-    "KVCache", "LayerNorm", "LearnedPositions", "Linear", "LuongAttention", "Mask", "Module",
-    "ModuleList", "MultiHeadAttention", "Parameter", "RMSNorm", "ReLU", "RotaryPositions",
-    "Sequential", "SinusoidalPositions", "Stages", "TransformerDecoderLayer",
-    "TransformerEncoderLayer", "functional",
+    "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "AlibiBias",
+    "BahdanauAttention",
+    "Dropout",
+    "Embedding",
+    "KVCache",
+    "LayerNorm",
+    "LearnedPositions",
+    "Linear",
+    "LuongAttention",
+    "Mask",
+    "Module",
+    "ModuleList",
+    "MultiHeadAttention",
+    "Parameter",
+    "RMSNorm",
+    "ReLU",
+    "RotaryPositions",
+    "Sequential",
+    "SinusoidalPositions",
+    "Stages",
+    "TransformerDecoderLayer",
+    "TransformerEncoderLayer",
+    "functional",
 ]

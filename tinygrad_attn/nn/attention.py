@@ -44,17 +44,34 @@ class MultiHeadAttention(Module):
         out_proj: the output projection W_O, a Linear with zero bias.
     """
 
-    def __init__(self, d_model: int, num_heads: int, *, num_kv_heads: int | None = None,
-                 kdim: int | None = None, vdim: int | None = None, bias: bool = True,
-                 dropout: float = 0.0, positions: RotaryPositions | AlibiBias | None = None,
-                 rng: np.random.Generator | None = None) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        *,
+        num_kv_heads: int | None = None,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        bias: bool = True,
+        dropout: float = 0.0,
+        positions: RotaryPositions | AlibiBias | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
         kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         kdim, vdim = (d_model if width is None else width for width in (kdim, vdim))
-        positive("MultiHeadAttention", d_model=d_model, num_heads=num_heads, num_kv_heads=kv_heads,
-                 kdim=kdim, vdim=vdim)
+        positive(
+            "MultiHeadAttention",
+            d_model=d_model,
+            num_heads=num_heads,
+            num_kv_heads=kv_heads,
+            kdim=kdim,
+            vdim=vdim,
+        )
         if d_model % num_heads or num_heads % kv_heads:
-            raise ShapeError("MultiHeadAttention: num_heads must divide d_model, and num_kv_heads "
-                             f"num_heads; got {d_model=}, {num_heads=}, num_kv_heads={kv_heads}")
+            raise ShapeError(
+                "MultiHeadAttention: num_heads must divide d_model, and num_kv_heads "
+                f"num_heads; got {d_model=}, {num_heads=}, num_kv_heads={kv_heads}"
+            )
         self.d_model, self.num_heads, self.num_kv_heads = d_model, num_heads, kv_heads
         self.d_kv = d_model // num_heads * kv_heads
         self.positions = checked_positions(positions, num_heads, d_model // num_heads)
@@ -71,10 +88,20 @@ class MultiHeadAttention(Module):
         if self.out_proj.bias is not None:
             self.out_proj.bias.data = np.zeros(d_model)
 
-    def forward(self, x: Tensor, keys: Tensor | None = None, values: Tensor | None = None,
-                mask: Any = None, *, causal: bool = False, offset: int = 0,
-                cache: KVCache | None = None, method: str = "auto", return_weights: bool = False,
-                return_stages: bool = False) -> Any:
+    def forward(
+        self,
+        x: Tensor,
+        keys: Tensor | None = None,
+        values: Tensor | None = None,
+        mask: Any = None,
+        *,
+        causal: bool = False,
+        offset: int = 0,
+        cache: KVCache | None = None,
+        method: str = "auto",
+        return_weights: bool = False,
+        return_stages: bool = False,
+    ) -> Any:
         """Attention of `x` (B, T, d_model) to `keys` (B, S, kdim) and `values` (B, S, vdim).
 
         Args:
@@ -109,27 +136,41 @@ class MultiHeadAttention(Module):
         if cache is not None:
             k, v = cache.append(k, v)
         try:
-            context, stages = self.attended(q, k, v, mask, causal, offset, method,
-                                            return_weights or return_stages)
+            context, stages = self.attended(
+                q, k, v, mask, causal, offset, method, return_weights or return_stages
+            )
         except Exception:
             if cache is not None:
                 cache.truncate(past)
             raise
-        concat = ops.transpose(context, (0, 2, 1, 3)).reshape(x.shape)          # (B, T, D)
+        concat = ops.transpose(context, (0, 2, 1, 3)).reshape(x.shape)  # (B, T, D)
         out = self.out_proj(concat)
         if return_stages:
             return out, replace(stages, concat=concat, output=out).retain()
         return (out, stages.weights) if return_weights else out
 
-    def attended(self, q: Tensor, k: Tensor, v: Tensor, mask: Any, causal: bool, offset: int,
-                 method: str, wanted: bool) -> tuple[Tensor, Any]:
+    def attended(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Any,
+        causal: bool,
+        offset: int,
+        method: str,
+        wanted: bool,
+    ) -> tuple[Tensor, Any]:
         """The context (B, heads, T, d), and all stages if they are wanted."""
         if isinstance(self.positions, AlibiBias):
             bias = self.positions(q.shape[-2], k.shape[-2], offset).astype(q.dtype)
             mask = Mask.additive(bias) & as_mask(mask)
-        options: dict[str, Any] = {"causal": causal, "offset": offset, "rng": self.rng,
-                                   "method": method,
-                                   "dropout": self.dropout if self.training else 0.0}
+        options: dict[str, Any] = {
+            "causal": causal,
+            "offset": offset,
+            "rng": self.rng,
+            "method": method,
+            "dropout": self.dropout if self.training else 0.0,
+        }
         if wanted:
             stages = functional.attend(q, k, v, mask, **options)
             return stages.context, stages
@@ -159,11 +200,15 @@ class MultiHeadAttention(Module):
         for (name, time, y), width in zip(inputs, widths, strict=True):
             if np.ndim(y) != 3 or y.shape[-1] != width or y.shape[0] != x.shape[0]:
                 beside = "" if y is x else f" beside x {np.shape(x)}"
-                raise ShapeError(f"MultiHeadAttention: expected {name} (B, {time}, {width}), got "
-                                 f"{np.shape(y)}{beside}")
+                raise ShapeError(
+                    f"MultiHeadAttention: expected {name} (B, {time}, {width}), got "
+                    f"{np.shape(y)}{beside}"
+                )
         if keys.shape[1] != values.shape[1]:
-            raise ShapeError(f"MultiHeadAttention: keys have {keys.shape[1]} time steps but values "
-                             f"have {values.shape[1]}; they must match")
+            raise ShapeError(
+                f"MultiHeadAttention: keys have {keys.shape[1]} time steps but values "
+                f"have {values.shape[1]}; they must match"
+            )
 
     def extra_repr(self) -> str:
         """d_model, num_heads and what is not as usual."""
@@ -196,8 +241,10 @@ def head_mask(mask: Any) -> Any:
         return mask.for_layers()
     mask = mask if isinstance(mask, Tensor) else np.asarray(mask)
     if mask.ndim not in (1, 2, 3, 4):
-        raise ShapeError("MultiHeadAttention: expected a mask (S), (T, S), (B, T, S) or "
-                         f"(B, heads, T, S), got {mask.shape}")
+        raise ShapeError(
+            "MultiHeadAttention: expected a mask (S), (T, S), (B, T, S) or "
+            f"(B, heads, T, S), got {mask.shape}"
+        )
     return ops.expand_dims(mask, 1) if mask.ndim == 3 else mask
 
 
@@ -213,12 +260,18 @@ def checked_positions(positions: Any, num_heads: int, d_head: int) -> Any:
     if positions is None:
         return None
     if not isinstance(positions, (RotaryPositions, AlibiBias)):
-        raise DTypeError("MultiHeadAttention: positions must be RotaryPositions or AlibiBias, got "
-                         f"{type(positions).__name__}")
+        raise DTypeError(
+            "MultiHeadAttention: positions must be RotaryPositions or AlibiBias, got "
+            f"{type(positions).__name__}"
+        )
     if isinstance(positions, RotaryPositions) and positions.d_head != d_head:
-        raise ShapeError(f"MultiHeadAttention: the heads are {d_head} wide, but the positions are "
-                         f"for {positions.d_head}")
+        raise ShapeError(
+            f"MultiHeadAttention: the heads are {d_head} wide, but the positions are "
+            f"for {positions.d_head}"
+        )
     if isinstance(positions, AlibiBias) and len(positions.slopes) != num_heads:
-        raise ShapeError(f"MultiHeadAttention: there are {num_heads} heads, but the positions are "
-                         f"for {len(positions.slopes)}")
+        raise ShapeError(
+            f"MultiHeadAttention: there are {num_heads} heads, but the positions are "
+            f"for {len(positions.slopes)}"
+        )
     return positions

@@ -43,8 +43,10 @@ class KVCache:
         """
         k, v = (x if isinstance(x, Tensor) else Tensor(x) for x in (k, v))
         self.check(k, v)
-        self.keys, self.values = (self.extended(i, old, new) for i, (old, new) in
-                                  enumerate(((self.keys, k), (self.values, v))))
+        self.keys, self.values = (
+            self.extended(i, old, new)
+            for i, (old, new) in enumerate(((self.keys, k), (self.values, v)))
+        )
         return self.keys, self.values
 
     def extended(self, place: int, old: Tensor | None, new: Tensor) -> Tensor:
@@ -56,7 +58,8 @@ class KVCache:
         total, room = past + new.shape[-2], self.rooms[place]
         if room is None or room.shape[-2] < total:
             self.rooms[place] = room = np.empty(
-                (*new.shape[:-2], self.capacity or 2 * total, new.shape[-1]), new.dtype)
+                (*new.shape[:-2], self.capacity or 2 * total, new.shape[-1]), new.dtype
+            )
             room[..., :past, :] = 0 if old is None else old.data
         room[..., past:total, :] = new.data
         return wrapped(locked(room[..., :total, :]), None)
@@ -69,24 +72,34 @@ class KVCache:
         """
         if not 0 <= length <= self.length:
             raise ShapeError(f"KVCache: expected a length of 0 … {self.length}, got {length}")
-        self.rooms = [None, None]                       # others may still see what is there
+        self.rooms = [None, None]  # others may still see what is there
         if self.keys is not None and self.values is not None:
-            self.keys, self.values = (x[..., :length, :] if length else None
-                                      for x in (self.keys, self.values))
+            self.keys, self.values = (
+                x[..., :length, :] if length else None for x in (self.keys, self.values)
+            )
 
     def check(self, k: Tensor, v: Tensor) -> None:
         """Refuse what does not fit, before anything has changed."""
         if k.ndim < 2 or k.shape[:-1] != v.shape[:-1]:
-            raise ShapeError("KVCache: expected keys (..., heads, T, d) and values "
-                             f"(..., heads, T, dv), got {k.shape} and {v.shape}")
+            raise ShapeError(
+                "KVCache: expected keys (..., heads, T, d) and values "
+                f"(..., heads, T, dv), got {k.shape} and {v.shape}"
+            )
         for name, old, new in (("keys", self.keys, k), ("values", self.values, v)):
             if old is not None and (old.shape[:-2], old.shape[-1], old.dtype) != (
-                    new.shape[:-2], new.shape[-1], new.dtype):
-                raise ShapeError(f"KVCache: holds {name} {old.dtype}{list(old.shape)}, which "
-                                 f"{new.dtype}{list(new.shape)} do not continue")
+                new.shape[:-2],
+                new.shape[-1],
+                new.dtype,
+            ):
+                raise ShapeError(
+                    f"KVCache: holds {name} {old.dtype}{list(old.shape)}, which "
+                    f"{new.dtype}{list(new.shape)} do not continue"
+                )
         if self.capacity is not None and self.length + k.shape[-2] > self.capacity:
-            raise ShapeError(f"KVCache: full: it holds {self.length} of {self.capacity} positions, "
-                             f"and {k.shape[-2]} more do not fit")
+            raise ShapeError(
+                f"KVCache: full: it holds {self.length} of {self.capacity} positions, "
+                f"and {k.shape[-2]} more do not fit"
+            )
 
     def __repr__(self) -> str:
         of = "" if self.capacity is None else f" of {self.capacity}"

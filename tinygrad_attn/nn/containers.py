@@ -19,8 +19,9 @@ class ModuleList(Module):
     def append(self, module: Module) -> None:
         """Add a module at the end."""
         if not isinstance(module, Module):
-            raise DTypeError(f"{type(self).__name__}: expected modules, got "
-                             f"{type(module).__name__}")
+            raise DTypeError(
+                f"{type(self).__name__}: expected modules, got {type(module).__name__}"
+            )
         setattr(self, str(len(self)), module)
 
     def _enter_as(self, name: str) -> None:
@@ -41,8 +42,9 @@ class ModuleList(Module):
     def __getitem__(self, index: int) -> Module:
         modules = list(self)
         if not -len(modules) <= index < len(modules):
-            raise IndexingError(f"{type(self).__name__}: index {index} is outside its "
-                                f"{len(modules)} modules")
+            raise IndexingError(
+                f"{type(self).__name__}: index {index} is outside its {len(modules)} modules"
+            )
         return modules[index]
 
 

@@ -35,8 +35,9 @@ class Linear(Module):
         bias: (d_out,), likewise; None with bias=False.
     """
 
-    def __init__(self, d_in: int, d_out: int, bias: bool = True, *,
-                 rng: np.random.Generator | None = None) -> None:
+    def __init__(
+        self, d_in: int, d_out: int, bias: bool = True, *, rng: np.random.Generator | None = None
+    ) -> None:
         positive("Linear", d_in=d_in, d_out=d_out)
         self.weight = uniform((d_out, d_in), 1 / sqrt(d_in), rng)
         self.bias = uniform((d_out,), 1 / sqrt(d_in), rng) if bias else None
@@ -58,8 +59,9 @@ class Embedding(Module):
         weight: (num_embeddings, d), drawn from N(0, 1).
     """
 
-    def __init__(self, num_embeddings: int, d: int, *,
-                 rng: np.random.Generator | None = None) -> None:
+    def __init__(
+        self, num_embeddings: int, d: int, *, rng: np.random.Generator | None = None
+    ) -> None:
         positive("Embedding", num_embeddings=num_embeddings, d=d)
         self.weight = Parameter(generator(rng).standard_normal((num_embeddings, d)))
 

@@ -53,8 +53,10 @@ class Module:
         elif isinstance(value, Module):
             value._enter_as(self._name_of_part(name))
         elif isinstance(value, (list, tuple, dict)) and holds_parts(value):
-            raise DTypeError(f"{who}: parameters inside a plain {type(value).__name__} would not "
-                             "be found; put modules into nn.ModuleList, parameters into attributes")
+            raise DTypeError(
+                f"{who}: parameters inside a plain {type(value).__name__} would not "
+                "be found; put modules into nn.ModuleList, parameters into attributes"
+            )
         object.__setattr__(self, name, value)
 
     def _register(self, name: str, new: Parameter, who: str) -> None:
@@ -65,13 +67,17 @@ class Module:
         if new.home is not None:
             return
         if isinstance(vars(self).get(name), Parameter):
-            raise ShapeError(f"{who}: there is a parameter of this name already; give the new one "
-                             "another name, assign .data to change values, or `del` the old one")
+            raise ShapeError(
+                f"{who}: there is a parameter of this name already; give the new one "
+                "another name, assign .data to change values, or `del` the old one"
+            )
         label = new.name or name
         for sibling, other in vars(self).items():
             if isinstance(other, Parameter) and other.home == sibling and other.name == label:
-                raise ShapeError(f"{who}: the parameter {sibling} of the same module is already "
-                                 f"named {label!r}; siblings need different names")
+                raise ShapeError(
+                    f"{who}: the parameter {sibling} of the same module is already "
+                    f"named {label!r}; siblings need different names"
+                )
         new.name, new.home = label, name
 
     def _name_of_part(self, name: str) -> str:
@@ -101,8 +107,12 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(dotted name, parameter) for every parameter inside, each once, under its first name."""
-        return unique((joined(prefix, name), value) for prefix, module in self.named_modules()
-                      for name, value in vars(module).items() if isinstance(value, Parameter))
+        return unique(
+            (joined(prefix, name), value)
+            for prefix, module in self.named_modules()
+            for name, value in vars(module).items()
+            if isinstance(value, Parameter)
+        )
 
     def parameters(self) -> Iterator[Parameter]:
         """Every parameter inside, each once."""
@@ -124,11 +134,16 @@ class Module:
         arrays = {name: np.asarray(value) for name, value in state.items() if name in own}
         problems = [f"{name} is missing" for name in own if name not in state]
         problems += [f"{name} is not in this model" for name in state if name not in own]
-        problems += [f"{name} has shape {array.shape}, expected {own[name].shape}"
-                     for name, array in arrays.items() if array.shape != own[name].shape]
-        problems += [f"{name} has dtype {array.dtype}, expected {own[name].dtype}"
-                     for name, array in arrays.items()
-                     if not np.can_cast(array.dtype, own[name].dtype, "same_kind")]
+        problems += [
+            f"{name} has shape {array.shape}, expected {own[name].shape}"
+            for name, array in arrays.items()
+            if array.shape != own[name].shape
+        ]
+        problems += [
+            f"{name} has dtype {array.dtype}, expected {own[name].dtype}"
+            for name, array in arrays.items()
+            if not np.can_cast(array.dtype, own[name].dtype, "same_kind")
+        ]
         if problems:
             raise ShapeError(f"{type(self).__name__}.load_state_dict: " + "; ".join(problems))
         for name, array in arrays.items():
@@ -141,11 +156,13 @@ class Module:
         """
         dtype = np.dtype(dtype)
         if dtype.kind not in "fc":
-            raise DTypeError(f"{type(self).__name__}.astype: expected a floating dtype such as "
-                             f"np.float64, got {dtype}")
+            raise DTypeError(
+                f"{type(self).__name__}.astype: expected a floating dtype such as "
+                f"np.float64, got {dtype}"
+            )
         for parameter in self.parameters():
             trained = parameter.requires_grad
-            parameter.requires_grad = False         # a graph that is still alive keeps the old node
+            parameter.requires_grad = False  # a graph that is still alive keeps the old node
             parameter._data = Tensor(parameter._data, dtype=dtype)._data
             parameter.requires_grad = trained
         return self
@@ -207,5 +224,9 @@ def rolled_up(parts: Iterable[tuple[str, Module]]) -> list[tuple[str, str]]:
             runs[-1][0].append(name)
         else:
             runs.append(([name], text))
-    return [(names[0], text) if len(names) == 1
-            else (f"{names[0]}-{names[-1]}", f"{len(names)} × {text}") for names, text in runs]
+    return [
+        (names[0], text)
+        if len(names) == 1
+        else (f"{names[0]}-{names[-1]}", f"{len(names)} × {text}")
+        for names, text in runs
+    ]

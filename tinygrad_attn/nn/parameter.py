@@ -27,8 +27,9 @@ class Parameter(Tensor):
     role = "parameter"
     home: str | None
 
-    def __init__(self, data: Any, dtype: npt.DTypeLike | None = None,
-                 name: str | None = None) -> None:
+    def __init__(
+        self, data: Any, dtype: npt.DTypeLike | None = None, name: str | None = None
+    ) -> None:
         array = as_array(data)
         if dtype is None and array.dtype.kind != "c":
             dtype = SETTINGS.get().dtype

@@ -41,7 +41,7 @@ class SinusoidalPositions(Module):
         rates = inverse_powers(10_000.0, d_model)
         table = np.empty((max_length, d_model))
         table[:, 0::2] = np.sin(np.arange(max_length)[:, None] * rates)
-        table[:, 1::2] = np.cos(np.arange(max_length)[:, None] * rates[:d_model // 2])
+        table[:, 1::2] = np.cos(np.arange(max_length)[:, None] * rates[: d_model // 2])
         self.table: Array = locked(table)
 
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
@@ -73,8 +73,9 @@ class LearnedPositions(Module):
         weight: (max_length, d_model), drawn from N(0, 0.02²).
     """
 
-    def __init__(self, max_length: int, d_model: int, *,
-                 rng: np.random.Generator | None = None) -> None:
+    def __init__(
+        self, max_length: int, d_model: int, *, rng: np.random.Generator | None = None
+    ) -> None:
         positive("LearnedPositions", max_length=max_length, d_model=d_model)
         self.weight = Parameter(generator(rng).normal(0.0, 0.02, (max_length, d_model)))
 
@@ -117,8 +118,10 @@ class RotaryPositions(Module):
     def __init__(self, d_head: int, *, base: float = 10_000.0, interleaved: bool = False) -> None:
         positive("RotaryPositions", d_head=d_head)
         if d_head % 2 or not base > 0:
-            raise ShapeError("RotaryPositions: features turn in pairs, so d_head must be even, and "
-                             f"base positive; got {d_head=}, {base=}")
+            raise ShapeError(
+                "RotaryPositions: features turn in pairs, so d_head must be even, and "
+                f"base positive; got {d_head=}, {base=}"
+            )
         self.d_head, self.base, self.interleaved = d_head, base, interleaved
         self.rates: Array = locked(inverse_powers(base, d_head))
 
@@ -131,7 +134,7 @@ class RotaryPositions(Module):
         """
         x = operand(x)
         span = stretch("RotaryPositions", x, (None, self.d_head), offset)
-        axis = -1 if self.interleaved else -2                   # the axis of a and b
+        axis = -1 if self.interleaved else -2  # the axis of a and b
         angles = np.expand_dims(np.arange(span.start, span.stop)[:, None] * self.rates, axis)
         cos, sin = (locked(wave(angles).astype(x.dtype)) for wave in (np.cos, np.sin))
         pair = (self.d_head // 2, 2) if self.interleaved else (2, self.d_head // 2)
@@ -203,6 +206,7 @@ def stretch(who: str, x: Any, limits: tuple[int | None, int], offset: int) -> sl
         raise ShapeError(f"{who}: offset must be an integer of 0 or more, got {offset!r}")
     end = int(offset) + x.shape[-2]
     if max_length is not None and end > max_length:
-        raise ShapeError(f"{who}: expected positions below max_length={max_length}, got {offset} … "
-                         f"{end - 1}")
+        raise ShapeError(
+            f"{who}: expected positions below max_length={max_length}, got {offset} … {end - 1}"
+        )
     return slice(int(offset), end)

@@ -64,16 +64,27 @@ class TransformerLayer(Module):
 
     has_memory = False
 
-    def __init__(self, d_model: int, num_heads: int, d_ff: int, *, dropout: float = 0.0,
-                 activation: str = "relu", norm_first: bool = False, bias: bool = True,
-                 eps: float = 1e-5, positions: RotaryPositions | AlibiBias | None = None,
-                 rng: np.random.Generator | None = None) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        d_ff: int,
+        *,
+        dropout: float = 0.0,
+        activation: str = "relu",
+        norm_first: bool = False,
+        bias: bool = True,
+        eps: float = 1e-5,
+        positions: RotaryPositions | AlibiBias | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
         who = type(self).__name__
         positive(who, d_model=d_model, num_heads=num_heads, d_ff=d_ff)
         check_activation(who, activation)
         self.d_model, self.activation, self.norm_first = d_model, activation, norm_first
-        attention = partial(MultiHeadAttention, d_model, num_heads, bias=bias, dropout=dropout,
-                            rng=rng)
+        attention = partial(
+            MultiHeadAttention, d_model, num_heads, bias=bias, dropout=dropout, rng=rng
+        )
         self.self_attn = attention(positions=positions)
         if self.has_memory:
             self.multihead_attn = attention()
@@ -93,8 +104,14 @@ class TransformerLayer(Module):
         total = x + self.dropout(branch)
         return total if self.norm_first else norm(total)
 
-    def attended(self, x: Tensor, norm: LayerNorm, attn: MultiHeadAttention,
-                 memory: Tensor | None = None, **options: Any) -> tuple[Tensor, Tensor | None]:
+    def attended(
+        self,
+        x: Tensor,
+        norm: LayerNorm,
+        attn: MultiHeadAttention,
+        memory: Tensor | None = None,
+        **options: Any,
+    ) -> tuple[Tensor, Tensor | None]:
         """`x` with a branch of attention, to itself or to the memory; its weights if wanted."""
         found = attn(self.entering(x, norm), memory, **options)
         branch, weights = found if options["return_weights"] else (found, None)
@@ -110,8 +127,10 @@ class TransformerLayer(Module):
         x = operand(x)
         if x.ndim != 3 or x.shape[-1] != self.d_model or batch not in (None, x.shape[0]):
             lead = "B" if batch is None else batch
-            raise ShapeError(f"{type(self).__name__}: expected {name} ({lead}, {time}, "
-                             f"{self.d_model}), got {x.shape}")
+            raise ShapeError(
+                f"{type(self).__name__}: expected {name} ({lead}, {time}, "
+                f"{self.d_model}), got {x.shape}"
+            )
         return x
 
     def extra_repr(self) -> str:
@@ -122,8 +141,15 @@ class TransformerLayer(Module):
 class TransformerEncoderLayer(TransformerLayer):
     """Self-attention, then the feed-forward network.  Arguments are TransformerLayer's."""
 
-    def forward(self, x: Tensor, mask: Any = None, *, causal: bool = False,
-                cache: KVCache | None = None, return_weights: bool = False) -> Any:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Any = None,
+        *,
+        causal: bool = False,
+        cache: KVCache | None = None,
+        return_weights: bool = False,
+    ) -> Any:
         """(B, T, d_model) -> (B, T, d_model).
 
         Args:
@@ -140,8 +166,15 @@ class TransformerEncoderLayer(TransformerLayer):
             DTypeError: the mask is of a wrong kind.
         """
         x = self.sequence("x", "T", x)
-        x, weights = self.attended(x, self.norm1, self.self_attn, mask=mask, causal=causal,
-                                   cache=cache, return_weights=return_weights)
+        x, weights = self.attended(
+            x,
+            self.norm1,
+            self.self_attn,
+            mask=mask,
+            causal=causal,
+            cache=cache,
+            return_weights=return_weights,
+        )
         out = self.fed_forward(x, self.norm2)
         return (out, weights) if return_weights else out
 
@@ -154,9 +187,17 @@ class TransformerDecoderLayer(TransformerLayer):
 
     has_memory = True
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Any = None, memory_mask: Any = None, *,
-                causal: bool = True, cache: KVCache | None = None,
-                return_weights: bool = False) -> Any:
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        mask: Any = None,
+        memory_mask: Any = None,
+        *,
+        causal: bool = True,
+        cache: KVCache | None = None,
+        return_weights: bool = False,
+    ) -> Any:
         """`x` (B, T, d_model) with the `memory` (B, S, d_model) -> (B, T, d_model).
 
         Args:
@@ -176,10 +217,23 @@ class TransformerDecoderLayer(TransformerLayer):
         """
         x = self.sequence("x", "T", x)
         memory = self.sequence("memory", "S", memory, x.shape[0])
-        x, to_itself = self.attended(x, self.norm1, self.self_attn, mask=mask, causal=causal,
-                                     cache=cache, return_weights=return_weights)
-        x, to_memory = self.attended(x, self.norm2, self.multihead_attn, memory, mask=memory_mask,
-                                     return_weights=return_weights)
+        x, to_itself = self.attended(
+            x,
+            self.norm1,
+            self.self_attn,
+            mask=mask,
+            causal=causal,
+            cache=cache,
+            return_weights=return_weights,
+        )
+        x, to_memory = self.attended(
+            x,
+            self.norm2,
+            self.multihead_attn,
+            memory,
+            mask=memory_mask,
+            return_weights=return_weights,
+        )
         out = self.fed_forward(x, self.norm3)
         return (out, to_itself, to_memory) if return_weights else out
 

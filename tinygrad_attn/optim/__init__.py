@@ -1,10 +1,10 @@
 """Optimisers: how parameters follow their gradients.
 
-    optimizer.py   groups of parameters with options, and their state
-    sgd.py         SGD
-    adam.py        Adam, AdamW
-    clipping.py    clip_grad_norm
-    schedule.py    WarmupCosine
+optimizer.py   groups of parameters with options, and their state
+sgd.py         SGD
+adam.py        Adam, AdamW
+clipping.py    clip_grad_norm
+schedule.py    WarmupCosine
 """
 
 from .adam import Adam, AdamW

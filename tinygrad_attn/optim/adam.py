@@ -24,8 +24,14 @@ class Adam(Optimizer):
     state_names = ("step", "exp_avg", "exp_avg_sq")
     decoupled = False
 
-    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def updated(self, value: Array, grad: Array, state: State, group: Group) -> Array:
@@ -39,11 +45,11 @@ class Adam(Optimizer):
         m, v, root = state["exp_avg"], state["exp_avg_sq"], sqrt(1 - beta2 ** state["step"])
         buffer: Array = np.multiply(grad, 1 - beta1, out=np.empty_like(value))
         m *= beta1
-        m += buffer                                         # m ← β₁m + (1 − β₁)g
+        m += buffer  # m ← β₁m + (1 − β₁)g
         np.multiply(grad, grad, out=buffer)
         buffer *= 1 - beta2
         v *= beta2
-        v += buffer                                         # v ← β₂v + (1 − β₂)g²
+        v += buffer  # v ← β₂v + (1 − β₂)g²
         np.sqrt(v, out=buffer)
         buffer += group["eps"] * root
         np.divide(m, buffer, out=buffer)
@@ -60,6 +66,12 @@ class AdamW(Adam):
 
     decoupled = True
 
-    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0.01) -> None:
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)

@@ -24,7 +24,7 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
     grads = [(p, p.grad._data) for p in params if p.grad is not None]
     norm = sqrt(sum(squared_norm(g) for _, g in grads))
     if isfinite(norm) and norm > max_norm:
-        factor = max_norm / (norm + 1e-6)                   # PyTorch's guard
+        factor = max_norm / (norm + 1e-6)  # PyTorch's guard
         for p, g in grads:
             p.grad = wrapped(locked(g * factor), None)
     return norm

@@ -50,8 +50,9 @@ class Optimizer:
         """A group with all its options, checked."""
         who = type(self).__name__
         if "params" not in given or not given.keys() <= {"params", *self.options}:
-            raise ShapeError(f'{who}: a group has "params" and any of {list(self.options)}; got '
-                             f"{list(given)}")
+            raise ShapeError(
+                f'{who}: a group has "params" and any of {list(self.options)}; got {list(given)}'
+            )
         group = {**self.options, **given, "params": list(given["params"])}
         for name in ("lr", "weight_decay", "eps"):
             if not group.get(name, 0) >= 0:
@@ -79,7 +80,7 @@ class Optimizer:
             for parameter in group["params"]:
                 state, grad = next(states), parameter.grad
                 if grad is not None:
-                    array = np.asarray(grad._data, order="C")   # one slow pass, not several
+                    array = np.asarray(grad._data, order="C")  # one slow pass, not several
                     parameter._data = locked(self.updated(parameter._data, array, state, group))
 
     def updated(self, value: Array, grad: Array, state: State, group: Group) -> Array:
@@ -95,8 +96,9 @@ class Optimizer:
             parameter: arrays and numbers by name]}.
         """
         numbers = iter(range(len(self.states)))
-        groups = [{**group, "params": [next(numbers) for _ in group["params"]]}
-                  for group in self.groups]
+        groups = [
+            {**group, "params": [next(numbers) for _ in group["params"]]} for group in self.groups
+        ]
         return {"groups": groups, "states": [copied(state) for state in self.states]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -108,21 +110,25 @@ class Optimizer:
         who = f"{type(self).__name__}.load_state_dict"
         if set(state) != {"groups", "states"}:
             raise ShapeError(f'{who}: expected the keys "groups" and "states", got {list(state)}')
-        own, theirs = ([len(group["params"]) for group in groups]
-                       for groups in (self.groups, state["groups"]))
+        own, theirs = (
+            [len(group["params"]) for group in groups] for groups in (self.groups, state["groups"])
+        )
         if own != theirs or len(state["states"]) != len(self.states):
             raise ShapeError(f"{who}: expected groups of {own} parameters, got {theirs}")
         for parameter, saved in zip(self.parameters, state["states"], strict=True):
             self.check_state(f"{who}: {parameter.name or 'parameter'}", saved, parameter.shape)
-        self.groups = [self.complete({**saved, "params": group["params"]})
-                       for saved, group in zip(state["groups"], self.groups, strict=True)]
+        self.groups = [
+            self.complete({**saved, "params": group["params"]})
+            for saved, group in zip(state["groups"], self.groups, strict=True)
+        ]
         self.states = [copied(saved) for saved in state["states"]]
 
     def check_state(self, who: str, saved: State, shape: tuple[int, ...]) -> None:
         """Refuse a parameter's state that this optimiser could not have made."""
         if saved and set(saved) != set(self.state_names):
-            raise ShapeError(f"{who}: expected the state {list(self.state_names)}, got "
-                             f"{list(saved)}")
+            raise ShapeError(
+                f"{who}: expected the state {list(self.state_names)}, got {list(saved)}"
+            )
         for name, value in saved.items():
             if isinstance(value, np.ndarray) and value.shape != shape:
                 raise ShapeError(f"{who}: expected {name} of shape {shape}, got {value.shape}")
@@ -135,13 +141,17 @@ def check_parameters(who: str, parameters: list[Tensor]) -> None:
     for number, parameter in enumerate(parameters):
         node = parameter.node if isinstance(parameter, Tensor) else None
         if node is None or node.op is not None:
-            raise DTypeError(f"{who}: parameter {number} is not a variable; pass model.parameters()"
-                             " or tensors made with requires_grad=True, and leave out frozen ones")
+            raise DTypeError(
+                f"{who}: parameter {number} is not a variable; pass model.parameters()"
+                " or tensors made with requires_grad=True, and leave out frozen ones"
+            )
     if len({id(parameter) for parameter in parameters}) < len(parameters):
         raise ShapeError(f"{who}: a parameter appears more than once; each would be moved as often")
 
 
 def copied(state: Mapping[str, Any]) -> State:
     """A state with arrays of its own."""
-    return {name: value.copy() if isinstance(value, np.ndarray) else value
-            for name, value in state.items()}
+    return {
+        name: value.copy() if isinstance(value, np.ndarray) else value
+        for name, value in state.items()
+    }

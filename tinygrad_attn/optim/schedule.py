@@ -29,8 +29,10 @@ class WarmupCosine:
 
     def __init__(self, optimizer: Optimizer, warmup: int, total: int, lr_min: float = 0.0) -> None:
         if not 0 <= warmup <= total or not lr_min >= 0:
-            raise ShapeError("WarmupCosine: expected 0 ≤ warmup ≤ total and lr_min ≥ 0, got "
-                             f"{warmup=}, {total=}, {lr_min=}")
+            raise ShapeError(
+                "WarmupCosine: expected 0 ≤ warmup ≤ total and lr_min ≥ 0, got "
+                f"{warmup=}, {total=}, {lr_min=}"
+            )
         self.optimizer, self.warmup, self.total, self.lr_min = optimizer, warmup, total, lr_min
         self.highest = [group["lr"] for group in optimizer.groups]
         self.done = 0

@@ -20,8 +20,9 @@ class SGD(Optimizer):
 
     state_names = ("momentum",)
 
-    def __init__(self, params: Params, lr: float = 1e-3, momentum: float = 0.0,
-                 weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, params: Params, lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
     def updated(self, value: Array, grad: Array, state: State, group: Group) -> Array:

@@ -21,9 +21,12 @@ def environment() -> dict[str, Any]:
     built: Any = np.show_config(mode="dicts")
     blas = built.get("Build Dependencies", {}).get("blas", {})
     return {
-        "tinygrad_attn": package_version(), "python": platform.python_version(),
-        "numpy": np.__version__, "machine": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(), "blas": f"{blas.get('name')} {blas.get('version')}",
+        "tinygrad_attn": package_version(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "blas": f"{blas.get('name')} {blas.get('version')}",
         "blas_threads": blas_threads(),
     }
 

@@ -31,10 +31,11 @@ class Log:
         try:
             self.file = path.open("a+", encoding="utf-8")
         except OSError as error:
-            raise TrainError(f"{path}: the log cannot be written ({error.strerror}); "
-                            "choose another folder") from error
+            raise TrainError(
+                f"{path}: the log cannot be written ({error.strerror}); choose another folder"
+            ) from error
         if self.ends_mid_line(path):
-            self.file.write("\n")           # a run was killed while it wrote
+            self.file.write("\n")  # a run was killed while it wrote
 
     @staticmethod
     def ends_mid_line(path: Path) -> bool:
@@ -50,8 +51,12 @@ class Log:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.file.close()
 
 
@@ -69,7 +74,7 @@ def read_log(path: str | Path) -> list[Line]:
     starts = [at for at, line in enumerate(lines) if line.get("kind") == "start"]
     if not starts:
         raise TrainError(f"{path}: expected a log of training, but no line starts a run")
-    return lines[starts[-1]:]
+    return lines[starts[-1] :]
 
 
 def parsed(line: str) -> Line | None:

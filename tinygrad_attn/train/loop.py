@@ -64,16 +64,22 @@ class Trainer:
         DataError: a part of the text is shorter than one window of the model's length.
     """
 
-    def __init__(self, model: GPT, corpus: Text, config: TrainConfig,
-                 rng: np.random.Generator) -> None:
+    def __init__(
+        self, model: GPT, corpus: Text, config: TrainConfig, rng: np.random.Generator
+    ) -> None:
         for part in (corpus.train, corpus.held_out):
             need_window(part, model.config.max_length)
         self.model, self.corpus, self.config, self.rng = model, corpus, config, rng
         self.step = 0
-        self.optimizer = AdamW(decay_groups(model), config.lr, config.betas,
-                               weight_decay=config.weight_decay)
-        self.schedule = WarmupCosine(self.optimizer, round(config.warmup * config.steps),
-                                     config.steps, config.lr_end * config.lr)
+        self.optimizer = AdamW(
+            decay_groups(model), config.lr, config.betas, weight_decay=config.weight_decay
+        )
+        self.schedule = WarmupCosine(
+            self.optimizer,
+            round(config.warmup * config.steps),
+            config.steps,
+            config.lr_end * config.lr,
+        )
         self.batches = batches(corpus.train, model.config.max_length, config.batch, rng)
 
     def __iter__(self) -> Iterator[Record]:
@@ -97,8 +103,10 @@ class Trainer:
         norm = clip_grad_norm(self.optimizer.parameters, self.config.clip)
         self.step, lr = self.step + 1, self.optimizer.groups[0]["lr"]
         if not (isfinite(loss.item()) and isfinite(norm)):
-            raise TrainError(f"step {self.step}: the loss is {loss.item()} and its gradient's norm "
-                             f"{norm}; both must be finite: lower the learning rate, now {lr:.2g}")
+            raise TrainError(
+                f"step {self.step}: the loss is {loss.item()} and its gradient's norm "
+                f"{norm}; both must be finite: lower the learning rate, now {lr:.2g}"
+            )
         self.optimizer.step()
         self.schedule.step()
         return Step(self.step, loss.item(), lr, norm, perf_counter() - began)
@@ -111,15 +119,24 @@ class Trainer:
 
     def save(self, path: Path, **state: Any) -> None:
         """Write a checkpoint with the vocabulary: all it takes to sample, or to go on."""
-        checkpoint.save(path, model=self.model, optimizer=self.optimizer, step=self.step,
-                        rng=self.rng, vocabulary=list(self.corpus.vocabulary.symbols), **state)
+        checkpoint.save(
+            path,
+            model=self.model,
+            optimizer=self.optimizer,
+            step=self.step,
+            rng=self.rng,
+            vocabulary=list(self.corpus.vocabulary.symbols),
+            **state,
+        )
 
 
 def decay_groups(model: GPT) -> list[dict[str, Any]]:
     """The parameters as two groups: matrices, and what gets no weight decay (biases and norms)."""
     parameters = list(model.parameters())
-    return [{"params": [p for p in parameters if p.ndim >= 2]},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0}]
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2]},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
 
 
 def evaluate(model: GPT, tokens: Array, at_most: int | None = None, size: int = 32) -> float:

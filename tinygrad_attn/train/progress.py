@@ -23,7 +23,7 @@ class Progress:
 
     def __init__(self, steps: int, file: TextIO | None = None) -> None:
         self.steps, self.file = steps, file or sys.stderr
-        self.loss: float | None = None          # smoothed
+        self.loss: float | None = None  # smoothed
         self.held_out: float | None = None
         self.bar = live_bar(self.file)
         self.task = self.bar and self.bar.add_task("training", total=steps, loss="–", held_out="–")
@@ -36,20 +36,32 @@ class Progress:
         else:
             self.held_out = record.held_out
         if self.bar:
-            self.bar.update(self.task, completed=record.step, loss=shown(self.loss),
-                            held_out=shown(self.held_out))
+            self.bar.update(
+                self.task,
+                completed=record.step,
+                loss=shown(self.loss),
+                held_out=shown(self.held_out),
+            )
         elif isinstance(record, Evaluation):
             step = f"{record.step:>{len(str(self.steps))}}"
-            print(f"step {step} of {self.steps}   loss {shown(self.loss)}   "
-                  f"held-out {shown(self.held_out)}", file=self.file, flush=True)
+            print(
+                f"step {step} of {self.steps}   loss {shown(self.loss)}   "
+                f"held-out {shown(self.held_out)}",
+                file=self.file,
+                flush=True,
+            )
 
     def __enter__(self) -> Self:
         if self.bar:
             self.bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self.bar:
             self.bar.stop()
 
@@ -70,6 +82,12 @@ def live_bar(file: TextIO) -> Any:
         return None
     text, columns = rich.TextColumn, [rich.BarColumn(None), rich.TimeElapsedColumn()]
     return rich.Progress(
-        text("step {task.completed}/{task.total}"), columns[0], text("loss {task.fields[loss]}"),
-        text("held-out [bold]{task.fields[held_out]}[/]"), columns[1], text("left"),
-        rich.TimeRemainingColumn(), console=console)
+        text("step {task.completed}/{task.total}"),
+        columns[0],
+        text("loss {task.fields[loss]}"),
+        text("held-out [bold]{task.fields[held_out]}[/]"),
+        columns[1],
+        text("left"),
+        rich.TimeRemainingColumn(),
+        console=console,
+    )

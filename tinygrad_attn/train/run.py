@@ -1,9 +1,9 @@
 """A whole run: the loop with its log, its checkpoints and its picture, all in one folder.
 
-    log.jsonl            every step and evaluation, see log.py
-    model.safetensors    the model at the end
-    best.safetensors     the model at its best evaluation
-    loss.png             the log as a picture
+log.jsonl            every step and evaluation, see log.py
+model.safetensors    the model at the end
+best.safetensors     the model at its best evaluation
+loss.png             the log as a picture
 """
 
 from __future__ import annotations
@@ -46,8 +46,11 @@ class Result:
     environment: dict[str, Any]
 
 
-def run(trainer: Trainer, folder: str | Path, show: Callable[[Record], None] = lambda record: None,
-        ) -> Result:
+def run(
+    trainer: Trainer,
+    folder: str | Path,
+    show: Callable[[Record], None] = lambda record: None,
+) -> Result:
     """Train to the end; every record also goes to `show`.
 
     Raises:
@@ -61,9 +64,16 @@ def run(trainer: Trainer, folder: str | Path, show: Callable[[Record], None] = l
     bigram = Bigram(corpus.train, len(corpus.vocabulary)).loss(corpus.held_out)
     with Log(folder / "log.jsonl") as log, limited_blas(config.threads):
         ground = environment()
-        log.write("start", config=asdict(config), model=asdict(trainer.model.config),
-                  text=corpus.name, train=len(corpus.train), held_out=len(corpus.held_out),
-                  bigram=bigram, environment=ground)
+        log.write(
+            "start",
+            config=asdict(config),
+            model=asdict(trainer.model.config),
+            text=corpus.name,
+            train=len(corpus.train),
+            held_out=len(corpus.held_out),
+            bigram=bigram,
+            environment=ground,
+        )
         for record in trainer:
             log.write("step" if isinstance(record, Step) else "evaluation", **asdict(record))
             show(record)
@@ -84,8 +94,10 @@ def made(folder: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise TrainError(f"{folder}: expected a folder to write to, but it cannot be made "
-                         f"({reason}); choose another") from error
+        raise TrainError(
+            f"{folder}: expected a folder to write to, but it cannot be made "
+            f"({reason}); choose another"
+        ) from error
     return folder
 
 
@@ -99,9 +111,14 @@ def draw(log: str | Path, picture: str | Path) -> None:
     steps = [line for line in lines if line["kind"] == "step"]
     held_out = [(line["step"], line["held_out"]) for line in lines if line["kind"] == "evaluation"]
     try:
-        plots.loss_curve([line["step"] for line in steps], [line["loss"] for line in steps],
-                         held_out, picture, baseline=lines[0]["bigram"],
-                         baseline_label="one character only (bigram)",
-                         unit="loss (nats per character)")
+        plots.loss_curve(
+            [line["step"] for line in steps],
+            [line["loss"] for line in steps],
+            held_out,
+            picture,
+            baseline=lines[0]["bigram"],
+            baseline_label="one character only (bigram)",
+            unit="loss (nats per character)",
+        )
     except TensorError as error:
         raise TrainError(f"{picture}: {error}") from error

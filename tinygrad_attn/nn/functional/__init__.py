@@ -16,7 +16,23 @@ from .losses import cross_entropy, mse_loss
 from .masks import Mask
 
 __all__ = [
-    "Mask", "Stages", "attend", "attention", "cross_entropy", "dropout", "dropout_mask",
-    "embedding", "gelu", "layer_norm", "linear", "log_softmax", "mse_loss", "relu", "rms_norm",
-    "sigmoid", "silu", "softmax", "tanh",
+    "Mask",
+    "Stages",
+    "attend",
+    "attention",
+    "cross_entropy",
+    "dropout",
+    "dropout_mask",
+    "embedding",
+    "gelu",
+    "layer_norm",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "relu",
+    "rms_norm",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "tanh",
 ]

@@ -64,13 +64,15 @@ def whole_numbers(who: str, what: str, values: Any, limit: int) -> Array:
     if array.dtype.kind not in "iu":
         raise DTypeError(f"{who}: {what} must be an array of integers, got {array.dtype}")
     if array.size and not (array.min() >= 0 and array.max() < limit):
-        raise IndexingError(f"{who}: {what} must lie in [0, {limit}), got {array.min()} … "
-                            f"{array.max()}")
+        raise IndexingError(
+            f"{who}: {what} must lie in [0, {limit}), got {array.min()} … {array.max()}"
+        )
     return array
 
 
-def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None,
-               eps: float = 1e-5) -> Tensor:
+def layer_norm(
+    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
     """(x − mean) / √(var + eps) ∘ weight + bias over the last axis (Ba et al. 2016, eq. 4).
 
     Raises:
@@ -110,15 +112,17 @@ def probability(who: str, p: float) -> float:
     return p
 
 
-def dropout_mask(shape: tuple[int, ...], p: float, dtype: Any,
-                 rng: np.random.Generator | None = None) -> Array:
+def dropout_mask(
+    shape: tuple[int, ...], p: float, dtype: Any, rng: np.random.Generator | None = None
+) -> Array:
     """0 with probability p, else 1/(1 − p): what dropout multiplies with."""
     kept = generator(rng).random(shape, dtype=np.float32) >= p
     return locked(np.multiply(kept, np.asarray(1 / (1 - p), dtype)))
 
 
-def dropout(x: Tensor, p: float, *, mask: Array | None = None,
-            rng: np.random.Generator | None = None) -> Tensor:
+def dropout(
+    x: Tensor, p: float, *, mask: Array | None = None, rng: np.random.Generator | None = None
+) -> Tensor:
     """x with each element zeroed with probability p, the others divided by 1 − p.
 
     Args:

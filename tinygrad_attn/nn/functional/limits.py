@@ -49,12 +49,19 @@ def total_bias(limits: Limits, added: Any, shape: Shape, dtype: Any) -> Any:
     if allowed is None:
         return added
     bias = np.zeros(allowed.shape, dtype)
-    bias[~allowed] = -np.inf                # adding costs a quarter of choosing by `where`
+    bias[~allowed] = -np.inf  # adding costs a quarter of choosing by `where`
     return locked(bias) if added is None else added + locked(bias)
 
 
-def limiting(mask: Any, shape: Shape, dtype: Any, causal: bool = False, offset: int = 0,
-             window: Window | None = None, empty_row: str = "zero") -> tuple[Limits, Any]:
+def limiting(
+    mask: Any,
+    shape: Shape,
+    dtype: Any,
+    causal: bool = False,
+    offset: int = 0,
+    window: Window | None = None,
+    empty_row: str = "zero",
+) -> tuple[Limits, Any]:
     """What limits scores of `shape` (..., T, S), and what is added to them (None for nothing).
 
     Raises:
@@ -90,7 +97,7 @@ def converted(added: Any, dtype: Any) -> Any:
     """What is added in the dtype of the scores; complex numbers, of derivative checks, stay."""
     if added.dtype == dtype or added.dtype.kind == "c":
         return added
-    with np.errstate(over="ignore"):        # the least float64, a common mask, becomes −∞
+    with np.errstate(over="ignore"):  # the least float64, a common mask, becomes −∞
         out = ops.astype(added, dtype)
     return out if isinstance(out, Tensor) else locked(out)
 
@@ -130,8 +137,10 @@ def banded(band: Band, shape: Shape) -> Array:
 def counted(lengths: Array, shape: Shape) -> Array:
     """True for the first keys of each sequence."""
     if lengths.size and lengths.max() > shape[-1]:
-        raise ShapeError(f"attention: a length of {lengths.max()} lies beyond the sequence, which "
-                         f"has {shape[-1]} keys")
+        raise ShapeError(
+            f"attention: a length of {lengths.max()} lies beyond the sequence, which "
+            f"has {shape[-1]} keys"
+        )
     return np.arange(shape[-1]) < leading("lengths", lengths, shape)
 
 
@@ -143,16 +152,20 @@ def leading(what: str, numbers: Array, shape: Shape) -> Array:
     except ValueError:
         fits = False
     if not fits:
-        raise ShapeError(f"attention: expected {what} of shape {lead}, one for each sequence of "
-                         f"the scores {shape}, got {numbers.shape}")
+        raise ShapeError(
+            f"attention: expected {what} of shape {lead}, one for each sequence of "
+            f"the scores {shape}, got {numbers.shape}"
+        )
     return numbers.reshape(*numbers.shape, 1, 1, 1) if numbers.ndim else numbers.reshape(1, 1)
 
 
 def check_mask(values: Any, shape: Shape) -> None:
     """Refuse a mask of another kind, or one that does not broadcast to `shape`."""
     if values.dtype.kind not in "bfc":
-        raise DTypeError("attention: a mask is boolean (True = may attend) or floating (added to "
-                         f"the scores), got {values.dtype}; for 0 and 1 pass mask.astype(bool)")
+        raise DTypeError(
+            "attention: a mask is boolean (True = may attend) or floating (added to "
+            f"the scores), got {values.dtype}; for 0 and 1 pass mask.astype(bool)"
+        )
     if not values.ndim:
         raise ShapeError(f"attention: expected a mask of rank 1 or more, got a single {values}")
     try:

@@ -13,8 +13,13 @@ from ...engine.tensor import locked
 from .layers import whole_numbers
 
 
-def cross_entropy(logits: Tensor, targets: Any, ignore_index: int | None = -100,
-                  label_smoothing: float = 0.0, reduction: str = "mean") -> Tensor:
+def cross_entropy(
+    logits: Tensor,
+    targets: Any,
+    ignore_index: int | None = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
     """−Σ_c q(c) log softmax(logits)(c), the classes on the **last** axis.
 
     q is 1 at the target; with label smoothing ε it is 1 − ε there plus ε/V everywhere (Szegedy et
@@ -35,14 +40,18 @@ def cross_entropy(logits: Tensor, targets: Any, ignore_index: int | None = -100,
     """
     targets, shape = np.asarray(plain(targets)), np.shape(logits)
     if not shape or shape[-1] == 0 or targets.shape != shape[:-1]:
-        raise ShapeError("cross_entropy: logits (..., classes) need targets (...), got logits "
-                         f"{shape} and targets {targets.shape}")
+        raise ShapeError(
+            "cross_entropy: logits (..., classes) need targets (...), got logits "
+            f"{shape} and targets {targets.shape}"
+        )
     if not 0 <= label_smoothing <= 1:
-        raise ShapeError("cross_entropy: label_smoothing must lie in [0, 1], got "
-                         f"{label_smoothing}")
+        raise ShapeError(
+            f"cross_entropy: label_smoothing must lie in [0, 1], got {label_smoothing}"
+        )
     ignored = np.zeros(targets.shape, bool) if ignore_index is None else targets == ignore_index
-    classes = whole_numbers("cross_entropy", "targets",
-                            np.where(ignored, np.zeros_like(targets), targets), shape[-1])
+    classes = whole_numbers(
+        "cross_entropy", "targets", np.where(ignored, np.zeros_like(targets), targets), shape[-1]
+    )
     log_p = ops.log_softmax(logits)
     losses = -ops.take_along_axis(log_p, classes[..., None]).reshape(classes.shape)
     if label_smoothing:
@@ -59,8 +68,10 @@ def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor
         ShapeError: the shapes differ (they are not broadcast), or `reduction` is unknown.
     """
     if np.shape(prediction) != np.shape(target):
-        raise ShapeError("mse_loss: prediction and target must have one shape, got "
-                         f"{np.shape(prediction)} and {np.shape(target)}")
+        raise ShapeError(
+            "mse_loss: prediction and target must have one shape, got "
+            f"{np.shape(prediction)} and {np.shape(target)}"
+        )
     squares = ops.square(ops.subtract(prediction, target))
     return reduced(squares, reduction, "mse_loss", squares.size)
 

@@ -22,7 +22,7 @@ from ...engine.tensor import frozen, locked
 Window = tuple[int | None, int | None]
 RANKS = (1, 2, 3, 4)
 LEGEND = {"■": "may attend", "·": "must not", "±": "may attend, score shifted"}
-DRAWN = (12, 32)                        # the largest part that is drawn: rows, columns
+DRAWN = (12, 32)  # the largest part that is drawn: rows, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,10 @@ class Mask:
         values = np.asarray(plain(bias))
         ranked("additive", values)
         if values.dtype.kind not in "fc":
-            raise DTypeError(f"Mask.additive: expected a floating array, got {values.dtype}; "
-                             "booleans go to Mask.keep or Mask.block")
+            raise DTypeError(
+                f"Mask.additive: expected a floating array, got {values.dtype}; "
+                "booleans go to Mask.keep or Mask.block"
+            )
         if not (values.real < np.inf).all():
             raise ShapeError("Mask.additive: NaN or +∞ would make the whole row NaN; −∞ blocks")
         bias = bias if isinstance(bias, Tensor) else frozen(values)
@@ -142,15 +144,24 @@ class Mask:
     def __and__(self, other: Mask) -> Mask:
         """What both let through; what is added adds up."""
         if not isinstance(other, Mask):
-            raise DTypeError("Mask: `&` combines masks; an array alone does not say what True "
-                             "means: give it to Mask.keep or Mask.block")
-        return Mask(self.kept + other.kept, self.added + other.added, self.bands + other.bands,
-                    self.counts + other.counts, self.words + other.words)
+            raise DTypeError(
+                "Mask: `&` combines masks; an array alone does not say what True "
+                "means: give it to Mask.keep or Mask.block"
+            )
+        return Mask(
+            self.kept + other.kept,
+            self.added + other.added,
+            self.bands + other.bands,
+            self.counts + other.counts,
+            self.words + other.words,
+        )
 
     def for_layers(self) -> Mask:
         """The same with arrays of rank 3 read as (B, T, S), for every head alike."""
+
         def apart(x: Any) -> Any:
             return ops.expand_dims(x, 1) if x.ndim == 3 else x
+
         return replace(self, kept=tuple(map(apart, self.kept)), added=tuple(map(apart, self.added)))
 
     def __repr__(self) -> str:
@@ -164,24 +175,29 @@ def booleans(who: str, values: Any) -> Array:
     ranked(who, array)
     if array.dtype != bool:
         other = "; numbers to add go to Mask.additive" if array.dtype.kind in "fc" else ""
-        raise DTypeError(f"Mask.{who}: expected booleans, got {array.dtype}{other}; for 0 and 1 "
-                         "pass .astype(bool)")
+        raise DTypeError(
+            f"Mask.{who}: expected booleans, got {array.dtype}{other}; for 0 and 1 "
+            "pass .astype(bool)"
+        )
     return frozen(array)
 
 
 def ranked(who: str, array: Array) -> None:
     """Refuse an array that is not of rank 1 to 4."""
     if array.ndim not in RANKS:
-        raise ShapeError(f"Mask.{who}: expected an array (S), (T, S), (heads, T, S) or "
-                         f"(B, heads, T, S), got shape {array.shape}")
+        raise ShapeError(
+            f"Mask.{who}: expected an array (S), (T, S), (heads, T, S) or "
+            f"(B, heads, T, S), got shape {array.shape}"
+        )
 
 
 def whole(who: str, what: str, value: Any) -> Any:
     """`value`, an integer or a read-only array of integers."""
     array = np.asarray(plain(value))
     if array.dtype.kind not in "iu" or array.ndim > 2:
-        raise DTypeError(f"{who}: {what} must be an integer, or integers for a batch, got "
-                         f"{value!r}")
+        raise DTypeError(
+            f"{who}: {what} must be an integer, or integers for a batch, got {value!r}"
+        )
     return int(array) if array.ndim == 0 else frozen(array)
 
 
@@ -189,8 +205,9 @@ def check_window(window: Window, who: str) -> Window:
     """(left, right) as bounds of the distance, if none is negative."""
     left, right = window
     if any(reach is not None and reach < 0 for reach in window):
-        raise ShapeError(f"{who}: window must be (left, right), each 0 or more or None, got "
-                         f"{window}")
+        raise ShapeError(
+            f"{who}: window must be (left, right), each 0 or more or None, got {window}"
+        )
     return (None if left is None else -left), right
 
 
@@ -213,8 +230,9 @@ def drawn(mask: Mask) -> str:
     shape = extent(mask)
     rows, columns = (0 if 0 in shape else min(n, most) for n, most in zip(shape[2:], DRAWN))
     cells = pattern(mask, shape, rows, columns)
-    seen = ", ".join(f"{cell} {text}" for cell, text in LEGEND.items()
-                     if cell != "±" or (cells == cell).any())
+    seen = ", ".join(
+        f"{cell} {text}" for cell, text in LEGEND.items() if cell != "±" or (cells == cell).any()
+    )
     notes = [f"the first of {n} {what}" for n, what in zip(shape, ("sequences", "heads")) if n > 1]
     if (rows, columns) != shape[2:]:
         notes.append(f"the first {rows} × {columns} of {shape[2]} × {shape[3]}")
@@ -223,6 +241,7 @@ def drawn(mask: Mask) -> str:
 
 def pattern(mask: Mask, shape: tuple[int, ...], rows: int, columns: int) -> Array:
     """The characters of the picture, (rows, columns)."""
+
     def corner(x: Any) -> Array:
         return np.broadcast_to(plain(x), shape)[:1, :1, :rows, :columns].reshape(rows, columns)
 
@@ -232,8 +251,8 @@ def pattern(mask: Mask, shape: tuple[int, ...], rows: int, columns: int) -> Arra
     distance = np.arange(columns) - np.arange(rows)[:, None]
     for band in mask.bands:
         away = distance - first(band.offset)
-        allowed &= (away >= (-np.inf if band.low is None else band.low))
-        allowed &= (away <= (np.inf if band.high is None else band.high))
+        allowed &= away >= (-np.inf if band.low is None else band.low)
+        allowed &= away <= (np.inf if band.high is None else band.high)
     for n in mask.counts:
         allowed &= np.arange(columns) < first(n)
     added = sum((corner(bias).real for bias in mask.added), np.zeros((rows, columns)))
@@ -249,8 +268,11 @@ def extent(mask: Mask) -> tuple[int, int, int, int]:
     """(B, heads, T, S) to draw: what the arrays say, 6 × 6 where nothing does."""
     arrays = [x.shape for x in (*mask.kept, *mask.added)]
     shape = np.broadcast_shapes((1, 1, 1, 1), *arrays)
-    batch, = np.broadcast_shapes(shape[:1], *(c.shape[:1] for c in mask.counts),
-                                 *(np.shape(band.offset)[:1] for band in mask.bands))
+    (batch,) = np.broadcast_shapes(
+        shape[:1],
+        *(c.shape[:1] for c in mask.counts),
+        *(np.shape(band.offset)[:1] for band in mask.bands),
+    )
     longest = max((int(c.max(initial=0)) for c in mask.counts), default=0)
     keys = shape[3] if shape[3] != 1 else max(longest, 6 if mask.bands else 1)
     return batch, shape[1], keys if mask.bands and shape[2] == 1 else shape[2], keys
