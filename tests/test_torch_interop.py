@@ -1,0 +1,173 @@
+"""Weights beside PyTorch and transformers: the same results, and every bit there and back.
+
+Models of random small sizes are made there, written as folders, read here, and written for there
+again; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_attn import Tensor, interop, models, nn
+
+pytestmark = pytest.mark.torch
+CASES = 20
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    import torch
+
+    torch.set_num_threads(1)
+    return torch
+
+
+@pytest.fixture(scope="module")
+def transformers(torch: Any) -> Any:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def sizes(rng: np.random.Generator, even: bool = False) -> dict[str, int]:
+    """Sizes of a model; heads of an even width if wanted."""
+    heads = int(rng.integers(1, 4))
+    return {
+        "vocab": int(rng.integers(5, 14)),
+        "length": int(rng.integers(3, 9)),
+        "layers": int(rng.integers(1, 4)),
+        "heads": heads,
+        "width": heads * int(rng.integers(1, 4)) * (2 if even else 1),
+        "inner": int(rng.integers(3, 12)),
+    }
+
+
+def randomised(torch: Any, model: Any, case: int) -> Any:
+    """A model in float64 and evaluation, every parameter random."""
+    generator = torch.Generator().manual_seed(case)
+    model = model.to(torch.float64).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return model
+
+
+def both_ways(theirs: Any, path: Path) -> tuple[Any, Any]:
+    """Their model as ours, and that as theirs again, with the bits that it had."""
+    theirs.save_pretrained(path / "theirs")
+    ours: Any = interop.load(path / "theirs")
+    back, report = type(theirs).from_pretrained(
+        interop.save(ours, path / "ours"), output_loading_info=True, dtype="auto"
+    )
+    assert not any(report.values()), report
+    before, after = theirs.state_dict(), back.state_dict()
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        assert tensor.dtype == after[name].dtype
+        assert tensor.numpy().tobytes() == after[name].numpy().tobytes(), name
+    return ours, back.eval()
+
+
+def close(ours: Any, theirs: Any, tolerance: float) -> None:
+    """One shape, and nowhere further apart than the tolerance, relative to the largest."""
+    ours, theirs = ours.data, theirs.detach().numpy()
+    assert ours.dtype == theirs.dtype == np.float64
+    assert ours.shape == theirs.shape
+    assert abs(ours - theirs).max() <= tolerance * max(1, abs(theirs).max())
+
+
+# ── transformers ─────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("case", range(CASES))
+def test_gpt2(case: int, torch: Any, transformers: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(case)
+    size = sizes(rng)
+    config = transformers.GPT2Config(
+        vocab_size=size["vocab"], n_positions=size["length"], n_embd=size["width"],
+        n_layer=size["layers"], n_head=size["heads"], bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    theirs = randomised(torch, transformers.GPT2LMHeadModel(config), case)
+    ours, back = both_ways(theirs, tmp_path)
+    tokens = rng.integers(0, size["vocab"], (2, int(rng.integers(1, size["length"] + 1))))
+    for model in (theirs, back):
+        close(ours(tokens), model(torch.tensor(tokens)).logits, 1e-10)
+
+
+def test_a_gpt_trained_here_opens_in_transformers(
+    torch: Any, transformers: Any, tmp_path: Path
+) -> None:
+    """Without biases, in float32, and it generates the same."""
+    config = models.GPTConfig(11, 9, 2, 2, 6, bias=False)
+    ours = models.GPT(config, rng=np.random.default_rng(0)).eval()
+    for parameter in ours.parameters():
+        parameter.data = np.random.default_rng(parameter.size).standard_normal(parameter.shape)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(interop.save(ours, tmp_path))
+    tokens = np.array([[3, 1, 4]])
+    expected = theirs.generate(
+        torch.tensor(tokens), max_new_tokens=5, do_sample=False, pad_token_id=0,
+        attention_mask=torch.ones(1, 3),
+    )  # fmt: skip
+    np.testing.assert_array_equal(ours.generate(tokens, 5, temperature=0), expected.numpy())
+
+
+# ── state dicts ──────────────────────────────────────────────────────────────────────────────────
+def twins(torch: Any) -> list[tuple[nn.Module, Any]]:
+    """A layer of ours and PyTorch's."""
+    there = torch.nn
+    return [
+        (nn.Linear(3, 5), there.Linear(3, 5)),
+        (nn.Linear(3, 5, bias=False), there.Linear(3, 5, bias=False)),
+        (nn.Embedding(7, 3), there.Embedding(7, 3)),
+        (nn.LayerNorm(5), there.LayerNorm(5)),
+        (nn.RMSNorm(5), there.RMSNorm(5)),
+        (nn.MultiHeadAttention(6, 3), there.MultiheadAttention(6, 3)),
+        (nn.MultiHeadAttention(6, 3, kdim=5, vdim=7),
+         there.MultiheadAttention(6, 3, kdim=5, vdim=7)),
+        (nn.TransformerEncoderLayer(6, 3, 5), there.TransformerEncoderLayer(6, 3, 5)),
+        (nn.TransformerDecoderLayer(6, 3, 5), there.TransformerDecoderLayer(6, 3, 5)),
+        (nn.RNN(3, 5, 2), there.RNN(3, 5, 2)),
+        (nn.GRU(3, 5, bidirectional=True), there.GRU(3, 5, bidirectional=True)),
+        (nn.LSTM(3, 5, 2, bidirectional=True), there.LSTM(3, 5, 2, bidirectional=True)),
+        (nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)),
+         there.Sequential(there.Linear(3, 5), there.ReLU(), there.Linear(5, 2))),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_state_dicts_of_every_twin(dtype: Any, torch: Any) -> None:
+    for ours, theirs in twins(torch):
+        theirs.to(torch.float64 if dtype == np.float64 else torch.float32)
+        state = {name: tensor.clone() for name, tensor in theirs.state_dict().items()}
+        interop.from_torch(ours.astype(dtype), state)
+        for parameter in theirs.parameters():
+            torch.nn.init.zeros_(parameter)
+        theirs.load_state_dict(interop.to_torch(ours))
+        for name, tensor in theirs.state_dict().items():
+            assert tensor.numpy().tobytes() == state[name].numpy().tobytes(), (ours, name)
+
+
+def test_a_state_is_a_copy(torch: Any) -> None:
+    ours = nn.Linear(3, 5)
+    before = ours.weight.numpy()
+    state = interop.to_torch(ours)
+    state["weight"].zero_()
+    np.testing.assert_array_equal(ours.weight.data, before)
+    interop.from_torch(ours, state)
+    state["weight"].fill_(1)
+    assert not ours.weight.data.any()
+
+
+def test_bfloat16_and_tensors_that_need_a_gradient(torch: Any) -> None:
+    theirs = torch.nn.Linear(3, 5).to(torch.bfloat16)
+    ours = interop.from_torch(nn.Linear(3, 5), dict(theirs.named_parameters()))
+    np.testing.assert_array_equal(ours.weight.data, theirs.weight.detach().float().numpy())
+    x = np.ones((2, 3), np.float32)
+    assert ours(Tensor(x)).shape == (2, 5)

@@ -1,0 +1,53 @@
+"""Reading a `config.json`: what is missing or beyond our model is listed in one error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import InteropError
+
+REQUIRED = object()
+
+
+class Settings:
+    """The values of a `config.json`, and a list of what is wrong with them."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+        self.problems: list[str] = []
+
+    def get(self, name: str, default: Any = REQUIRED) -> Any:
+        """A value; a missing one without a default is a problem, and None comes instead."""
+        if name not in self.values and default is REQUIRED:
+            self.problems.append(f"{name} is missing")
+        return self.values.get(name, None if default is REQUIRED else default)
+
+    def only(self, name: str, *allowed: Any) -> None:
+        """The value must be one of these; the first is that of a file which does not say."""
+        value = self.values.get(name, allowed[0])
+        if value not in allowed:
+            choices = " or ".join(map(repr, allowed))
+            self.problems.append(f"{name} is {value!r}, expected {choices}")
+
+    def equal(self, *names: str, default: Any) -> Any:
+        """One value for settings that are one in our model."""
+        values = {name: self.values.get(name, default) for name in names}
+        first, *others = values.values()
+        if any(value != first for value in others):
+            found = ", ".join(f"{name}={value}" for name, value in values.items())
+            self.problems.append(f"{found} differ, but this model has one value for them")
+        return first
+
+    def choice(self, name: str, names: Mapping[str, str], default: str) -> str:
+        """The value's name here, of those that are known."""
+        value = self.values.get(name, default)
+        if value not in names:
+            self.problems.append(f"{name} is {value!r}, expected one of {', '.join(names)}")
+        return names.get(value, value)
+
+    def settle(self) -> None:
+        """Raise what has been found."""
+        if self.problems:
+            kind = self.values.get("model_type")
+            raise InteropError(f"the configuration ({kind}) describes another model", self.problems)
