@@ -10,7 +10,7 @@ and end tokens: the model adds them to learn, and takes them off what it generat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from itertools import repeat
 from math import sqrt
 from typing import Any
@@ -40,6 +40,29 @@ from ..rng import generator
 from .gpt import evaluating
 
 POSITIONS = ("sinusoidal", "learned")
+
+# Sizes, and settings of a training run, with which it learns to read dates (`data.dates`): over 3
+# seeds 99.9 % of 1,000 unseen ones right, and 98.7 % of the year's digits written while looking at
+# the year; about a minute of one core.  Without dropout it looks less: after "1" comes "9".
+DATES_SIZES: dict[str, Any] = {
+    "max_length": 40,
+    "num_layers": 1,
+    "num_heads": 4,
+    "d_model": 64,
+    "d_ff": 128,
+    "dropout": 0.05,
+    "norm_first": True,
+}
+DATES: dict[str, Any] = {
+    "steps": 2_000,
+    "batch": 64,
+    "lr": 3e-3,
+    "warmup": 0.1,
+    "lr_end": 0.02,
+    "weight_decay": 0.1,
+    "betas": (0.9, 0.99),
+    "clip": 1.0,
+}
 
 
 @dataclass(frozen=True)
@@ -85,29 +108,18 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         who, source, target = type(self).__name__, self.source_vocab, self.target_vocab
-        positive(
-            who,
-            source_vocab=source,
-            target_vocab=target,
-            d_ff=self.d_ff,
-            max_length=self.max_length,
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            d_model=self.d_model,
-        )
+        sizes = {f.name: getattr(self, f.name) for f in fields(self) if f.default is MISSING}
+        positive(who, **sizes)
         if self.d_model % self.num_heads:
             raise ShapeError(
                 f"{who}: num_heads must divide d_model, got {self.num_heads} and {self.d_model}"
             )
         special = (self.padding, self.start, self.end)
-        if len({*special}) < 3 or not all(0 <= token < target for token in special):
+        least = (min(source, target), target, target)
+        if len({*special}) < 3 or not all(0 <= token < n for token, n in zip(special, least)):
             raise ShapeError(
-                f"{who}: padding, start and end must be different tokens of the "
-                f"target's {target}, got {special}"
-            )
-        if not self.padding < source:
-            raise ShapeError(
-                f"{who}: padding must be one of the source's {source} tokens, got {self.padding}"
+                f"{who}: padding, start and end must be different tokens of the target's {target}, "
+                f"and padding one of the source's {source}; got {special}"
             )
         if self.tied and source != target:
             raise ShapeError(
