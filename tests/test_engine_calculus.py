@@ -320,3 +320,27 @@ def test_recompute_notices_another_result() -> None:
 def test_recompute_of_several_results_is_refused() -> None:
     with pytest.raises(DTypeError, match=r"recompute.*tuple"):
         ta.recompute(lambda x: (x, x), leaf(1.0))
+
+
+def test_an_upstream_gradient_of_another_dtype_keeps_its_graph() -> None:
+    x = Tensor(np.ones(2, np.float32), requires_grad=True)
+    g = Tensor(np.ones(2), requires_grad=True)
+    (gx,) = ta.grad(x * 2.0, [x], g, create_graph=True)
+    np.testing.assert_array_equal(ta.grad(gx.sum(), [g])[0], [2.0, 2.0])
+
+
+def test_jvp_reads_a_list_of_numbers_as_one_array() -> None:
+    _, dy = ta.jvp(ta.exp, [0.0, 1.0], [1.0, 0.0])
+    np.testing.assert_allclose(dy.data, [1.0, 0.0])
+    for call in (
+        lambda: ta.jvp(ta.exp, np.ones(3), np.ones(2)),
+        lambda: ta.hvp(lambda x: (x * x).sum(), np.ones(3), np.ones(2)),
+    ):
+        with pytest.raises(ShapeError, match=r"u must be shaped like x \(3,\), got \(2,\)"):
+            call()
+
+
+def test_recompute_passes_constant_tensors_as_tensors_again() -> None:
+    x = Tensor(np.ones(2), requires_grad=True)
+    ta.recompute(lambda x, m: x * m.detach(), x, Tensor(np.array([2.0, 3.0]))).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 3.0])

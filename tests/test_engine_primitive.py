@@ -324,3 +324,28 @@ def test_a_rule_of_several_results_may_ask_for_them_and_is_differentiable() -> N
     both = ta.hessian(lambda x: ta.prod(ta.stack(growth_and_bend(x)), 0).sum(), x)
     plain = ta.hessian(lambda x: (ta.exp(x) * ta.tanh(x)).sum(), x)
     np.testing.assert_allclose(both.data, plain.data, rtol=1e-13)
+
+
+def test_a_result_that_is_an_operand_is_copied() -> None:
+    @primitive
+    def second(a: Any, b: Any, /) -> Any:
+        return b[:]
+
+    second.defvjp(lambda g: g * 0, lambda g: g)
+    b = np.ones(3)
+    out = second(leaf(np.ones(3)), b)
+    b[0] = 7.0
+    np.testing.assert_array_equal(out.data, np.ones(3))
+
+
+def test_replacing_a_rule_that_is_not_there_is_refused() -> None:
+    bare = primitive(lambda a, b, /: a * b)
+    with pytest.raises(DTypeError, match="has no rules yet"), bare.replaced_vjp("b", lambda g: g):
+        pass
+
+
+def test_a_rule_that_returns_no_array_is_named() -> None:
+    with ta.negative.replaced_vjp(0, lambda g: None):
+        y = ta.negative(leaf(np.ones(3)))
+    with pytest.raises(DTypeError, match="the rule of `negative` must return an array"):
+        y.backward(np.ones(3))

@@ -333,3 +333,14 @@ def test_astype_never_detaches(call: Any) -> None:
     with pytest.raises(DTypeError, match=r"astype.*detach"):
         call(x)
     assert call(x.detach()).dtype.kind in "ib"
+
+
+def test_a_default_dtype_set_inside_another_setting_stays() -> None:
+    before = ta.default_dtype().dtype
+    try:
+        with ta.no_grad(), ta.scope("here"):
+            ta.default_dtype(np.float64)
+        assert ta.default_dtype().dtype == np.float64
+        assert Tensor([1.0], requires_grad=True).requires_grad
+    finally:
+        ta.default_dtype(before)

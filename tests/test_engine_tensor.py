@@ -251,3 +251,33 @@ def test_methods_take_numpys_forms() -> None:
     ]:
         assert isinstance(got, Tensor)
         np.testing.assert_allclose(got.numpy(), expected)
+
+
+def test_copy_is_a_leaf_of_its_own() -> None:
+    w = Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    c = copy.copy(w)
+    c.data = np.array([10.0, 20.0])
+    (w * c).sum().backward()
+    np.testing.assert_array_equal(w.grad, [10.0, 20.0])
+    np.testing.assert_array_equal(c.grad, [1.0, 2.0])
+
+
+def test_a_gradient_set_by_hand_gets_the_dtype_of_its_tensor() -> None:
+    x = Tensor(np.ones(2, np.float32), requires_grad=True)
+    x.grad = np.ones(2)
+    assert x.grad.dtype == np.float32
+    with pytest.raises(DTypeError, match=r"grad: expected float32"):
+        x.grad = np.ones(2, complex)
+
+
+def test_an_array_like_object_keeps_its_dtype_and_its_buffer() -> None:
+    class Measured:
+        a = np.ones(3, np.float64)
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return self.a
+
+    t = Tensor(Measured())
+    assert t.dtype == np.float64
+    Measured.a[0] = 7.0
+    np.testing.assert_array_equal(t, np.ones(3))

@@ -10,6 +10,7 @@ import pytest
 
 import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, ShapeError, Tensor
+from tinygrad_attn.engine.dispatch import REGISTRY
 
 A = np.array([[1.0, 2.0, 3.0], [5.0, 7.0, 11.0]])
 B = np.array([[0.5, -1.0, 2.0], [3.0, 0.25, -0.5]])
@@ -284,3 +285,9 @@ def test_array_priority_with_lists_and_scalars() -> None:
     ):
         assert isinstance(got, Tensor)
         assert got.dtype == np.float64
+
+
+def test_only_operations_stand_in_for_numpy_functions() -> None:
+    assert all(hasattr(op, "name") for op in REGISTRY.values())
+    with pytest.raises(DTypeError, match=r"np\.inner is not supported"):
+        np.inner(leaf(A), leaf(A))

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DTypeError, GraphError, ShapeError
+from .errors import DTypeError, GraphError, ShapeError, reraised
 from .node import Edge, Node
 from .results import Parts
 from .settings import SETTINGS, changed
-from .tensor import Array, Tensor, locked, wrapped
+from .tensor import Tensor, locked, wrapped
 
 
 def walk(
@@ -46,25 +46,24 @@ def walk(
             return walk(
                 root, g, create_graph=True, retain_graph=True, relevant=relevant, wanted=wanted
             )
-    keep_all, stops = SETTINGS.get().keep_grads, set(wanted)
-    watch_all = keep_all or bool(stops)
+    keep_all, reported = SETTINGS.get().keep_grads, set(wanted)
+    look_at_all = keep_all or bool(reported)
     waiting = {root: g}
     heap = [(-root.order, root)]
     reached = []
     while heap:
         node = heappop(heap)[1]
         g = waiting.pop(node)
-        if node.watched or watch_all:
+        if node.watched or look_at_all:
             g = hooked(node, g) if node.hooks else g
-            if (node.retain or keep_all or node in stops) and type(g) is not Parts:
+            if (node.retain or keep_all or node in reported) and type(g) is not Parts:
                 reached.append((node, g))
         if node.op is None:
             continue
-        if type(g) is Parts:
+        if type(g) is Parts:  # of an operation with several results (results.py)
             g = g.filled()
-        edges = node.edges
-        if type(edges) is not list:
-            edges = opened(node, g, create_graph, relevant)
+        edges = node.edges if type(node.edges) is list else None
+        edges = opened(node, g, create_graph, relevant) if edges is None else edges
         try:
             for parent, rule, needs in edges:
                 if relevant is not None and parent not in relevant:
@@ -79,8 +78,10 @@ def walk(
                 else:
                     waiting[parent] = part
                     heappush(heap, (-parent.order, parent))
+        except AttributeError as error:
+            raise DTypeError(f"the rule of `{node.label}` must return an array: {error}") from error
         except Exception as error:
-            error.add_note(f"in the gradient rule of `{node.label}`: {rule.formula}")
+            error.add_note(f"in the gradient rule of `{node.label}` {rule.formula}")
             raise
         if not (retain_graph or create_graph):
             node.edges = None
@@ -92,7 +93,8 @@ def opened(node: Node, g: Any, create_graph: bool, relevant: set[Node] | None) -
     if node.edges is None:
         raise GraphError(
             f"backward reached `{node.label}`, whose saved arrays were freed by an earlier "
-            "backward; pass retain_graph=True to that one, or run the forward pass again"
+            "backward (one that failed counts); pass retain_graph=True to that one, or run the "
+            "forward pass again"
         )
     edges: list[Edge] = node.edges.open(node, g, create_graph, relevant)
     return edges
@@ -140,28 +142,30 @@ def hooked(node: Node, g: Any) -> Any:
 
 
 def as_tensor(g: Any) -> Tensor:
+    """A gradient as users see it."""
     return g if isinstance(g, Tensor) else wrapped(locked(g), None)
 
 
-def upstream(output: Tensor, g: Any, create_graph: bool) -> Any:
+def upstream(output: Tensor, g: Any, create_graph: bool, who: str) -> Any:
     """The gradient to start with, an array or (create_graph) a Tensor: 1 or a copy of `g`."""
     if output.dtype.kind not in "fc":
-        raise DTypeError(f"backward: the output must be floating, got {output.dtype}")
+        raise DTypeError(f"{who}: the output must be floating, got {output.dtype}")
     if g is None:
         if output.size != 1:
             raise ShapeError(
-                f"backward: the output has shape {output.shape}; pass g of that shape, or a scalar"
+                f"{who}: the output has shape {output.shape}; pass g of that shape, or a scalar"
             )
         g = np.ones(output.shape, output.dtype)
-    array = g._data if isinstance(g, Tensor) else np.array(g)
+    try:
+        array = g._data if isinstance(g, Tensor) else np.array(g)
+    except ValueError as error:
+        raise reraised(error, who) from error
     if array.shape != output.shape:
-        raise ShapeError(
-            f"backward: g must have the output's shape {output.shape}, got {array.shape}"
-        )
-    if create_graph and isinstance(g, Tensor) and g.dtype == output.dtype:
-        return g
+        raise ShapeError(f"{who}: g must have the output's shape {output.shape}, got {array.shape}")
     if array.dtype != output.dtype and not np.can_cast(array.dtype, output.dtype, "same_kind"):
-        raise DTypeError(f"backward: g must be of dtype {output.dtype}, got {array.dtype}")
+        raise DTypeError(f"{who}: g must be of dtype {output.dtype}, got {array.dtype}")
+    if create_graph and isinstance(g, Tensor):
+        return g if g.dtype == output.dtype else g.astype(output.dtype)
     array = array.astype(output.dtype, copy=False)
     return as_tensor(array) if create_graph else array
 
@@ -178,12 +182,13 @@ def backward(
 
     Raises:
         ShapeError: `g` is missing or has another shape.
+        DTypeError: `g` is of another kind, or the output is not floating.
         GraphError: there is no graph, or it was freed.  Leaf gradients are untouched by an error.
     """
     root = output.need_node("backward")
     reached = walk(
         root,
-        upstream(output, g, create_graph),
+        upstream(output, g, create_graph, "backward"),
         create_graph=create_graph,
         retain_graph=retain_graph,
     )
@@ -212,6 +217,8 @@ def grad(
         GraphError: an input has no graph, or `output` does not depend on it.
         ShapeError: `g` is missing or has another shape.
     """
+    if not isinstance(output, Tensor):
+        raise DTypeError(f"grad: output must be a Tensor, got {type(output).__name__}")
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     nodes = [leaf_or_result(i, t) for i, t in enumerate(inputs)]
     root = output.need_node("grad")
@@ -226,7 +233,7 @@ def grad(
         return (None,) * len(nodes)
     reached = walk(
         root,
-        upstream(output, g, create_graph),
+        upstream(output, g, create_graph, "grad"),
         create_graph=create_graph,
         retain_graph=retain_graph,
         relevant=relevant,
@@ -237,6 +244,7 @@ def grad(
 
 
 def leaf_or_result(i: int, t: Any) -> Node:
+    """The node of input `i` of `grad`, or an error that names it."""
     if not isinstance(t, Tensor):
         raise DTypeError(f"grad: input {i} must be a Tensor, got {type(t).__name__}")
     return t.need_node(f"grad: input {i}")
@@ -265,4 +273,3 @@ def sources(node: Node) -> Sequence[Node | None]:
 
 
 Tensor.backward = backward  # type: ignore[method-assign,assignment]  # declared in the class
-__all__ = ["Array", "backward", "grad"]

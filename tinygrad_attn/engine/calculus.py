@@ -50,9 +50,10 @@ def zeros_like(x: Tensor) -> Tensor:
 def jvp(f: Function, xs: Any, us: Any) -> tuple[Tensor, Tensor]:
     """(f(*xs), Σ ∂f/∂x · u): the directional derivative along `us`, one u for each x.
 
+    `xs` and `us` are sequences of arrays, or one array each (a list of numbers is one array).
     Two VJPs make one JVP: x̄ = gᵀJ is linear in g, so its own VJP with u is J·u.
     """
-    xs, us = (tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in (xs, us))
+    xs, us = several(xs), several(us)
     if len(xs) != len(us):
         raise ShapeError(
             f"jvp: expected one direction for each of the {len(xs)} inputs, got {len(us)}"
@@ -62,6 +63,8 @@ def jvp(f: Function, xs: Any, us: Any) -> tuple[Tensor, Tensor]:
     dy = zeros_like(y)
     for part, u in zip(pullback(g, create_graph=True), us):
         if part.node is not None:
+            if np.shape(u) != part.shape:
+                raise ShapeError(f"jvp: u must be shaped like x {part.shape}, got {np.shape(u)}")
             dot = grad(part, [g], u, create_graph=True, allow_unused=True)[0]
             dy = dy if dot is None else dy + dot
     return y, dy
@@ -84,6 +87,13 @@ def jacobian(f: Function, x: Any, *, create_graph: bool = False) -> Tensor:
     return wrapped(locked(np.stack([row._data for row in rows]).reshape(shape)), None)
 
 
+def several(xs: Any) -> tuple[Any, ...]:
+    """A sequence of arrays as a tuple; one array as a tuple of one."""
+    if isinstance(xs, list) and not all(isinstance(x, (np.ndarray, Tensor)) for x in xs):
+        return (xs,)
+    return tuple(xs) if isinstance(xs, (tuple, list)) else (xs,)
+
+
 def gradient_of(f: Function) -> Function:
     """x ↦ ∇f(x) for a function with one element, itself differentiable."""
 
@@ -103,5 +113,7 @@ def hessian(f: Function, x: Any, *, create_graph: bool = False) -> Tensor:
 
 def hvp(f: Function, x: Any, u: Sequence[float] | Any) -> Tensor:
     """Hessian times `u` (shaped like x) without ever forming the Hessian: ∇⟨∇f(x), u⟩."""
-    _, pullback = vjp(gradient_of(f), x)
+    gradient, pullback = vjp(gradient_of(f), x)
+    if np.shape(u) != gradient.shape:
+        raise ShapeError(f"hvp: u must be shaped like x {gradient.shape}, got {np.shape(u)}")
     return pullback(u)[0]

@@ -70,6 +70,11 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any
     """`np.<ufunc>` of tensors."""
     if method != "__call__" or options:
         asked = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+        if "out" in options:
+            raise DTypeError(
+                f"np.{ufunc.__name__}: an array cannot be written in place from a tensor; write "
+                "`a = a - t` instead of `a -= t`"
+            )
         raise DTypeError(
             f"{asked} on a tensor takes no {', '.join(options) or 'reduction'}; write "
             f"ta.{ufunc.__name__}(...) and combine it with other operations"

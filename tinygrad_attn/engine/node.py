@@ -64,7 +64,7 @@ class Node:
             None once freed; an object that makes them, for recomputed and fused functions.
         shape, dtype: of the tensor (a tuple of shapes, for an operation with several results).
         scope: the part of the program that recorded it.
-        watched: must a walk stop here, to keep the gradient or to call hooks?
+        watched: has it hooks, or a gradient to keep?  (Else a walk skips both questions.)
 
     Unset (and so None) until needed:
         name, value, grad: the tensor's name, its kept value, its kept gradient.

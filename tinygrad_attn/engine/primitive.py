@@ -57,6 +57,8 @@ class Primitive:
             p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)
         ]
         self.options = {p.name: p.default for p in parameters if p.name not in self.arrays}
+        if not self.arrays:
+            raise DTypeError(f"{self.name}: put its arrays before `/`: def {self.name}(x, /, ...)")
         self.defaults = tuple(self.options.values())
         self.num_options = len(self.options)
         demanding = any(default is MISSING for default in self.defaults)
@@ -92,9 +94,13 @@ class Primitive:
                 f"{self.name}.replaced_vjp: expected one of {self.arrays} or its "
                 f"position, got {argument!r}"
             )
+        if not self.rules:
+            raise DTypeError(
+                f"{self.name}.replaced_vjp: it has no rules yet; give them with .defvjp"
+            )
         before = self.rules, self.local
         planted = Rule(rule, self)
-        self.rules = (*self.rules[:at], planted, *self.rules[at:][1:])
+        self.rules = (*self.rules[:at], planted, *self.rules[at + 1 :])
         self.local = self.local or planted.local
         try:
             yield
@@ -129,6 +135,8 @@ class Primitive:
             if out.__class__ is tuple:
                 return self.several(raw, options, parents, out, constants)
             out = np.asarray(out)
+        if constants and shares(out, raw):
+            out = out.copy()
         out.setflags(False)  # write=False; by position it costs half
         settings = SETTINGS.get()
         if not linked or not settings.recording:
@@ -175,13 +183,13 @@ class Primitive:
     def bind(self, options: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, ...]:
         """Every option in order: given by position, by name, or the default."""
         full = options + self.defaults[len(options) :]
-        if len(full) > self.num_options or not given.keys() <= set(
-            list(self.options)[len(options) :]
-        ):
-            raise DTypeError(
-                f"{self.name}: expected arrays {self.arrays} and at most once each of the "
-                f"options {list(self.options)}; got {len(options)} options and {given}"
-            )
+        free = list(self.options)[len(options) :]
+        unknown = [name for name in given if name not in free]
+        if len(full) > self.num_options or unknown:
+            call = f"{', '.join([*self.arrays, '/', *self.options])}"
+            got = f"{unknown[0]!r}" if unknown else f"{len(options)} options by position"
+            got += " twice" if unknown and unknown[0] in self.options else ""
+            raise DTypeError(f"{self.name}: expected a call {self.name}({call}), got {got}")
         if given:
             full = tuple([given.get(name, value) for name, value in zip(self.options, full)])
         for name, value in zip(self.options, full):
@@ -271,6 +279,16 @@ def weakened(arrays: tuple[Any, ...], raw: list[Any]) -> tuple[list[Any], bool]:
     tensors = any(isinstance(a, Tensor) for a in arrays)
     raw = [as_array(a) if isinstance(a, (list, tuple)) else a for a in raw]
     return [a.item() if tensors and isinstance(a, np.generic) else a for a in raw], tensors
+
+
+def shares(out: Array, raw: list[Any]) -> bool:
+    """Is the result one of the caller's arrays, or a view of one?"""
+    owner: Any = out
+    while isinstance(owner, ndarray):
+        if any(owner is a for a in raw):
+            return True
+        owner = owner.base
+    return False
 
 
 def safe(option: Any) -> Any:

@@ -93,19 +93,24 @@ def recompute(f: Callable[..., Tensor], *xs: Any) -> Tensor:
         DTypeError: `f` returns something else than a Tensor.
         GraphError: in backward, if `f` then gives another result.
     """
-    if not SETTINGS.get().recording:
-        return f(*xs)
     start = next(CLOCK)
-    inputs = [(x._data, x.node) if isinstance(x, Tensor) else (frozen(x), None) for x in xs]
+    inputs = [remembered(x) for x in xs]
     with changed(keep_values=False, keep_grads=False):
         out = f(*xs)
     if not isinstance(out, Tensor):
         raise DTypeError(f"recompute: f must return a Tensor, got {type(out).__name__}")
-    if out.node is None or out.node.order < start:
+    if out.node is None or out.node.order < start or not SETTINGS.get().recording:
         return out
     outside = older_nodes(out.node, start)
     expansion = Expansion(f, inputs, out._data)
     return wrapped(out._data, record(RECOMPUTE, outside, expansion, out._data))
+
+
+def remembered(x: Any) -> tuple[Any, Node | None]:
+    """An argument in a form nobody can write into, and its node; a constant Tensor as it is."""
+    if isinstance(x, Tensor):
+        return (x, None) if x.node is None else (x._data, x.node)
+    return frozen(x), None
 
 
 def older_nodes(root: Node, order: int) -> tuple[Node, ...]:

@@ -43,18 +43,20 @@ class Parts:
 
 
 class Result:
-    """The operation that takes result number `slot` of another one, and its own rule."""
+    """Result number `slot` of a shared node: as an operation it names the result's node, as a rule
+    it puts the gradient into its slot of `Parts`.
+    """
 
     formula = ""
 
-    def __init__(self, name: str, slot: int) -> None:
-        self.name = f"{name}[{slot}]"
+    def __init__(self, shared: Node, slot: int) -> None:
+        assert shared.op is not None
+        self.name, self.shared, self.slot = f"{shared.op.name}[{slot}]", shared, slot
 
-    @staticmethod
-    def fn(g: Any, slot: int, shared: Node) -> Parts:
+    def fn(self, g: Any) -> Parts:
         """`g` in its slot, nothing in the others."""
-        items = [g if k == slot else None for k in range(len(shared.shape))]
-        return Parts(items, shared.shape, shared.dtype)
+        items = [g if k == self.slot else None for k in range(len(self.shared.shape))]
+        return Parts(items, self.shared.shape, self.shared.dtype)
 
     @staticmethod
     def attached(node: Node, needs: Any) -> Any:
@@ -64,9 +66,8 @@ class Result:
 
 def results(shared: Node, outs: tuple[Array, ...]) -> tuple[Tensor, ...]:
     """A Tensor for each result, on a node of its own whose only parent is the `shared` one."""
-    assert shared.op is not None
     tensors = []
     for slot, out in enumerate(outs):
-        op = Result(shared.op.name, slot)
-        tensors.append(wrapped(out, record(op, (shared,), [(shared, op, (slot, shared))], out)))
+        op = Result(shared, slot)
+        tensors.append(wrapped(out, record(op, (shared,), [(shared, op, ())], out)))
     return tuple(tensors)

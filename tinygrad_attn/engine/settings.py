@@ -65,11 +65,12 @@ SETTINGS: ContextVar[Settings] = ContextVar("tinygrad_attn", default=DEFAULTS)
 @contextmanager
 def changed(**changes: Any) -> Iterator[None]:
     """Apply `changes` to the settings inside a `with` block or a decorated function."""
-    token = SETTINGS.set(replace(SETTINGS.get(), **changes))
+    before = {name: getattr(SETTINGS.get(), name) for name in changes}
+    SETTINGS.set(replace(SETTINGS.get(), **changes))
     try:
         yield
-    finally:
-        SETTINGS.reset(token)
+    finally:  # only what was changed here: a default_dtype set meanwhile stays
+        SETTINGS.set(replace(SETTINGS.get(), **before))
 
 
 def no_grad() -> Any:
@@ -83,27 +84,24 @@ def keep_values() -> Any:
 
 
 def keep_grads() -> Any:
-    """Every node recorded or walked inside keeps its value and the gradient that reached it."""
+    """Nodes recorded inside keep value and gradient; nodes only walked inside keep the gradient."""
     return changed(keep_values=True, keep_grads=True)
 
 
 @contextmanager
 def scope(name: str) -> Iterator[Scope]:
     """Operations recorded inside belong to the part of the program called `name`."""
-    settings = SETTINGS.get()
-    entered = Scope(name, settings.scope)
-    token = SETTINGS.set(replace(settings, scope=entered))
-    try:
+    entered = Scope(name, SETTINGS.get().scope)
+    with changed(scope=entered):
         yield entered
-    finally:
-        SETTINGS.reset(token)
 
 
 class default_dtype:
-    """Make `dtype` (float32 or float64) that of Python data and new parameters.
+    """Make `dtype` (np.float32 or np.float64, say) that of Python data and new parameters.
 
-    Takes effect at once; as a context manager (`with default_dtype(np.float64):`) it restores the
-    earlier one on exit.  Called with nothing to set it just tells: `default_dtype().dtype`.
+    Takes effect at once, in this thread (a new thread starts with float32); as a context manager
+    (`with default_dtype(np.float64):`) it restores the earlier one on exit.  Called with nothing to
+    set it just tells: `default_dtype().dtype`.
     """
 
     def __init__(self, dtype: npt.DTypeLike | None = None) -> None:

@@ -29,7 +29,8 @@ class Tensor(Operators):
 
     Args:
         data: array, nested list or number; copied. Python data become the default dtype (float32),
-            arrays keep theirs.
+            arrays keep theirs.  Complex tensors are for derivative checks: functions are continued
+            analytically, without conjugation.
         requires_grad: make this a variable: backward writes its gradient into `.grad`.
         dtype: convert to this dtype.
         name: shown in drawings and messages.
@@ -53,7 +54,8 @@ class Tensor(Operators):
         name: str | None = None,
     ) -> None:
         array = as_array(data, dtype)
-        self._data = locked(array.copy() if array is data or array.base is not None else array)
+        ours = isinstance(data, (int, float, complex, list, tuple, Tensor))  # no foreign buffer
+        self._data = locked(array if ours else array.copy())
         self._name, self.node = name, None
         if requires_grad:
             self.requires_grad = True
@@ -61,7 +63,7 @@ class Tensor(Operators):
     # ── the array ────────────────────────────────────────────────────────────────────────────────
     @property
     def data(self) -> Array:
-        """The array, as a read-only view; assign to replace a variable's or constant's array."""
+        """The array, as a read-only view; assign to replace it: `t.data = t.data - step`."""
         return self._data.view()
 
     @data.setter
@@ -138,7 +140,11 @@ class Tensor(Operators):
 
     @property
     def grad(self) -> Tensor | None:
-        """Gradient accumulated by backward; settable, to None to clear it."""
+        """Gradient accumulated by backward, None before; settable, to None to clear it.
+
+        Results have none unless retain_grad() or keep_grads() asks for it; `w = w - step` makes
+        such a result: to change a variable assign `w.data = w.data - step`.
+        """
         return None if self.node is None else self.node.grad
 
     @grad.setter
@@ -149,6 +155,9 @@ class Tensor(Operators):
             grad = grad if isinstance(grad, Tensor) else Tensor(grad)
             if grad.shape != self.shape:
                 raise ShapeError(f"grad: expected shape {self.shape}, got {grad.shape}")
+            if not np.can_cast(grad.dtype, self.dtype, "same_kind"):
+                raise DTypeError(f"grad: expected {self.dtype}, got {grad.dtype}")
+            grad = grad if grad.dtype == self.dtype else grad.astype(self.dtype)
         self.need_node("grad").grad = grad
 
     def detach(self) -> Tensor:
@@ -223,10 +232,14 @@ class Tensor(Operators):
             "use ta.where, ta.concat or ta.scatter_add, or assign t.data on a leaf"
         )
 
+    def __copy__(self) -> Tensor:
+        return self.__deepcopy__({})
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self.node is not None and self.node.op is not None:
             raise GraphError(
-                f"deepcopy: only leaves can be copied; this tensor was made by {self.node.label}"
+                "copy, deepcopy: only leaves can be copied; this tensor was made by "
+                f"{self.node.label}; use .detach()"
             )
         twin = wrapped(self._data, None, self._name, type(self))  # the array is read-only: share it
         twin.requires_grad = self.requires_grad
@@ -267,16 +280,14 @@ def locked(array: Any) -> Array:
 
 
 def frozen(value: Any) -> Any:
-    """`value` in a form nobody can write into: writable arrays are copied, at any depth."""
+    """`value` in a form nobody can write into: writable arrays are copied, in lists too."""
     if isinstance(value, np.ndarray):
         owner: Any = value
         while isinstance(owner, np.ndarray) and not owner.flags.writeable:
             owner = owner.base
         return value if owner is None else locked(value.copy())
-    if isinstance(value, (tuple, list)):
-        return (
-            type(value)([frozen(item) for item in value]) if type(value) in (tuple, list) else value
-        )
+    if type(value) in (tuple, list):
+        return type(value)([frozen(item) for item in value])
     return value
 
 
@@ -298,10 +309,7 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
         raise DTypeError(
             f"Tensor: expected numbers, got {type(data).__name__} of dtype {array.dtype}"
         )
-    if (
-        dtype is None
-        and not isinstance(data, (np.ndarray, np.generic))
-        and array.dtype.kind in "iuf"
-    ):
+    python = isinstance(data, (int, float, list, tuple)) and not isinstance(data, np.generic)
+    if dtype is None and python and array.dtype.kind in "iuf":
         dtype = SETTINGS.get().dtype
     return array if dtype is None else array.astype(dtype, copy=False)

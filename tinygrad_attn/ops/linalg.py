@@ -30,14 +30,15 @@ product.defvjp(
 @adapts(product)
 def matmul(a: Any, b: Any) -> Any:
     """Matrix product as NumPy's: a 1-D operand is a row on the left, a column on the right."""
-    rank_a, rank_b = np.ndim(a), np.ndim(b)
+    shape_a, shape_b = (x.shape if hasattr(x, "shape") else np.shape(x) for x in (a, b))
+    rank_a, rank_b = len(shape_a), len(shape_b)
+    if not rank_a or not rank_b or shape_a[-1] != shape_b[-2 if rank_b > 1 else 0]:
+        raise ShapeError(
+            f"matmul: shapes {shape_a} and {shape_b} do not fit: the last axis of a must match the "
+            "second to last (or only) one of b, and neither may be 0-d"
+        )
     if rank_a > 1 and rank_b > 1:
         return product(a, b)
-    if not rank_a or not rank_b or np.shape(a)[-1] != np.shape(b)[-2 if rank_b > 1 else 0]:
-        raise ShapeError(
-            f"matmul: shapes {np.shape(a)} and {np.shape(b)} do not fit: the last axis of a must "
-            "match the second to last (or only) one of b, and neither may be 0-d"
-        )
     a = reshape(a, (1, -1)) if rank_a == 1 else a
     b = reshape(b, (-1, 1)) if rank_b == 1 else b
     out = product(a, b)
@@ -48,7 +49,7 @@ def matmul(a: Any, b: Any) -> Any:
 
 @inner("einsum")
 def summed_product(*arrays: Array, subscripts: str) -> Array:
-    """Σ of products of elements named by letters, "ij,jk->ik"; an operand's letters differ."""
+    """Σ of products, "ij,jk->ik"; no letter twice in one operand (`einsum` sees to that)."""
     return np.einsum(subscripts, *arrays, optimize=True)
 
 
@@ -58,7 +59,11 @@ summed_product.defvjp(
 
 
 def operand_gradient(g: Any, i: int, args: tuple[Any, ...], subscripts: str) -> Any:
-    """The gradient of operand i: exchange it with the result; letters only it has are copied."""
+    """The gradient of operand i of "ij,jk->ik": g and it change places, "ik,jk->ij".
+
+    An index that appears in no other operand nor in the result (i in "ij->j"), or there only with
+    length 1 (broadcast), is restored by multiplying with ones of that length.
+    """
     sources, target = subscripts.split("->")
     letters = sources.split(",")
     others = [(row, x) for k, (row, x) in enumerate(zip(letters, args)) if k != i]

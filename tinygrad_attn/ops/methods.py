@@ -87,10 +87,9 @@ Tensor.T = property(lambda self: shapes.transpose(self))  # type: ignore[assignm
 Tensor.mT = property(lambda self: shapes.swapaxes(self, -1, -2))  # type: ignore[assignment]
 
 for module in (arithmetic, reductions, shapes, indexing, linalg):
-    for name in vars(module):
-        if callable(getattr(np, name, None)) and name not in ("sign",) and not name.startswith("_"):
+    for name in module.__all__:
+        if callable(getattr(np, name, None)):
             register(getattr(module, name), getattr(np, name))
-register(arithmetic.sign, np.sign)
 register(shapes.concat, np.concatenate)
 register(reductions.norm, np.linalg.norm)
 register(reductions.max, np.amax)

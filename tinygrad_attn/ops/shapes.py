@@ -135,6 +135,8 @@ def section(i: int, shapes: Sequence[tuple[int, ...]], axis: int) -> slice:
 @adapts(concatenate)
 def concat(arrays: Sequence[Any], axis: int | None = 0) -> Any:
     """Arrays joined along `axis` (None: flattened first); also NumPy's `concatenate`."""
+    if hasattr(axis, "shape"):
+        raise DTypeError("concat: expected one list of arrays: concat([a, b]), not concat(a, b)")
     if axis is None:
         return concatenate(*(reshape(x, (-1,)) for x in arrays), axis=0)
     return concatenate(*arrays, axis=axis)
