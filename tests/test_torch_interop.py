@@ -69,12 +69,17 @@ def both_ways(theirs: Any, path: Path) -> tuple[Any, Any]:
         interop.save(ours, path / "ours"), output_loading_info=True, dtype="auto"
     )
     assert not any(report.values()), report
-    before, after = theirs.state_dict(), back.state_dict()
+    same_bits(theirs, back)
+    return ours, back.eval()
+
+
+def same_bits(a: Any, b: Any) -> None:
+    """Two models of theirs with the same names, dtypes and bits."""
+    before, after = a.state_dict(), b.state_dict()
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         assert tensor.dtype == after[name].dtype
         assert tensor.numpy().tobytes() == after[name].numpy().tobytes(), name
-    return ours, back.eval()
 
 
 def close(ours: Any, theirs: Any, tolerance: float) -> None:
@@ -99,6 +104,55 @@ def test_gpt2(case: int, torch: Any, transformers: Any, tmp_path: Path) -> None:
     tokens = rng.integers(0, size["vocab"], (2, int(rng.integers(1, size["length"] + 1))))
     for model in (theirs, back):
         close(ours(tokens), model(torch.tensor(tokens)).logits, 1e-10)
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_bert(case: int, torch: Any, transformers: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(case)
+    size = sizes(rng)
+    config = transformers.BertConfig(
+        vocab_size=size["vocab"], max_position_embeddings=size["length"],
+        hidden_size=size["width"], num_hidden_layers=size["layers"],
+        num_attention_heads=size["heads"], intermediate_size=size["inner"], type_vocab_size=3,
+        hidden_act=str(rng.choice(["gelu", "gelu_new", "relu", "silu"])), pad_token_id=None,
+    )  # fmt: skip
+    pooler = case % 4 > 0
+    theirs = transformers.BertModel(config, add_pooling_layer=pooler)
+    theirs = randomised(torch, theirs, case)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours: Any = interop.load(tmp_path / "theirs")
+    assert ours.config.pooler == pooler
+    back, report = transformers.BertModel.from_pretrained(
+        interop.save(ours, tmp_path / "ours"), output_loading_info=True, dtype="auto",
+        add_pooling_layer=pooler,
+    )  # fmt: skip
+    assert not any(report.values()), report
+    same_bits(theirs, back)
+    shape = (3, int(rng.integers(1, size["length"] + 1)))
+    tokens, types = rng.integers(0, size["vocab"], shape), rng.integers(0, 3, shape)
+    lengths = rng.integers(1, shape[1] + 1, 3)
+    kept = np.arange(shape[1]) < lengths[:, None]
+    expected = theirs(
+        torch.tensor(tokens), attention_mask=torch.tensor(kept).long(),
+        token_type_ids=torch.tensor(types),
+    )  # fmt: skip
+    features = ours(tokens, types, nn.Mask.lengths(lengths))
+    close(features[kept], expected.last_hidden_state[torch.tensor(kept)], 1e-10)
+    if pooler:
+        close(ours.pooled(features), expected.pooler_output, 1e-10)
+
+
+def test_bert_with_a_head_of_pre_training(torch: Any, transformers: Any, tmp_path: Path) -> None:
+    """The prefix goes, and the head."""
+    config = transformers.BertConfig(
+        vocab_size=11, max_position_embeddings=7, hidden_size=6, num_hidden_layers=2,
+        num_attention_heads=3, intermediate_size=5,
+    )  # fmt: skip
+    theirs = randomised(torch, transformers.BertForPreTraining(config), 0)
+    theirs.save_pretrained(tmp_path)
+    ours: Any = interop.load(tmp_path)
+    tokens = np.array([[3, 1, 4, 1]])
+    close(ours(tokens), theirs.bert(torch.tensor(tokens)).last_hidden_state, 1e-10)
 
 
 def test_a_gpt_trained_here_opens_in_transformers(

@@ -6,6 +6,7 @@ token embedding.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from ..models import GPT, GPTConfig
@@ -40,8 +41,8 @@ LAYOUT = Layout(
 MODEL = GPT
 
 
-def config_here(values: dict[str, Any]) -> GPTConfig:
-    """Their configuration as ours."""
+def config_here(values: dict[str, Any], names: Set[str]) -> GPTConfig:
+    """Their configuration as ours; the `names` of the arrays do not matter."""
     given = Settings(values)
     d_model = given.get("n_embd")
     given.only("activation_function", "gelu_new", "gelu_pytorch_tanh")

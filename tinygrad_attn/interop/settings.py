@@ -9,6 +9,22 @@ from .errors import InteropError
 
 REQUIRED = object()
 
+# Their name of an activation -> ours; the first of several is the one that is written.
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+    "tanh": "tanh",
+}
+
+
+def theirs_of(activation: str) -> str:
+    """Their name of one of our activations."""
+    return next(theirs for theirs, ours in ACTIVATIONS.items() if ours == activation)
+
 
 class Settings:
     """The values of a `config.json`, and a list of what is wrong with them."""
@@ -44,7 +60,7 @@ class Settings:
         value = self.values.get(name, default)
         if value not in names:
             self.problems.append(f"{name} is {value!r}, expected one of {', '.join(names)}")
-        return names.get(value, value)
+        return names.get(value, default)
 
     def settle(self) -> None:
         """Raise what has been found."""

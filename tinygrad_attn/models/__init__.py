@@ -1,12 +1,15 @@
 """Whole models, one to a file."""
 
+from .bert import BERT, BERTConfig
 from .gpt import GPT, GPTConfig
 from .seq2seq import Seq2Seq, Seq2SeqConfig
 from .transformer import Transformer, TransformerConfig
 from .vit import ViT, ViTConfig
 
 __all__ = [
+    "BERT",
     "GPT",
+    "BERTConfig",
     "GPTConfig",
     "Seq2Seq",
     "Seq2SeqConfig",
