@@ -9,8 +9,17 @@ import pytest
 
 from tinygrad_attn import Tensor, nn
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
+torch: Any = None  # imported below, so that plain pytest can collect this file without PyTorch
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _torch() -> None:
+    global torch
+    import torch as module
+
+    torch = module
+
 
 LIMIT = 1e-10
 KINDS = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
