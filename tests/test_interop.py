@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 import tinygrad_attn as ta
 from tinygrad_attn import interop, nn
 from tinygrad_attn.interop import InteropError
-from tinygrad_attn.models import GPT, GPTConfig
+from tinygrad_attn.models import GPT, GPTConfig, ViT, ViTConfig
 
 Array = np.ndarray[Any, Any]
 State = dict[str, Array]
@@ -149,6 +149,40 @@ def test_what_is_loaded_can_be_trained(folder: Path) -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+def vit(**changes: Any) -> ViT:
+    sizes = {
+        "image_size": 6, "patch_size": 3, "num_classes": 3, "num_layers": 2, "num_heads": 2,
+        "d_model": 4, "d_ff": 5,
+    }  # fmt: skip
+    model: ViT = randomised(ViT(ViTConfig(**sizes | changes)))
+    return model
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_vision_transformer_travels(channels: int, tmp_path: Path) -> None:
+    model = vit(channels=channels, dropout=0.25, activation="gelu_tanh", eps=1e-5)
+    back: Any = interop.load(interop.save(model, tmp_path))
+    assert back.config == model.config
+    assert same_bits(model.state_dict(), back.state_dict())
+    shapes = {name: array.shape for name, array in tensors(tmp_path).items()}
+    assert shapes["vit.embeddings.patch_embeddings.projection.weight"] == (4, channels, 3, 3)
+    assert shapes["vit.embeddings.position_embeddings"] == (1, 5, 4)
+    assert shapes["classifier.weight"] == (3, 4)
+
+
+def test_sides_of_images_may_be_written_twice(tmp_path: Path) -> None:
+    interop.save(vit(), tmp_path)
+    read: Any = interop.load(configured(tmp_path, image_size=[6, 6], patch_size=[3, 3]))
+    assert (read.config.image_size, read.config.patch_size) == (6, 3)
+    configured(tmp_path, image_size=[6, 9], qkv_bias=False, hidden_act="quick_gelu")
+    assert problems(tmp_path) == [
+        "qkv_bias is False, expected True",
+        "image_size is [6, 9], expected a square",
+        "hidden_act is 'quick_gelu', expected one of gelu, gelu_new, gelu_pytorch_tanh, relu, "
+        "silu, swish, tanh",
+    ]
+
+
 # ── what is wrong with weights ───────────────────────────────────────────────────────────────────
 def test_all_that_is_wrong_is_listed_and_the_model_untouched(folder: Path) -> None:
     prefix = "transformer."
@@ -215,12 +249,14 @@ def test_settings_our_model_has_not_are_listed(folder: Path) -> None:
 def test_sizes_that_do_not_fit_are_an_error_of_this_part(folder: Path) -> None:
     assert "num_heads must divide d_model" in problems(configured(folder, n_head=4))[0]
     assert "must be an integer" in problems(configured(folder, n_head="3"))[0]
+    configured(folder, n_head=3, resid_pdrop="no", embd_pdrop="no", attn_pdrop="no")
+    assert "not supported between" in problems(folder)[0]
 
 
 def test_another_kind_of_model(folder: Path) -> None:
     (problem,) = problems(configured(folder, model_type="t5"))
-    assert problem.startswith("model_type is 't5', expected one of bert, gpt2")
-    with pytest.raises(InteropError, match="it is a Linear, expected BERT or GPT"):
+    assert problem.startswith("model_type is 't5', expected one of bert, gpt2, vit")
+    with pytest.raises(InteropError, match="it is a Linear, expected BERT or GPT or ViT"):
         interop.save(nn.Linear(2, 3), folder)
     with pytest.raises(InteropError, match="it is a Linear, expected GPT"):
         interop.load_weights(nn.Linear(2, 3), configured(folder, model_type="gpt2"))

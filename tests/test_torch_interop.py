@@ -155,6 +155,25 @@ def test_bert_with_a_head_of_pre_training(torch: Any, transformers: Any, tmp_pat
     close(ours(tokens), theirs.bert(torch.tensor(tokens)).last_hidden_state, 1e-10)
 
 
+@pytest.mark.parametrize("case", range(CASES))
+def test_vit(case: int, torch: Any, transformers: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(case)
+    size, patch, channels = sizes(rng), int(rng.integers(1, 4)), int(rng.integers(1, 4))
+    side = patch * int(rng.integers(1, 4))
+    config = transformers.ViTConfig(
+        image_size=side, patch_size=patch, num_channels=channels, hidden_size=size["width"],
+        num_hidden_layers=size["layers"], num_attention_heads=size["heads"],
+        intermediate_size=size["inner"], num_labels=size["vocab"],
+        hidden_act=str(rng.choice(["gelu", "gelu_new", "relu", "silu"])),
+        layer_norm_eps=float(rng.choice([1e-12, 1e-6, 1e-2])),
+    )  # fmt: skip
+    theirs = randomised(torch, transformers.ViTForImageClassification(config), case)
+    ours, back = both_ways(theirs, tmp_path)
+    images = rng.standard_normal((2, channels, side, side))
+    for model in (theirs, back):
+        close(ours(images), model(torch.tensor(images)).logits, 1e-10)
+
+
 def test_a_gpt_trained_here_opens_in_transformers(
     torch: Any, transformers: Any, tmp_path: Path
 ) -> None:

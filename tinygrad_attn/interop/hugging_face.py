@@ -14,12 +14,12 @@ import numpy as np
 
 from ..engine import Array, TensorError
 from ..nn import Module
-from . import bert, files, gpt2
+from . import bert, files, gpt2, vit
 from .errors import InteropError
 from .layout import exported, imported
 
 # model_type -> the module with LAYOUT, MODEL and how the configuration reads here and there.
-KINDS: dict[str, Any] = {"bert": bert, "gpt2": gpt2}
+KINDS: dict[str, Any] = {"bert": bert, "gpt2": gpt2, "vit": vit}
 
 
 def load(folder: str | os.PathLike[str], *, rng: np.random.Generator | None = None) -> Module:
@@ -43,7 +43,9 @@ def load(folder: str | os.PathLike[str], *, rng: np.random.Generator | None = No
     names = {kind.LAYOUT.name(name) for name in tensors}
     try:
         model: Module = kind.MODEL(kind.config_here(values, names), rng=rng)
-    except TensorError as error:
+    except InteropError:
+        raise
+    except (TensorError, TypeError, ValueError) as error:
         raise InteropError(f"{folder}: the configuration", [str(error)]) from error
     model.astype(dtype_of(tensors))
     model.load_state_dict(imported(model, kind.LAYOUT, tensors))

@@ -62,6 +62,13 @@ class Settings:
             self.problems.append(f"{name} is {value!r}, expected one of {', '.join(names)}")
         return names.get(value, default)
 
+    def side(self, name: str, default: int) -> Any:
+        """The side of a square, which may be written as its height and width."""
+        value = self.values.get(name, default)
+        if isinstance(value, list) and len(set(map(str, value))) != 1:
+            self.problems.append(f"{name} is {value}, expected a square")
+        return value[0] if isinstance(value, list) and value else value
+
     def settle(self) -> None:
         """Raise what has been found."""
         if self.problems:
