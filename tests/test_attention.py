@@ -8,6 +8,7 @@ from derivatives import worst_error
 
 import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, ShapeError, Tensor, nn
+from tinygrad_attn.nn import functional
 from tinygrad_attn.nn.functional import attention
 
 B, H, T, S, D, DV = 2, 3, 5, 7, 4, 6
@@ -345,3 +346,28 @@ def test_wrong_dtypes() -> None:
         attention(**{**ONES, "k": np.ones((2, 3, 7, 4), int)})
     with pytest.raises(DTypeError, match=r"got int64; for 0 and 1 pass mask.astype\(bool\)"):
         attention(**ONES, mask=np.ones((5, 7), int))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 2}, r"window must be \(left, right\), each an integer ≥ 0 or None, got 2"),
+        ({"window": (1, 0, 0)}, r"window must be \(left, right\), .* got \(1, 0, 0\)"),
+        ({"window": (1.5, None)}, r"window must be \(left, right\), .* got \(1.5, None\)"),
+        ({"scale": "a"}, "scale must be a number, got 'a'"),
+        ({"softcap": "a"}, "softcap must be a number, got 'a'"),
+        ({"softcap": np.ones(2)}, "softcap must be a number, got array"),
+        ({"dropout": "x"}, "the probability of dropping must be a number, got 'x'"),
+        ({"offset": 1.5}, "offset must be an integer, or integers for a batch, got 1.5"),
+        ({"scale": Tensor(2.0, requires_grad=True)}, "to learn it, multiply q by it"),
+        ({"softcap": Tensor(2.0, requires_grad=True)}, r"apply c·tanh\(scores/c\) yourself"),
+    ],
+)
+def test_options_of_a_wrong_kind(options: dict, message: str) -> None:
+    for function in (attention, functional.attend):
+        with pytest.raises(DTypeError, match=f"^attention: .*{message}"):
+            function(**ONES, **options)
+
+
+def test_attend_has_the_defaults_of_attention() -> None:
+    np.testing.assert_array_equal(functional.attend(**ONES).context.data, attention(**ONES).data)

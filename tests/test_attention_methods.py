@@ -15,7 +15,7 @@ import tinygrad_attn as ta
 from tinygrad_attn import Tensor, kernels, nn
 from tinygrad_attn.kernels import limits
 from tinygrad_attn.nn.functional import attention
-from tinygrad_attn.nn.functional.attention import KERNELS, chosen, planned, score_shape
+from tinygrad_attn.nn.functional.attention import DEFAULTS, KERNELS, chosen, planned, score_shape
 
 TOLERANCE = 1e-12
 DRAWS = 300
@@ -152,7 +152,7 @@ def test_the_draws_cover_what_they_should() -> None:
         q, k, v = (Tensor(rng.standard_normal(shape)) for shape in shapes(rng))
         shape = score_shape(q, k, v)
         mask, options = drawn_mask(rng, shape), drawn_options(rng)
-        plan = planned(q, k, v, mask, **options)[-1]
+        plan = planned(q, k, v, mask, **{**DEFAULTS, **options})[-1]
         seen |= {*options, options["empty_row"], f"rank {q.ndim}"}
         seen |= {
             name

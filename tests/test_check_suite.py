@@ -42,6 +42,8 @@ def test_only_some() -> None:
     assert {row.name for row in suite.rows("attention, causal")} == {"attention, causal"}
     with pytest.raises(suite.UnknownSampleError, match="no operation or layer is called 'nothing'"):
         list(suite.rows("nothing"))
+    with pytest.raises(suite.UnknownSampleError, match="'layernrom'; did you mean LayerNorm"):
+        suite.named("layernrom")
 
 
 def test_a_wrong_rule_shows_in_the_table() -> None:

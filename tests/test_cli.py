@@ -13,6 +13,7 @@ import pytest
 
 import tinygrad_attn as ta
 from tinygrad_attn import checkpoint
+from tinygrad_attn.check.suite import SAMPLES
 from tinygrad_attn.cli import main
 from tinygrad_attn.models import GPT, GPTConfig
 
@@ -168,6 +169,14 @@ def test_check_prints_the_measured_errors(capsys):
     assert "all right" in shown
 
 
+def test_check_lists_the_names(capsys):
+    assert main(["check", "--list"]) == 0
+    names = capsys.readouterr().out.splitlines()
+    assert names == list(SAMPLES)
+    assert main(["check", "softmax", "--list"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["softmax", "log_softmax"]
+
+
 def test_check_finds_a_planted_mistake(capsys):
     with ta.tanh.replaced_vjp(0, lambda g, out: g * (1 + out * out)):
         assert main(["check", "tanh"]) == 1
@@ -242,11 +251,14 @@ MISTAKES = {
     "train --dropout 1": "expected a number from 0 to 0.99, got '1'",
     "train --seed -1": "got '-1'",
     "train --out own.txt": "expected a folder, but own.txt is a file",
-    "train --out own.txt/inside --steps 1": "own.txt/inside: expected a folder to write to",
+    "train --out own.txt/inside --steps 1": "own.txt is a file; choose another name",
+    "train --out /proc/x": "/proc/x: expected a folder to write to",
     "train --wings 2": "unrecognized arguments: --wings 2",
     "train --step 2": "unrecognized arguments: --step 2",
     "sample": "required: CHECKPOINT",
     "sample no.safetensors": "cannot be read (No such file or directory)",
+    "sample no": "let `tinygrad-attn train` write one: tinygrad-attn-train/model.safetensors",
+    "draw gpt --checkpoint no": "let `tinygrad-attn train` write one",
     "sample own.txt": "expected a checkpoint",
     "sample .": "Is a directory",
     "sample nameless": "expected a GPT saved with its vocabulary",
@@ -255,7 +267,9 @@ MISTAKES = {
     "sample run/model.safetensors --tokens -1": "got '-1'",
     "sample run/model.safetensors --temperature -1": "expected a number from 0 to 100",
     "sample run/model.safetensors --top-k 0": "got '0'",
-    "check nothing_of_this_name": "no operation or layer is called 'nothing_of_this_name'",
+    "check zzz": "tinygrad-attn: no operation or layer is called 'zzz'; all names: tinygrad-attn "
+    "check --list",
+    "check sofmax": "'sofmax'; did you mean softmax",
     "check tanh --order 4": "expected an integer from 1 to 3, got '4'",
     "draw": "required: WHAT",
     "draw everything": "invalid choice: 'everything'",
@@ -308,6 +322,20 @@ def test_a_missing_extra_is_named_before_the_work(line, module, here, monkeypatc
     assert 'pip install "tinygrad_attn[demo]"' in message
     assert len(message.splitlines()) == 1
     assert not Path("fresh").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "demo"])
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(command, here, monkeypatch, capsys):
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tinygrad_attn.cli.options.TemporaryDirectory", full)
+    monkeypatch.setattr(f"tinygrad_attn.cli.{command}.text", None)
+    assert main([command, "--out", "new/inside"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "new/inside: expected a folder to write to, but nothing can be written" in shown.err
+    assert "(No space left on device); choose another" in shown.err
 
 
 def test_sizes_beyond_memory(here, monkeypatch, capsys):

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from tinygrad_attn import checkpoint, data
-from tinygrad_attn.cli import main, study
+from tinygrad_attn.check import Report
+from tinygrad_attn.cli import findings, main, study
 
 PICTURES = {"loss.png", "attention.png", "weights.png", "weights-gradient.png", "graph.png"}
 FILES = PICTURES | {"graph.svg", "index.html", "log.jsonl", "model.safetensors", "best.safetensors"}
@@ -81,14 +82,30 @@ def test_the_page_loads_nothing_from_outside(folder):
     assert 'name="viewport"' in page
 
 
+def rows(page):
+    """The cells of every line of the page's table."""
+    return [re.findall(r"<td.*?>(.*?)</td>", row) for row in re.findall(r"<tr><td.*?</tr>", page)]
+
+
 def test_the_page_shows_what_was_measured(folder, model):
+    """The errors are rounding and differ with the number of BLAS threads; all else is the same."""
     page = html.unescape((folder / "index.html").read_text(encoding="utf-8"))
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert f"{lines[0]['bigram']:.3f}" in page
     assert f"{lines[-1]['held_out']:.3f}" in page
-    reports = study.checked(model, data.text(), 1)
-    assert [r.verdict for r in reports] == ["right", "right"]
-    assert all(r.max_error < 1e-12 and f"{r.max_error:.1e}" in page for r in reports)
+    again = study.checked(model, data.text(), 1)
+    assert [(r.order, r.verdict) for r in again] == [(1, "right"), (2, "right")]
+    assert all(r.max_error < 1e-12 for r in again)
+    for row, report in zip(rows(page), again, strict=True):
+        assert row[:3] == [str(report.order), report.method, str(report.entries)]
+        assert 0 < float(row[3]) < 1e-12 <= float(row[4])
+        assert row[5] == "right"
+
+
+def test_the_page_shows_the_very_numbers_of_a_report():
+    report = Report("wrong", order=2, method="Richardson", tolerance=1e-10, max_error=0.0371)
+    table = rows(findings.checks(argparse.Namespace(reports=[report])))
+    assert table == [["2", "Richardson", "0", "3.7e-02", "1e-10", "wrong"]]
 
 
 def test_the_terminal_says_it_too(finished):

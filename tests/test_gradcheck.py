@@ -361,7 +361,16 @@ def test_kinked_compositions_are_never_called_wrong(
         (lambda x: x.data, (1.0,), {}, "got ndarray"),
         (lambda x: Tensor([1, 2], dtype=np.int64), (1.0,), {}, "it returned int64"),
         (lambda x: x, (1.0,), {"method": "finite"}, "method must be one of"),
-        (lambda x: x, (1.0,), {"order": 0}, "order at least 1"),
+        (lambda x: x, (1.0,), {"order": 0}, "order must be an integer of at least 1, got 0"),
+        (lambda x: x, (1.0,), {"order": 2.0}, "order must be an integer of at least 1, got 2.0"),
+        (lambda x: x, (1.0,), {"order": "2"}, "order must be an integer of at least 1, got '2'"),
+        (lambda x: x, (1.0,), {"method": []}, "method must be one of"),
+        (lambda x: x, (1.0,), {"tolerance": -1}, "tolerance must be a number of 0 or .* got -1"),
+        (lambda x: x, (1.0,), {"tolerance": np.nan}, "tolerance must be .* got nan"),
+        (lambda x: x, (1.0,), {"tolerance": "a"}, "tolerance must be .* got 'a'"),
+        (lambda x: x, (1.0,), {"rng": "a"}, "rng must be .* a seed or None; got 'a'"),
+        (lambda x: x, (1.0,), {"rng": -1}, "rng must be .* a seed or None; got -1"),
+        (1.0, (1.0,), {}, "f must be a function or a module, got 1.0"),
     ],
 )
 def test_misuse_is_named(f: Any, inputs: Any, options: Any, message: str) -> None:

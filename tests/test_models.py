@@ -261,6 +261,13 @@ def test_wrong_tokens() -> None:
                 use(tokens)
     with pytest.raises(ShapeError, match=r"at most max_length=5 tokens in a row, got \(1, 6\)"):
         model(np.zeros((1, 6), int))
+    with pytest.raises(ShapeError, match="GPT: tokens must all have one length; pad the shorter"):
+        model([[1], [1, 2]])
+    for cache in (nn.KVCache(), [None, None]):
+        with pytest.raises(
+            DTypeError, match=r"GPT: expected a list .* as model.new_cache\(\) makes"
+        ):
+            model(TOKENS, cache=cache)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +283,21 @@ def test_wrong_tokens() -> None:
 )
 def test_wrong_options_of_generate(options: dict) -> None:
     with pytest.raises(ShapeError, match="expected temperature ≥ 0, steps ≥ 0, top_k ≥ 1 and 0 <"):
+        tiny().generate(TOKENS, **{"steps": 1, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 3.0}, "steps must be an integer, got 3.0"),
+        ({"top_k": "a"}, "top_k must be an integer, got 'a'"),
+        ({"top_k": 2.5}, "top_k must be an integer, got 2.5"),
+        ({"temperature": "a"}, "temperature must be a number, got 'a'"),
+        ({"top_p": "a"}, "top_p must be a number, got 'a'"),
+    ],
+)
+def test_options_of_generate_of_a_wrong_kind(options: dict, message: str) -> None:
+    with pytest.raises(DTypeError, match=f"generate: {message}"):
         tiny().generate(TOKENS, **{"steps": 1, **options})
 
 

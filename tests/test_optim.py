@@ -255,6 +255,11 @@ def test_wrong_parameters() -> None:
     for params in ([w, Tensor([1.0])], [w * 2], [np.ones(2)], [nn.Linear(2, 2)]):
         with pytest.raises(DTypeError, match=r"SGD: parameter \d is not a variable; pass model"):
             optim.SGD(params)
+    for params in (nn.Linear(2, 2), [{"params": nn.Linear(2, 2)}]):
+        with pytest.raises(DTypeError, match=r"got a Linear; pass model.parameters\(\)"):
+            optim.SGD(params)
+    with pytest.raises(DTypeError, match="clip_grad_norm: expected parameters, got a Linear; pass"):
+        optim.clip_grad_norm(nn.Linear(2, 2), 1.0)
     with pytest.raises(ShapeError, match="SGD: there are no parameters"):
         optim.SGD([])
     with pytest.raises(ShapeError, match="appears more than once"):
@@ -278,4 +283,18 @@ def test_wrong_parameters() -> None:
 )
 def test_wrong_options(options: dict) -> None:
     with pytest.raises(ShapeError, match=r"AdamW: .* must (be 0 or more|lie in \[0, 1\)), got"):
+        optim.AdamW(variables(), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": "a"}, "lr must be a number, got 'a'"),
+        ({"weight_decay": None}, "weight_decay must be a number, got None"),
+        ({"betas": 0.9}, "betas must be two numbers, got 0.9"),
+        ({"betas": (0.9, "a")}, "each of momentum and betas must be a number, got 'a'"),
+    ],
+)
+def test_options_of_a_wrong_kind(options: dict, message: str) -> None:
+    with pytest.raises(DTypeError, match=f"AdamW: {message}"):
         optim.AdamW(variables(), **options)

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -38,8 +39,14 @@ METHODS: dict[Asked, Method | None] = {
 }  # fmt: skip
 
 
-def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, method: Asked = "auto",
-              tolerance: float | None = None, rng: Random = None) -> Report:
+def gradcheck(
+    f: Callable[..., Any],
+    *inputs: Any,
+    order: int = 1,
+    method: Asked = "auto",
+    tolerance: float | None = None,
+    rng: Random = None,
+) -> Report:
     """Compare the gradient of `f` with numeric derivatives, and check what must hold besides.
 
     Works in float64: floating inputs (arrays, Tensors, numbers) are converted and differentiated,
@@ -69,26 +76,29 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, method: Asked
         GradientError: a gradient is wrong; `.report` names the place, the first wrong operation
             and the cause.
         DTypeError: nothing to differentiate, complex inputs, f does not return floating Tensors,
-            or an option that does not exist.
+            or an option that does not exist or is of a wrong kind.
     """
-    report = Report("right")
     for report in reports(f, *inputs, order=order, method=method, tolerance=tolerance, rng=rng):
         if report.verdict == "wrong":
             raise GradientError(report)
         if report.verdict == "undecided":
             warnings.warn(str(report), UndecidedWarning, stacklevel=2)
-    return report
+    return report  # there is one: order ≥ 1
 
 
-def reports(f: Callable[..., Any], *inputs: Any, order: int = 1, method: Asked = "auto",
-            tolerance: float | None = None, rng: Random = None) -> Iterator[Report]:
+def reports(
+    f: Callable[..., Any],
+    *inputs: Any,
+    order: int = 1,
+    method: Asked = "auto",
+    tolerance: float | None = None,
+    rng: Random = None,
+) -> Iterator[Report]:
     """One report for each order from 1 to `order`, ending at one that is not right.
 
     Takes what `gradcheck` takes, but leaves what to do about a wrong gradient to the caller.
     """
-    if method not in METHODS or order < 1:
-        raise DTypeError(f"gradcheck: method must be one of {list(METHODS)} and order at least 1; "
-                         f"got {method!r} and {order}")
+    check_arguments(f, order, method, tolerance, rng)
     generator = np.random.default_rng(0 if rng is None else rng)
     check = Check(f, inputs, METHODS[method], tolerance, generator)
     for k in range(1, order + 1):
@@ -97,6 +107,26 @@ def reports(f: Callable[..., Any], *inputs: Any, order: int = 1, method: Asked =
         yield report
         if not report:
             return
+
+
+def check_arguments(f: Any, order: Any, method: Any, tolerance: Any, rng: Any) -> None:
+    """Refuse what `gradcheck` cannot work with."""
+    if not callable(f):
+        raise DTypeError(f"gradcheck: f must be a function or a module, got {f!r}")
+    if method not in list(METHODS):
+        raise DTypeError(f"gradcheck: method must be one of {list(METHODS)}, got {method!r}")
+    if not isinstance(order, (int, np.integer)) or order < 1:
+        raise DTypeError(f"gradcheck: order must be an integer of at least 1, got {order!r}")
+    number = isinstance(tolerance, (int, float, np.integer, np.floating))
+    if tolerance is not None and not (number and 0 <= tolerance < inf):
+        raise DTypeError(
+            f"gradcheck: tolerance must be a number of 0 or more, or None; got {tolerance!r}"
+        )
+    seeded = isinstance(rng, (int, np.integer)) and rng >= 0
+    if not (rng is None or seeded or isinstance(rng, np.random.Generator)):
+        raise DTypeError(
+            f"gradcheck: rng must be a numpy.random.Generator, a seed or None; got {rng!r}"
+        )
 
 
 @contextmanager
@@ -109,8 +139,14 @@ def quiet() -> Iterator[None]:
 class Check:
     """One call of `gradcheck`: the function, its gradient, ... as problems, and the reports."""
 
-    def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], method: Method | None,
-                 tolerance: float | None, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        inputs: Sequence[Any],
+        method: Method | None,
+        tolerance: float | None,
+        rng: np.random.Generator,
+    ) -> None:
         arrays = [x for x in inputs if isinstance(x, np.ndarray)]
         self.given = [(x, x.copy()) for x in arrays]
         names = input_names(f, inputs)
@@ -152,14 +188,20 @@ class Check:
         if order > 1:
             check_recorded(problem)
         try:
-            found = compared(problem, chosen_probes(problem, self.rng), method, self.tolerance,
-                             self.rng, replacing=self.method is None)
+            found = compared(
+                problem,
+                chosen_probes(problem, self.rng),
+                method,
+                self.tolerance,
+                self.rng,
+                replacing=self.method is None,
+            )
         except NotAnalyticError as error:
             return Report("undecided", f"f does not run on complex numbers: {error}")
         if found.verdict == "wrong":
             report = replace(described(localised(found, self.rng), notes), entries=found.error.size)
             return diagnosed(report, self.levels, order, found, self.rng)
-        if np.isinf(found.jump).any():              # right nearby: kink, or wrong rule?
+        if np.isinf(found.jump).any():  # right nearby: kink, or wrong rule?
             report = diagnosed(described(found, notes), self.levels, order, None, self.rng)
             if report.op:
                 return replace(report, verdict="wrong", reason=DIFFERS)

@@ -1,13 +1,14 @@
 """The table behind `tinygrad-attn check`: every operation and layer, at first and second order.
 
-    for row in rows():
-        print(row.name, row.order, row.max_error, row.verdict)
+for row in rows():
+    print(row.name, row.order, row.max_error, row.verdict)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from time import perf_counter
 from typing import Any
 
@@ -134,61 +135,125 @@ def language_model() -> Any:
     return Loss()
 
 
-LAYERS = {sample.name: sample for sample in (
-    Sample("Linear", moved(nn.Linear(5, 3, rng=seeded())), (normal(2, 5),)),
-    Sample("Embedding", moved(nn.Embedding(5, 3, rng=seeded())),
-           (np.array([[4, 0, 1], [4, 4, 2]]),)),
-    Sample("LayerNorm", moved(nn.LayerNorm(5)), (normal(2, 3, 5),)),
-    Sample("RMSNorm", moved(nn.RMSNorm(5)), (normal(2, 3, 5),)),
-    Sample("GELU", nn.GELU(), (normal(3, 5),)),
-    Sample("Sequential", moved(nn.Sequential(nn.Linear(3, 5, rng=seeded()), nn.GELU("tanh"),
-                                             nn.Linear(5, 2, rng=seeded()))), (normal(2, 3),)),
-    Sample("attention", attention(), heads()),
-    Sample("attention, causal", attention(causal=True, offset=1), heads()),
-    Sample("attention, boolean mask", attention(mask=ALLOWED), heads()),
-    Sample("attention, additive mask", lambda q, k, v, mask: functional.attention(q, k, v, mask),
-           (*heads(), normal(3, 4))),
-    Sample("attention, window", attention(window=(1, 0), offset=1), heads()),
-    Sample("attention, soft cap", attention(softcap=2.0), heads()),
-    Sample("attention, grouped heads", attention(scale=0.7), heads(4, 2)),
-    Sample("attention, empty row", attention(mask=ALLOWED & SOMEONE), heads()),
-    Sample("MultiHeadAttention", moved(nn.MultiHeadAttention(6, 2, rng=seeded())),
-           (normal(2, 3, 6),)),
-    Sample("MultiHeadAttention, masked", masked_self_attention(), (normal(2, 4, 6),)),
-    Sample("MultiHeadAttention, cross",
-           moved(nn.MultiHeadAttention(6, 2, kdim=5, vdim=3, rng=seeded())),
-           (normal(2, 3, 6), normal(2, 4, 5), normal(2, 4, 3))),
-    Sample("MultiHeadAttention, grouped",
-           moved(nn.MultiHeadAttention(8, 4, num_kv_heads=2, bias=False, rng=seeded())),
-           (normal(2, 3, 8),)),
-    Sample("RNN", moved(nn.RNN(2, 3, 2, rng=seeded())), (normal(2, 3, 2), normal(2, 2, 3))),
-    Sample("GRU", moved(nn.GRU(2, 2, bidirectional=True, rng=seeded())),
-           (normal(2, 3, 2), normal(2, 2, 2), np.array([3, 2]))),
-    Sample("LSTM", long_short_term_memory(), (normal(2, 3, 2), normal(2, 2, 2), normal(2, 2, 2))),
-    Sample("BahdanauAttention", moved(nn.BahdanauAttention(3, 5, 4, rng=seeded())),
-           (normal(2, 3, 3), normal(2, 4, 5), normal(2, 4, 2))),
-    Sample("LuongAttention, dot", moved(nn.LuongAttention(5, 5)),
-           (normal(2, 3, 5), normal(2, 4, 5), normal(2, 4, 2))),
-    Sample("LuongAttention, general", moved(nn.LuongAttention(3, 5, "general", rng=seeded())),
-           (normal(2, 3, 3), normal(2, 4, 5), normal(2, 4, 2))),
-    Sample("LuongAttention, concat", moved(nn.LuongAttention(3, 5, "concat", rng=seeded())),
-           (normal(2, 3, 3), normal(2, 4, 5), normal(2, 4, 2))),
-    Sample("cross_entropy", lambda x: (functional.cross_entropy(x, TARGETS),
-                                       functional.cross_entropy(x, TARGETS, label_smoothing=0.1),
-                                       functional.cross_entropy(x, TARGETS, reduction="none")),
-           (normal(2, 3, 7),)),
-    Sample("mse_loss", functional.mse_loss, (normal(3, 5), normal(3, 5))),
-    Sample("GPT", language_model(), (np.array([[1, 5, 0, 2], [6, 6, 3, 1]]),
-                                     np.array([[5, 0, 2, 4], [6, 3, 1, 1]]))),
-)}
+LAYERS = {
+    sample.name: sample
+    for sample in (
+        Sample("Linear", moved(nn.Linear(5, 3, rng=seeded())), (normal(2, 5),)),
+        Sample(
+            "Embedding",
+            moved(nn.Embedding(5, 3, rng=seeded())),
+            (np.array([[4, 0, 1], [4, 4, 2]]),),
+        ),
+        Sample("LayerNorm", moved(nn.LayerNorm(5)), (normal(2, 3, 5),)),
+        Sample("RMSNorm", moved(nn.RMSNorm(5)), (normal(2, 3, 5),)),
+        Sample("GELU", nn.GELU(), (normal(3, 5),)),
+        Sample(
+            "Sequential",
+            moved(
+                nn.Sequential(
+                    nn.Linear(3, 5, rng=seeded()), nn.GELU("tanh"), nn.Linear(5, 2, rng=seeded())
+                )
+            ),
+            (normal(2, 3),),
+        ),
+        Sample("attention", attention(), heads()),
+        Sample("attention, causal", attention(causal=True, offset=1), heads()),
+        Sample("attention, boolean mask", attention(mask=ALLOWED), heads()),
+        Sample(
+            "attention, additive mask",
+            lambda q, k, v, mask: functional.attention(q, k, v, mask),
+            (*heads(), normal(3, 4)),
+        ),
+        Sample("attention, window", attention(window=(1, 0), offset=1), heads()),
+        Sample("attention, soft cap", attention(softcap=2.0), heads()),
+        Sample("attention, grouped heads", attention(scale=0.7), heads(4, 2)),
+        Sample("attention, empty row", attention(mask=ALLOWED & SOMEONE), heads()),
+        Sample(
+            "MultiHeadAttention",
+            moved(nn.MultiHeadAttention(6, 2, rng=seeded())),
+            (normal(2, 3, 6),),
+        ),
+        Sample("MultiHeadAttention, masked", masked_self_attention(), (normal(2, 4, 6),)),
+        Sample(
+            "MultiHeadAttention, cross",
+            moved(nn.MultiHeadAttention(6, 2, kdim=5, vdim=3, rng=seeded())),
+            (normal(2, 3, 6), normal(2, 4, 5), normal(2, 4, 3)),
+        ),
+        Sample(
+            "MultiHeadAttention, grouped",
+            moved(nn.MultiHeadAttention(8, 4, num_kv_heads=2, bias=False, rng=seeded())),
+            (normal(2, 3, 8),),
+        ),
+        Sample("RNN", moved(nn.RNN(2, 3, 2, rng=seeded())), (normal(2, 3, 2), normal(2, 2, 3))),
+        Sample(
+            "GRU",
+            moved(nn.GRU(2, 2, bidirectional=True, rng=seeded())),
+            (normal(2, 3, 2), normal(2, 2, 2), np.array([3, 2])),
+        ),
+        Sample(
+            "LSTM", long_short_term_memory(), (normal(2, 3, 2), normal(2, 2, 2), normal(2, 2, 2))
+        ),
+        Sample(
+            "BahdanauAttention",
+            moved(nn.BahdanauAttention(3, 5, 4, rng=seeded())),
+            (normal(2, 3, 3), normal(2, 4, 5), normal(2, 4, 2)),
+        ),
+        Sample(
+            "LuongAttention, dot",
+            moved(nn.LuongAttention(5, 5)),
+            (normal(2, 3, 5), normal(2, 4, 5), normal(2, 4, 2)),
+        ),
+        Sample(
+            "LuongAttention, general",
+            moved(nn.LuongAttention(3, 5, "general", rng=seeded())),
+            (normal(2, 3, 3), normal(2, 4, 5), normal(2, 4, 2)),
+        ),
+        Sample(
+            "LuongAttention, concat",
+            moved(nn.LuongAttention(3, 5, "concat", rng=seeded())),
+            (normal(2, 3, 3), normal(2, 4, 5), normal(2, 4, 2)),
+        ),
+        Sample(
+            "cross_entropy",
+            lambda x: (
+                functional.cross_entropy(x, TARGETS),
+                functional.cross_entropy(x, TARGETS, label_smoothing=0.1),
+                functional.cross_entropy(x, TARGETS, reduction="none"),
+            ),
+            (normal(2, 3, 7),),
+        ),
+        Sample("mse_loss", functional.mse_loss, (normal(3, 5), normal(3, 5))),
+        Sample(
+            "GPT",
+            language_model(),
+            (np.array([[1, 5, 0, 2], [6, 6, 3, 1]]), np.array([[5, 0, 2, 4], [6, 3, 1, 1]])),
+        ),
+    )
+}
 
 SAMPLES: dict[str, Sample] = {**OPERATIONS, **LAYERS}
 
 
 def missing() -> list[str]:
     """The package's own primitives that have no sample."""
-    return sorted(name for name, op in PRIMITIVES.items()
-                  if ours(op) and name not in SAMPLES)
+    return sorted(name for name, op in PRIMITIVES.items() if ours(op) and name not in SAMPLES)
+
+
+def named(only: str | None = None) -> list[str]:
+    """The names of the samples that contain `only`.
+
+    Raises:
+        UnknownSampleError: there are none.
+    """
+    names = [name for name in SAMPLES if (only or "").lower() in name.lower()]
+    if names:
+        return names
+    known = {name.lower(): name for name in SAMPLES}
+    close = [known[name] for name in get_close_matches(str(only).lower(), known)]
+    meant = f"did you mean {' or '.join(close)}? A" if close else "a"
+    raise UnknownSampleError(
+        f"no operation or layer is called {only!r}; {meant}ll names: tinygrad-attn check --list"
+    )
 
 
 def rows(only: str | None = None, order: int = 2) -> Iterator[Row]:
@@ -197,13 +262,11 @@ def rows(only: str | None = None, order: int = 2) -> Iterator[Row]:
     Raises:
         UnknownSampleError: no name contains `only`, or a primitive has no sample.
     """
-    names = [name for name in SAMPLES if only is None or only.lower() in name.lower()]
-    if not names:
-        raise UnknownSampleError(f"check: no operation or layer is called {only!r}; there are "
-                                 f"{', '.join(SAMPLES)}")
+    names = named(only)
     if missing():
-        raise UnknownSampleError(f"check: no sample for {', '.join(missing())}; add one in "
-                                 "check/samples.py")
+        raise UnknownSampleError(
+            f"no sample for {', '.join(missing())}; add one in check/samples.py"
+        )
     for name in names:
         yield from rows_of(SAMPLES[name], order)
 
@@ -215,6 +278,15 @@ def rows_of(sample: Sample, order: int) -> Iterator[Row]:
     for report in reports(sample.f, *sample.inputs, order=order):
         seconds = perf_counter() - start
         exceeds = report.ok and report.max_error > sample.limit
-        yield Row(sample.name, kind, report.order, report.method, report.max_error, sample.limit,
-                  "wrong" if exceeds else report.verdict, seconds, report)
+        yield Row(
+            sample.name,
+            kind,
+            report.order,
+            report.method,
+            report.max_error,
+            sample.limit,
+            "wrong" if exceeds else report.verdict,
+            seconds,
+            report,
+        )
         start = perf_counter()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ..check.suite import SAMPLES, Row, rows
+from ..check.suite import Row, named, rows
 from ..extras import ExtraError, need
 from ..train.environment import limited_blas
 from .options import Parser, integer, subparser
@@ -21,7 +21,8 @@ The error is max |analytic - numeric| / max(1, |numeric|).  The exit code is 1 i
 large."""
 EXAMPLES = """
 softmax
-attention --order 3"""
+attention --order 3
+--list"""
 STYLES = {"right": "green", "wrong": "bold red", "undecided": "yellow"}
 HEADINGS = ("operation or layer", "order", "method", "error", "allowed", "verdict")
 
@@ -42,21 +43,29 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         metavar="N",
         help="highest order of derivatives, 1 to 3 (default: 2)",
     )
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="only print the names of all operations and layers, one a line",
+    )
     parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Check, print the table, and tell what is not right."""
-    expected = options.order * sum((options.name or "").lower() in name.lower() for name in SAMPLES)
+    names = named(options.name)
+    if options.list:
+        print("\n".join(names))
+        return 0
     with limited_blas(1):
-        found = list(watched(rows(options.name, options.order), expected))
+        found = list(watched(rows(options.name, options.order), options.order * len(names)))
     print_table(HEADINGS, [cells(row) for row in found], [STYLES[row.verdict] for row in found])
     bad = [row for row in found if row.verdict != "right"]
     for row in bad:
         print(f"\n{row.name}\n{row.report}")
-    names, worst = len({row.name for row in found}), max(row.max_error for row in found)
+    worst = max(row.max_error for row in found)
     print(
-        f"\n{names} operations and layers, {len(found)} checks in "
+        f"\n{len(names)} operations and layers, {len(found)} checks in "
         f"{sum(row.seconds for row in found):.1f} s; largest error {worst:.1e}; "
         + (f"{len(bad)} not right" if bad else "all right")
     )

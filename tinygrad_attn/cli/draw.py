@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..checkpoint import load
 from ..engine import Tensor, keep_grads, no_grad
 from ..models import GPT, GPTConfig
 from ..models.gpt import Block
 from ..nn import Stages, functional
 from ..viz import Graph, RenderWarning, trace
 from .options import Parser, UsageError, add_seed, integer, subparser
-from .sample import language_model
+from .sample import language_model, opened
 
 SUMMARY = "draw the graph of attention, of a layer or of a model"
 TEXT = """Run something on a small input, forward and backward, and draw its graph: operations,
@@ -149,7 +148,7 @@ def of_model(options: argparse.Namespace, rng: np.random.Generator) -> Drawn:
     """A layer, a block or the whole of a GPT, trained where there is a checkpoint."""
     model = GPT(SMALL, rng=rng).eval()
     if options.checkpoint:
-        model, _ = language_model(load(options.checkpoint), options.checkpoint)
+        model, _ = language_model(opened(options.checkpoint), options.checkpoint)
     config = model.config
     if options.layer >= config.num_layers:
         raise UsageError(

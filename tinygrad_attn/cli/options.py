@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from math import inf, isfinite
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 LARGEST = 1_000_000_000
@@ -102,7 +103,15 @@ def add_sizes(parser: argparse.ArgumentParser) -> None:
 
 
 def folder(path: Path) -> Path:
-    """`path`, unless something that is no folder stands there."""
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"--out: expected a folder, but {path} is a file; choose another name")
+    """`path`, if it is a folder to write to or one can be made there; nothing is left behind."""
+    place = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not place.is_dir():
+        raise UsageError(f"--out: expected a folder, but {place} is a file; choose another name")
+    try:
+        TemporaryDirectory(dir=place).cleanup()
+    except OSError as error:
+        raise UsageError(
+            f"--out: {path}: expected a folder to write to, but nothing can be written to {place} "
+            f"({error.strerror}); choose another"
+        ) from error
     return path

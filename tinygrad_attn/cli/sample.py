@@ -14,6 +14,7 @@ from ..data import Vocabulary
 from ..models import GPT
 from ..train.environment import limited_blas
 from .options import Parser, add_seed, integer, number, subparser
+from .train import OUT
 
 SUMMARY = "let a trained model write"
 TEXT = """Let a model that `tinygrad-attn train` or `demo` has saved write text, character by
@@ -62,7 +63,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Write the prompt and what follows, as it comes."""
-    model, vocabulary = language_model(load(options.checkpoint), options.checkpoint)
+    model, vocabulary = language_model(opened(options.checkpoint), options.checkpoint)
     characters = written(
         model,
         vocabulary,
@@ -79,6 +80,18 @@ def execute(options: argparse.Namespace) -> int:
             sys.stdout.flush()
     sys.stdout.write("\n")
     return 0
+
+
+def opened(path: Path) -> Checkpoint:
+    """The checkpoint at `path`; where there is nothing, the error says what makes one."""
+    try:
+        return load(path)
+    except CheckpointError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise CheckpointError(
+            f"{error}, or let `tinygrad-attn train` write one: {OUT / 'model.safetensors'}"
+        ) from error
 
 
 def language_model(saved: Checkpoint, path: Path) -> tuple[GPT, Vocabulary]:

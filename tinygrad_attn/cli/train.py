@@ -13,6 +13,7 @@ from ..train import Progress, Result, TrainConfig, Trainer, run
 from .options import Parser, UsageError, add_seed, add_sizes, folder, integer, number, subparser
 
 SUMMARY = "train a small GPT on English or on your own text"
+OUT = Path("tinygrad-attn-train")
 TEXT = """Train a GPT, character by character, on the English text that every Python carries, or on
 your own.  The last tenth of the text is held out and used to measure only."""
 FILES = """
@@ -72,9 +73,9 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("tinygrad-attn-train"),
+        default=OUT,
         metavar="DIR",
-        help="folder for the files (default: tinygrad-attn-train)",
+        help=f"folder for the files (default: {OUT})",
     )
     parser.set_defaults(execute=execute)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, ShapeError, Tensor, no_grad
+from ..engine import Array, DTypeError, ShapeError, Tensor, no_grad
 from ..nn import (
     Dropout,
     Embedding,
@@ -26,7 +26,7 @@ from ..nn import (
     MultiHeadAttention,
     functional,
 )
-from ..nn.functional.layers import probability, whole_numbers
+from ..nn.functional.layers import probability, real, whole_numbers
 from ..nn.layers import positive
 from ..rng import generator
 
@@ -145,7 +145,7 @@ class GPT(Module):
         Raises:
             ShapeError: tokens are not (B, T), or there are more than max_length, cached ones
                 included.
-            DTypeError: tokens are not integers.
+            DTypeError: tokens are not integers, or the cache is not a list of them.
             IndexingError: a token is outside the vocabulary.
         """
         tokens = self.checked(tokens)
@@ -174,13 +174,20 @@ class GPT(Module):
 
     def cached(self, cache: Sequence[KVCache] | None) -> int:
         """Number of positions in a cache that fits this model."""
-        lengths = [] if cache is None else [one.length for one in cache]
-        if cache is not None and (len(lengths) != len(self.blocks) or len(set(lengths)) > 1):
+        if cache is None:
+            return 0
+        if not isinstance(cache, Sequence) or not all(isinstance(one, KVCache) for one in cache):
+            raise DTypeError(
+                "GPT: expected a list with a cache for each block, as model.new_cache() makes it; "
+                f"got a {type(cache).__name__}"
+            )
+        lengths = [one.length for one in cache]
+        if len(lengths) != len(self.blocks) or len(set(lengths)) > 1:
             raise ShapeError(
                 f"GPT: expected a cache of equal length for each of {len(self.blocks)}"
                 f" blocks, got the lengths {lengths}"
             )
-        return lengths[0] if lengths else 0
+        return lengths[0]
 
     def loss(self, tokens: Any, targets: Any) -> Tensor:
         """Mean cross-entropy, in nats, of `targets` (B, T): each the token after that in `tokens`.
@@ -219,16 +226,7 @@ class GPT(Module):
         Raises:
             ShapeError, DTypeError, IndexingError: an option is out of range, or tokens are wrong.
         """
-        if (
-            not temperature >= 0
-            or steps < 0
-            or (top_k is not None and top_k < 1)
-            or (top_p is not None and not 0 < top_p <= 1)
-        ):
-            raise ShapeError(
-                "generate: expected temperature ≥ 0, steps ≥ 0, top_k ≥ 1 and "
-                f"0 < top_p ≤ 1, got {temperature=}, {steps=}, {top_k=}, {top_p=}"
-            )
+        check_options(steps, temperature, top_k, top_p)
         sequence, draw = self.checked(tokens), generator(rng)
         cache = self.new_cache() if use_cache else None
         with evaluating(self), no_grad():
@@ -243,6 +241,25 @@ class GPT(Module):
         if cache is not None and sequence.shape[1] <= self.config.max_length:
             return self(sequence[:, self.cached(cache) :], cache)._data[:, -1]
         return self(sequence[:, -self.config.max_length :])._data[:, -1]
+
+
+def check_options(steps: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Refuse options of `generate` that are of a wrong kind or out of range."""
+    for name, n in (("steps", steps), ("top_k", 1 if top_k is None else top_k)):
+        if not isinstance(n, (int, np.integer)):
+            raise DTypeError(f"generate: {name} must be an integer, got {n!r}")
+    for name, x in (("temperature", temperature), ("top_p", 1 if top_p is None else top_p)):
+        real("generate", name, x)
+    if (
+        not temperature >= 0
+        or steps < 0
+        or (top_k is not None and top_k < 1)
+        or (top_p is not None and not 0 < top_p <= 1)
+    ):
+        raise ShapeError(
+            "generate: expected temperature ≥ 0, steps ≥ 0, top_k ≥ 1 and "
+            f"0 < top_p ≤ 1, got {temperature=}, {steps=}, {top_k=}, {top_p=}"
+        )
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..engine import Array, ShapeError, Tensor
 from ..engine.tensor import locked, wrapped
+from ..nn.functional.layers import real
+from .optimizer import listed
 
 
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
@@ -18,10 +20,11 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
 
     Raises:
         ShapeError: max_norm is not positive.
+        DTypeError: max_norm is not a number, or there is no list of parameters.
     """
-    if not max_norm > 0:
+    if not real("clip_grad_norm", "max_norm", max_norm) > 0:
         raise ShapeError(f"clip_grad_norm: max_norm must be positive, got {max_norm}")
-    grads = [(p, p.grad._data) for p in params if p.grad is not None]
+    grads = [(p, p.grad._data) for p in listed("clip_grad_norm", params) if p.grad is not None]
     norm = sqrt(sum(squared_norm(g) for _, g in grads))
     if isfinite(norm) and norm > max_norm:
         factor = max_norm / (norm + 1e-6)  # PyTorch's guard

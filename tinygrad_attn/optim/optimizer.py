@@ -12,6 +12,7 @@ import numpy as np
 
 from ..engine import Array, DTypeError, ShapeError, Tensor
 from ..engine.tensor import locked
+from ..nn.functional.layers import real
 
 State = dict[str, Any]
 Group = dict[str, Any]
@@ -32,13 +33,13 @@ class Optimizer:
     Raises:
         ShapeError: there are no parameters, one appears twice, or an option is unknown or out of
             range.
-        DTypeError: something is not a variable.
+        DTypeError: something is not a variable, or an option is not a number.
     """
 
     state_names: tuple[str, ...] = ()
 
     def __init__(self, params: Params, **options: Any) -> None:
-        given: list[Any] = list(params)
+        given = listed(type(self).__name__, params)
         grouped = bool(given) and all(isinstance(group, dict) for group in given)
         self.options = options
         groups = given if grouped else [{"params": given}]
@@ -53,12 +54,15 @@ class Optimizer:
             raise ShapeError(
                 f'{who}: a group has "params" and any of {list(self.options)}; got {list(given)}'
             )
-        group = {**self.options, **given, "params": list(given["params"])}
+        group = {**self.options, **given, "params": listed(who, given["params"])}
         for name in ("lr", "weight_decay", "eps"):
-            if not group.get(name, 0) >= 0:
+            if not real(who, name, group.get(name, 0)) >= 0:
                 raise ShapeError(f"{who}: {name} must be 0 or more, got {group[name]}")
-        for rate in (group.get("momentum", 0), *group.get("betas", ())):
-            if not 0 <= rate < 1:
+        betas = group.get("betas", (0, 0))
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise DTypeError(f"{who}: betas must be two numbers, got {betas!r}")
+        for rate in (group.get("momentum", 0), *betas):
+            if not 0 <= real(who, "each of momentum and betas", rate) < 1:
                 raise ShapeError(f"{who}: momentum and betas must lie in [0, 1), got {rate}")
         return group
 
@@ -132,6 +136,15 @@ class Optimizer:
         for name, value in saved.items():
             if isinstance(value, np.ndarray) and value.shape != shape:
                 raise ShapeError(f"{who}: expected {name} of shape {shape}, got {value.shape}")
+
+
+def listed(who: str, params: Any) -> list[Any]:
+    """`params` as a list, if they are several things."""
+    if not isinstance(params, Iterable) or isinstance(params, Tensor):
+        raise DTypeError(
+            f"{who}: expected parameters, got a {type(params).__name__}; pass model.parameters()"
+        )
+    return list(params)
 
 
 def check_parameters(who: str, parameters: list[Tensor]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import wraps
+from inspect import signature
 from math import prod, sqrt
 from typing import Any, TypeVar, cast
 
@@ -23,7 +24,7 @@ from ...engine.fused import Fused
 from ...engine.primitive import PRIMITIVES
 from ...kernels import Plan
 from ...rng import generator
-from .layers import probability
+from .layers import probability, real
 from .limits import limiting, total_bias
 from .masks import Window
 
@@ -110,7 +111,7 @@ def attention(
     mask: Any = None,
     *,
     causal: bool = False,
-    offset: int = 0,
+    offset: int | Array = 0,
     window: Window | None = None,
     scale: float | None = None,
     softcap: float | None = None,
@@ -129,9 +130,11 @@ def attention(
         k, v: keys (..., heads, S, d) and values (..., heads, S, dv); with fewer heads than the
             queries, each serves a group of neighbouring query heads (Ainslie et al. 2023).
         mask: an nn.Mask; or boolean (True = may attend) or floating (added to the scores),
-            broadcast to (..., heads, T, S).
+            broadcast to (..., heads, T, S).  A floating mask of 0 and 1 is added too: for one that
+            means must not and may attend, pass mask.astype(bool).
         causal: query i may attend to key j only if j ≤ i + offset.
-        offset: number of keys before the first query, e.g. the length of a cache.
+        offset: number of keys before the first query, e.g. the length of a cache; an integer, or an
+            array with one for each sequence.
         window: (left, right): so many keys before and after position i + offset; None: no limit.
         scale: factor of the scores; 1/√d where None.
         softcap: c limits the scores to c·tanh(scores/c), before the mask.
@@ -148,7 +151,7 @@ def attention(
 
     Raises:
         ShapeError: shapes do not fit, an option is unknown, or a row is empty under "error".
-        DTypeError: q, k or v is not floating, or the mask is of a wrong kind.
+        DTypeError: q, k or v is not floating, or the mask or an option is of a wrong kind.
     """
     q, k, v, added, plan = planned(
         q, k, v, mask, causal, offset, window, scale, softcap, dropout, rng, empty_row, method
@@ -159,26 +162,33 @@ def attention(
     return chosen(method, plan)(q, k, v, added, plan=plan)
 
 
+DEFAULTS = {
+    name: option.default
+    for name, option in signature(attention).parameters.items()
+    if option.kind is option.KEYWORD_ONLY and name != "return_stages"
+}
+
+
 @widened
-def attend(*args: Any, **options: Any) -> Stages:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, **options: Any) -> Stages:
     """The steps of `attention`, which documents the arguments; no gradients are kept yet."""
-    return steps(*planned(*args, **options))
+    return steps(*planned(q, k, v, mask, **{**DEFAULTS, **options}))
 
 
 def planned(
     q: Any,
     k: Any,
     v: Any,
-    mask: Any = None,
-    causal: bool = False,
-    offset: int = 0,
-    window: Window | None = None,
-    scale: float | None = None,
-    softcap: float | None = None,
-    dropout: float = 0.0,
-    rng: np.random.Generator | None = None,
-    empty_row: str = "zero",
-    method: str = "auto",
+    mask: Any,
+    causal: bool,
+    offset: int | Array,
+    window: Window | None,
+    scale: float | None,
+    softcap: float | None,
+    dropout: float,
+    rng: np.random.Generator | None,
+    empty_row: str,
+    method: str,
 ) -> tuple[Tensor, Tensor, Tensor, Any, Plan]:
     """q, k and v as tensors, what is added to the scores, and everything else in one plan."""
     check_options(empty_row, method, scale, softcap)
@@ -320,11 +330,14 @@ def check_options(empty_row: str, method: str, scale: Any, softcap: Any) -> None
         raise ShapeError(f"attention: empty_row must be one of {EMPTY_ROWS}, got {empty_row!r}")
     if method not in METHODS:
         raise ShapeError(f"attention: method must be one of {METHODS}, got {method!r}")
+    advice = {"scale": "multiply q by it", "softcap": "apply c·tanh(scores/c) yourself"}
     for name, number in (("scale", scale), ("softcap", softcap)):
         if isinstance(number, Tensor) and number.node is not None:
             raise DTypeError(
-                f"attention: {name} is a plain number and gets no gradient; to learn "
-                "it, multiply q by it"
+                f"attention: {name} is a plain number and gets no gradient; to learn it, "
+                f"{advice[name]}"
             )
+        if number is not None:
+            real("attention", name, number)
     if softcap is not None and not softcap > 0:
         raise ShapeError(f"attention: softcap must be positive, got {softcap}")

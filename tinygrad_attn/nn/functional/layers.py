@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,14 @@ def whole_numbers(who: str, what: str, values: Any, limit: int) -> Array:
     """`values` as an array of integers, if they all lie in [0, limit).
 
     Raises:
+        ShapeError: they are lists of different lengths.
         DTypeError: they are not integers.
         IndexingError: one lies outside.
     """
-    array: Array = np.asarray(plain(values))
+    try:
+        array: Array = np.asarray(plain(values))
+    except ValueError:
+        raise ShapeError(f"{who}: {what} must all have one length; pad the shorter ones") from None
     if array.dtype.kind not in "iu":
         raise DTypeError(f"{who}: {what} must be an array of integers, got {array.dtype}")
     if array.size and not (array.min() >= 0 and array.max() < limit):
@@ -101,13 +106,27 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tens
     return out if weight is None else out * weight
 
 
+def real(who: str, what: str, x: Any) -> float:
+    """`x`, if it is a single real number: Python's, NumPy's or a constant tensor.
+
+    Raises:
+        DTypeError: it is something else.
+    """
+    value = plain(x)
+    value = value[()] if isinstance(value, np.ndarray) else value
+    if not isinstance(value, Real):
+        raise DTypeError(f"{who}: {what} must be a number, got {x!r}")
+    return float(value)
+
+
 def probability(who: str, p: float) -> float:
     """`p`, if it is one that dropout can have.
 
     Raises:
         ShapeError: p lies outside [0, 1).
+        DTypeError: p is not a number.
     """
-    if not 0 <= p < 1:
+    if not 0 <= real(who, "the probability of dropping", p) < 1:
         raise ShapeError(f"{who}: the probability of dropping must lie in [0, 1), got {p}")
     return p
 
@@ -130,6 +149,7 @@ def dropout(
 
     Raises:
         ShapeError: p lies outside [0, 1).
+        DTypeError: p is not a number.
     """
     x = operand(x)
     if probability("dropout", p) == 0 and mask is None:

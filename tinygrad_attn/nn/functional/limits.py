@@ -58,7 +58,7 @@ def limiting(
     shape: Shape,
     dtype: Any,
     causal: bool = False,
-    offset: int = 0,
+    offset: int | Array = 0,
     window: Window | None = None,
     empty_row: str = "zero",
 ) -> tuple[Limits, Any]:
@@ -67,7 +67,7 @@ def limiting(
     Raises:
         ShapeError: the mask does not broadcast to `shape`, a length lies beyond the sequence, or
             the window is negative.
-        DTypeError: the mask is neither a Mask nor boolean nor floating.
+        DTypeError: the mask is neither a Mask nor boolean nor floating, or the window is no pair.
     """
     low, high = (None, None) if window is None else check_window(window, "attention")
     bands = [Band(low, 0 if causal else high, whole("attention", "offset", offset))]

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,7 @@ class Mask:
             DTypeError: left, right or offset is not an integer.
         """
         reaches = [None if n is None else whole("Mask.window", "a reach", n) for n in (left, right)]
-        low, high = check_window((left, right), "Mask.window")
+        low, high = check_window(tuple(reaches), "Mask.window")
         band = Band(low, high, whole("Mask.window", "offset", offset))
         after = f", {listed(offset)}" if offset_given(offset) else ""
         return cls(bands=(band,), words=(f"Mask.window({reaches[0]}, {reaches[1]}{after})",))
@@ -201,13 +202,15 @@ def whole(who: str, what: str, value: Any) -> Any:
     return int(array) if array.ndim == 0 else frozen(array)
 
 
-def check_window(window: Window, who: str) -> Window:
-    """(left, right) as bounds of the distance, if none is negative."""
-    left, right = window
-    if any(reach is not None and reach < 0 for reach in window):
-        raise ShapeError(
-            f"{who}: window must be (left, right), each 0 or more or None, got {window}"
-        )
+def check_window(window: Any, who: str) -> Window:
+    """(left, right) as bounds of the distance, if it is a pair and none is negative."""
+    wrong = f"{who}: window must be (left, right), each an integer ≥ 0 or None, got {window!r}"
+    reaches = window if isinstance(window, (tuple, list)) else ()
+    if len(reaches) != 2 or not all(isinstance(n, (int, np.integer, NoneType)) for n in reaches):
+        raise DTypeError(wrong)
+    if any(reach is not None and reach < 0 for reach in reaches):
+        raise ShapeError(wrong)
+    left, right = reaches
     return (None if left is None else -left), right
 
 
