@@ -21,14 +21,14 @@ Method = Literal["complex step", "Richardson"]
 Verdict = Literal["right", "wrong", "undecided"]
 
 TOLERANCE: dict[Method, float] = {"complex step": 1e-12, "Richardson": 1e-10}
-LOOSE = 1e-8            # the most that a badly known numeric derivative may add to the tolerance
-MARGIN = 10             # how many uncertainties must lie between two values that differ
-GROSS = 1e-6            # an error that no rounding explains
-KNOWN = 1e-3            # relative uncertainty beyond which a derivative may not exist at all
-NEARBY = 2.0 ** -6      # how far, relative to max(1, |x|), a point without the kink is looked for
-ROUNDINGS = 64          # how many roundings a gradient has at least
-NUDGES = 4              # how many points are tried to see the rounding
-SETTLED = 16            # how many doubtful directions are looked at again
+LOOSE = 1e-8  # the most that a badly known numeric derivative may add to the tolerance
+MARGIN = 10  # how many uncertainties must lie between two values that differ
+GROSS = 1e-6  # an error that no rounding explains
+KNOWN = 1e-3  # relative uncertainty beyond which a derivative may not exist at all
+NEARBY = 2.0**-6  # how far, relative to max(1, |x|), a point without the kink is looked for
+ROUNDINGS = 64  # how many roundings a gradient has at least
+NUDGES = 4  # how many points are tried to see the rounding
+SETTLED = 16  # how many doubtful directions are looked at again
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Comparison:
         kink = MARGIN * self.jump > np.abs(self.analytic - self.numeric)
         exists = np.isfinite(self.numeric) & (self.jump == 0)
         exists &= self.uncertainty <= KNOWN * self.scale
-        excused = ~np.isfinite(self.analytic) & ~exists.all(axis=0)     # NaN is fair at an edge
+        excused = ~np.isfinite(self.analytic) & ~exists.all(axis=0)  # NaN is fair at an edge
         return np.asarray(apart & ~kink & np.isfinite(self.numeric) & ~excused)
 
     @property
@@ -113,14 +113,14 @@ class Comparison:
         badness = np.where(self.right, 0, self.badness).max(axis=0)
         unsettled = badness > 0
         suspects = self.kinks(rng) if alone else np.full(len(self.probes.rows), True)
-        for d in np.argsort(-badness, kind="stable")[:min(SETTLED, unsettled.sum())]:
+        for d in np.argsort(-badness, kind="stable")[: min(SETTLED, unsettled.sum())]:
             self.settle_direction(int(d), replacing)
             unsettled[d] = False
             if (self.wrong[:, d] & suspects).any():
                 self.excuse(int(d), suspects, rng)
             if self.wrong[:, d].any():
                 break
-        self.uncertainty[:, unsettled] = np.inf             # nobody knows whether these are wrong
+        self.uncertainty[:, unsettled] = np.inf  # nobody knows whether these are wrong
 
     def settle_direction(self, d: int, replacing: bool) -> None:
         """The careful derivative in direction `d`, what is known of it, and the kink if any."""
@@ -151,8 +151,14 @@ class Comparison:
         nearby = copy(self.problem)
         nearby.x = x + NEARBY * upstream(rng, x.shape) * np.maximum(1, np.abs(x))
         sides = both_sides(nearby, self.along(d), self.method, nearby.x)
-        there = Comparison(nearby, self.along(d), self.method, self.tolerance, *sides,
-                           jump=np.zeros((len(suspects), 1)))
+        there = Comparison(
+            nearby,
+            self.along(d),
+            self.method,
+            self.tolerance,
+            *sides,
+            jump=np.zeros((len(suspects), 1)),
+        )
         there.settle_direction(0, replacing=True)
         excused = self.wrong[:, d] & ~there.wrong[:, 0] & np.isfinite(self.analytic[:, d])
         self.jump[excused & suspects, d] = np.inf
@@ -167,10 +173,13 @@ class Comparison:
         x, moved = self.problem.x, []
         for factor in 1 + 1e-6 * rng.uniform(1, 2, NUDGES):
             near = x * (1 + EPS * rng.integers(-8, 9, x.shape))
-            larger = replace(self.along(d), rows=self.probes.rows * factor,
-                             directions=self.probes.directions[d:d + 1] * factor)
+            larger = replace(
+                self.along(d),
+                rows=self.probes.rows * factor,
+                directions=self.probes.directions[d : d + 1] * factor,
+            )
             analytic, numeric, _ = both_sides(self.problem, larger, self.method, near)
-            moved.append((analytic - numeric)[:, 0] / factor ** 2)
+            moved.append((analytic - numeric)[:, 0] / factor**2)
         apart = np.abs(moved - (self.analytic - self.numeric)[:, d]) / self.scale[:, d]
         terms = np.abs(self.numeric[np.isfinite(self.numeric[:, d]), d]).max(initial=0)
         values = max(1.0, float(np.abs(self.problem.value(x)).max(initial=0)))
@@ -179,8 +188,11 @@ class Comparison:
 
     def along(self, d: int) -> Probes:
         """The probes of direction `d` alone."""
-        return replace(self.probes, directions=self.probes.directions[d:d + 1],
-                       inputs=self.probes.inputs[d:d + 1])
+        return replace(
+            self.probes,
+            directions=self.probes.directions[d : d + 1],
+            inputs=self.probes.inputs[d : d + 1],
+        )
 
 
 def seen(estimate: Estimate, chosen: Probes) -> tuple[Array, Array, Array]:
@@ -192,8 +204,9 @@ def seen(estimate: Estimate, chosen: Probes) -> tuple[Array, Array, Array]:
     return value, np.where(np.isnan(uncertainty), np.inf, uncertainty), jump
 
 
-def derivative_along(problem: Problem, method: Method, u: Array, x: Array | None = None
-                     ) -> Estimate:
+def derivative_along(
+    problem: Problem, method: Method, u: Array, x: Array | None = None
+) -> Estimate:
     """The numeric derivative in one direction, at `x` or at the problem's point."""
     x = problem.x if x is None else x
     if method == "Richardson":
@@ -202,8 +215,9 @@ def derivative_along(problem: Problem, method: Method, u: Array, x: Array | None
     return Estimate(found, np.zeros_like(found), np.zeros_like(found))
 
 
-def both_sides(problem: Problem, chosen: Probes, method: Method, x: Array
-               ) -> tuple[Array, Array, Array]:
+def both_sides(
+    problem: Problem, chosen: Probes, method: Method, x: Array
+) -> tuple[Array, Array, Array]:
     """Analytic and numeric value of every probe, and what is not known of the numeric one."""
     analytic = projected(problem.pull(chosen.rows, x), chosen.directions, chosen.inputs)
     numeric, uncertainty = np.zeros(analytic.shape), np.zeros(analytic.shape)
@@ -213,9 +227,16 @@ def both_sides(problem: Problem, chosen: Probes, method: Method, x: Array
     return analytic, numeric, uncertainty
 
 
-def compared(problem: Problem, chosen: Probes, method: Method, tolerance: float | None,
-             rng: np.random.Generator, *, replacing: bool = True, alone: bool = False
-             ) -> Comparison:
+def compared(
+    problem: Problem,
+    chosen: Probes,
+    method: Method,
+    tolerance: float | None,
+    rng: np.random.Generator,
+    *,
+    replacing: bool = True,
+    alone: bool = False,
+) -> Comparison:
     """Both sides of every probe, doubtful ones settled (see there for the switches).
 
     Raises:
@@ -264,8 +285,10 @@ def chosen_method(problem: Problem, rng: np.random.Generator) -> tuple[Method, s
     agrees = apart <= np.maximum(MARGIN * trusted.uncertainty, rounding)
     kink = MARGIN * trusted.jump > apart
     if (known & ~agrees & ~kink).any():
-        return "Richardson", ("no complex step: f is not analytic (does it take an absolute value, "
-                              "a real part or a conjugate?)")
+        return "Richardson", (
+            "no complex step: f is not analytic (does it take an absolute value, "
+            "a real part or a conjugate?)"
+        )
     if found.size and not known.any():
         return "complex step", "the complex step could not be cross-checked at this point"
     return "complex step", ""

@@ -14,8 +14,10 @@ from .problem import Problem
 from .report import Report, element
 
 DIFFERS = "the gradient differs from the numeric derivative"
-RANDOM = ("f is random: two evaluations at one point differ; switch dropout off (.eval()), or make "
-          "the random numbers inside f from a fixed seed")
+RANDOM = (
+    "f is random: two evaluations at one point differ; switch dropout off (.eval()), or make "
+    "the random numbers inside f from a fixed seed"
+)
 
 
 def unjudgeable(problem: Problem) -> str:
@@ -32,17 +34,30 @@ def unjudgeable(problem: Problem) -> str:
 
 def described(found: Comparison, notes: tuple[str, ...]) -> Report:
     """The report on a comparison, with the worst number compared."""
-    base = Report(found.verdict, reason_of(found), method=found.method, tolerance=found.tolerance,
-                  entries=found.error.size, notes=(*notes, *casts(found.problem)))
+    base = Report(
+        found.verdict,
+        reason_of(found),
+        method=found.method,
+        tolerance=found.tolerance,
+        entries=found.error.size,
+        notes=(*notes, *casts(found.problem)),
+    )
     if not found.error.size:
         return base
     k, d = found.worst
     problem, chosen = found.problem, found.probes
     output, above = named(problem.outputs, chosen.rows[k], int(chosen.outputs[k]))
     source, below = named(problem.inputs, chosen.directions[d], int(chosen.inputs[d]))
-    return replace(base, max_error=float(found.error[k, d]), output=output, output_index=above,
-                   input=source, index=below, analytic=float(found.analytic[k, d]),
-                   numeric=float(found.numeric[k, d]))
+    return replace(
+        base,
+        max_error=float(found.error[k, d]),
+        output=output,
+        output_index=above,
+        input=source,
+        index=below,
+        analytic=float(found.analytic[k, d]),
+        numeric=float(found.numeric[k, d]),
+    )
 
 
 def named(layout: Layout, vector: Array, place: int) -> tuple[str, Index | None]:
@@ -74,9 +89,13 @@ def reason_of(found: Comparison) -> str:
     if np.isinf(jump):
         return "an operation is at a kink here; at a point nearby the gradient is right"
     if jump > 0:
-        return (f"there is a kink at this point: the derivatives on its two sides differ by "
-                f"{jump:.3g}; check at another point")
+        return (
+            f"there is a kink at this point: the derivatives on its two sides differ by "
+            f"{jump:.3g}; check at another point"
+        )
     if not np.isfinite(numeric):
         return "the numeric derivative is not finite: the point lies at the edge of f's domain"
-    return (f"the numeric derivative is only known to ±{found.uncertainty[k, d]:.2g}: a kink is "
-            "too near, or f is noisy (does it compute in float32?)")
+    return (
+        f"the numeric derivative is only known to ±{found.uncertainty[k, d]:.2g}: a kink is "
+        "too near, or f is noisy (does it compute in float32?)"
+    )

@@ -26,7 +26,7 @@ ZERO = "zero (detached branch)"
 NOT_A_NUMBER = "not a number"
 DETACHED = "a detached branch, or a hook (every rule that ran is right)"
 SECOND = "right by itself, but its own derivative is wrong (does the rule leave the graph?)"
-EXPLAINED = 1e-3        # how much of the discrepancy an explanation may leave
+EXPLAINED = 1e-3  # how much of the discrepancy an explanation may leave
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,13 @@ class Culprit:
     cause: str
 
 
-def diagnosed(report: Report, levels: Sequence[Problem], order: int, found: Comparison | None,
-              rng: np.random.Generator) -> Report:
+def diagnosed(
+    report: Report,
+    levels: Sequence[Problem],
+    order: int,
+    found: Comparison | None,
+    rng: np.random.Generator,
+) -> Report:
     """The report with operation and cause filled in, as far as they can be found.
 
     Args:
@@ -67,8 +72,9 @@ def blamed(report: Report, call: Call | None, cause: str) -> Report:
     return replace(report, op=call.op.name, place=call.place, formula=call.formula, cause=cause)
 
 
-def first_wrong_rule(levels: Sequence[Problem], order: int, rng: np.random.Generator
-                     ) -> Culprit | None:
+def first_wrong_rule(
+    levels: Sequence[Problem], order: int, rng: np.random.Generator
+) -> Culprit | None:
     """The first rule of the backward pass that is wrong by itself.
 
     In a higher order the rules that differentiate the rules come first, then the higher derivatives
@@ -101,8 +107,9 @@ def checked(call: Call, order: int, rng: np.random.Generator) -> Culprit | None:
         return Culprit(call, str(violation))
 
 
-def numerically_wrong(call: Call, problem: Problem, order: int, rng: np.random.Generator
-                      ) -> Culprit | None:
+def numerically_wrong(
+    call: Call, problem: Problem, order: int, rng: np.random.Generator
+) -> Culprit | None:
     """The culprit if the problem of a call differs from its numeric derivative."""
     method, _ = chosen_method(problem, rng)
     strict = TOLERANCE[method] / 100

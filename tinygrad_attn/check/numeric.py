@@ -20,9 +20,9 @@ from ..engine import Array
 
 Value = Callable[[Array], Array]
 
-STEP = 1e-20                        # of the complex step: far below the last digit of x
-FIRST = 2.0 ** -7                   # of the central differences, relative to max(1, |x|)
-SCALES = tuple(2.0 ** -k for k in (4, 7, 10, 13, 16, 19))
+STEP = 1e-20  # of the complex step: far below the last digit of x
+FIRST = 2.0**-7  # of the central differences, relative to max(1, |x|)
+SCALES = tuple(2.0**-k for k in (4, 7, 10, 13, 16, 19))
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -72,8 +72,8 @@ def richardson(value: Value, x: Array, u: Array, h: float = FIRST) -> Estimate:
     with np.errstate(all="ignore"):
         sides = [(value(x + s * u), value(x - s * u), s) for s in (h, h / 2, h / 4)]
         coarse, middle, fine = ((right - left) / (2 * s) for right, left, s in sides)
-        first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3      # h² is gone
-        last = (16 * second - first) / 15                                       # h⁴ is gone
+        first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3  # h² is gone
+        last = (16 * second - first) / 15  # h⁴ is gone
         rounding = 8 * EPS * np.abs(sides[2][0]) / h
         moved = np.abs(second - first) + rounding
     return Estimate(last, np.where(np.isfinite(moved), moved, np.inf), np.zeros_like(last))
@@ -106,7 +106,8 @@ def jump(value: Value, x: Array, u: Array) -> Array:
     large, small = (step_along(x, u, h) for h in SCALES[-2:])
     with np.errstate(all="ignore"):
         y = value(x)
-        wide, narrow = (np.abs(value(x + h * u) - 2 * y + value(x - h * u)) / h
-                        for h in (large, small))
+        wide, narrow = (
+            np.abs(value(x + h * u) - 2 * y + value(x - h * u)) / h for h in (large, small)
+        )
         stays = narrow - wide / 4 > 16 * EPS * np.abs(y) / small
     return np.where(stays & (narrow <= 2 * wide), narrow, 0)

@@ -24,8 +24,10 @@ def derivative(f: Function, problem: Problem, create_graph: bool = True) -> Func
                 continue
             g = g if g.dtype == out.dtype else g.astype(out.dtype)
             parts = pulled(out, variables, g, create_graph)
-            totals = [total if part is None else total + part
-                      for total, part in zip(totals, parts, strict=True)]
+            totals = [
+                total if part is None else total + part
+                for total, part in zip(totals, parts, strict=True)
+            ]
         return tuple(totals)
 
     return gradient
@@ -42,8 +44,12 @@ def differentiated(problem: Problem, rng: np.random.Generator) -> Problem:
     """
     gs = [upstream(rng, shape) for shape in problem.outputs.shapes]
     of_g = [f"upstream gradient of {name}" for name in problem.outputs.names]
-    new = Problem(derivative(problem.f, problem), [*problem.args, *gs], [*problem.names, *of_g],
-                  values=derivative(problem.f, problem, create_graph=False))
+    new = Problem(
+        derivative(problem.f, problem),
+        [*problem.args, *gs],
+        [*problem.names, *of_g],
+        values=derivative(problem.f, problem, create_graph=False),
+    )
     names = tuple(f"gradient of {name}" for name in problem.inputs.names)
     new.outputs = Layout(names, new.outputs.shapes)
     return new

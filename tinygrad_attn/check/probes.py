@@ -14,10 +14,10 @@ import numpy as np
 from ..engine import Array
 from .problem import Problem, upstream
 
-FULL = 4096             # entries of a Jacobian that is still compared in full
-LONGEST = 256           # and the length of its longer side
-DENSE = 2               # dense random upstream gradients, and directions for each input
-COLUMNS = 24            # single columns of a large Jacobian
+FULL = 4096  # entries of a Jacobian that is still compared in full
+LONGEST = 256  # and the length of its longer side
+DENSE = 2  # dense random upstream gradients, and directions for each input
+COLUMNS = 24  # single columns of a large Jacobian
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,13 @@ def probes(rows: Array, directions: Array) -> Probes:
 def sole_elements(vectors: Array) -> Array:
     """For each vector the place of the 1 in a unit vector, else −1."""
     places = [np.flatnonzero(vector) for vector in vectors]
-    return np.array([at[0] if len(at) == 1 and vector[at[0]] == 1 else -1
-                     for at, vector in zip(places, vectors, strict=True)], int)
+    return np.array(
+        [
+            at[0] if len(at) == 1 and vector[at[0]] == 1 else -1
+            for at, vector in zip(places, vectors, strict=True)
+        ],
+        int,
+    )
 
 
 def chosen_probes(problem: Problem, rng: np.random.Generator) -> Probes:
@@ -83,8 +88,10 @@ def random_columns(problem: Problem, rng: np.random.Generator) -> Array:
 
 def projected(matrix: Array, vectors: Array, places: Array) -> Array:
     """matrix @ vectors.T, single columns taken as they are: 0 times infinity is not a number."""
-    columns = [matrix[:, at] * vector[at] if at >= 0 else matrix @ vector
-               for at, vector in zip(places, vectors, strict=True)]
+    columns = [
+        matrix[:, at] * vector[at] if at >= 0 else matrix @ vector
+        for at, vector in zip(places, vectors, strict=True)
+    ]
     return np.stack(columns, axis=1) if columns else np.zeros((len(matrix), 0))
 
 

@@ -42,15 +42,23 @@ class Problem:
             return floating Tensors.
     """
 
-    def __init__(self, f: Function, args: Sequence[Any], names: Sequence[str], *,
-                 values: Function | None = None, dtype: Any = np.float64) -> None:
+    def __init__(
+        self,
+        f: Function,
+        args: Sequence[Any],
+        names: Sequence[str],
+        *,
+        values: Function | None = None,
+        dtype: Any = np.float64,
+    ) -> None:
         self.f, self.values, self.names = f, values or f, tuple(names)
         self.args = [as_floating(arg) for arg in args]
         self.slots = [i for i, arg in enumerate(self.args) if is_floating(arg)]
         if not self.slots:
             raise DTypeError("gradcheck: no input is floating: there is nothing to differentiate")
-        self.inputs = Layout(tuple(names[i] for i in self.slots),
-                             tuple(self.args[i].shape for i in self.slots))
+        self.inputs = Layout(
+            tuple(names[i] for i in self.slots), tuple(self.args[i].shape for i in self.slots)
+        )
         self.x = joined([self.args[i] for i in self.slots]).astype(dtype)
         self.evaluations = self.walks = 0
         outs = self.run(f, self.tensors(self.x))
@@ -81,8 +89,9 @@ class Problem:
         found = [joined(self.gradient(outs, variables, g), self.x.dtype) for g in rows]
         return np.array(found).reshape(len(rows), self.inputs.size)
 
-    def gradient(self, outs: Sequence[Tensor], variables: Sequence[Tensor], g: Array
-                 ) -> list[Array]:
+    def gradient(
+        self, outs: Sequence[Tensor], variables: Sequence[Tensor], g: Array
+    ) -> list[Array]:
         """gᵀ∂f/∂x as one array for each input, in the dtype that the engine gives it."""
         totals: list[Any] = [np.zeros(v.shape, v.dtype) for v in variables]
         for out, part in zip(outs, self.outputs.split(g), strict=True):
@@ -95,12 +104,14 @@ class Problem:
         return totals
 
 
-def pulled(out: Tensor, variables: Sequence[Tensor], g: Any, create_graph: bool = False
-           ) -> tuple[Tensor | None, ...]:
+def pulled(
+    out: Tensor, variables: Sequence[Tensor], g: Any, create_graph: bool = False
+) -> tuple[Tensor | None, ...]:
     """One walk of the engine; what a rule raises becomes RuleFailedError."""
     try:
-        return grad(out, variables, g, create_graph=create_graph, retain_graph=True,
-                    allow_unused=True)
+        return grad(
+            out, variables, g, create_graph=create_graph, retain_graph=True, allow_unused=True
+        )
     except Exception as error:
         raise RuleFailedError from error
 
@@ -124,11 +135,15 @@ def as_floating(arg: Any) -> Any:
     if isinstance(array, float | np.floating) or is_floating(array):
         return np.array(array, np.float64)
     if isinstance(array, np.ndarray) and array.dtype.kind == "c":
-        raise DTypeError("gradcheck: expected real inputs, got a complex array; check the real and "
-                         "the imaginary part as two inputs")
+        raise DTypeError(
+            "gradcheck: expected real inputs, got a complex array; check the real and "
+            "the imaginary part as two inputs"
+        )
     if isinstance(arg, (list, tuple)) and any(isinstance(x, Tensor | np.ndarray) for x in arg):
-        raise DTypeError(f"gradcheck: an input is a {type(arg).__name__} of arrays; pass each "
-                         "array as an input of its own, and let f put them together")
+        raise DTypeError(
+            f"gradcheck: an input is a {type(arg).__name__} of arrays; pass each "
+            "array as an input of its own, and let f put them together"
+        )
     return arg
 
 
@@ -149,14 +164,19 @@ def holds_numbers(items: Any) -> bool:
 def input_names(f: Function, inputs: Sequence[Any]) -> list[str]:
     """The tensors' own names, else those of f's parameters, else "input 0", "input 1", ..."""
     try:
-        signature = inspect.signature(getattr(f, "forward", f))         # of a module, its forward
-        parameters = [p.name for p in signature.parameters.values()
-                      if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    except (TypeError, ValueError):                                     # of a builtin, none
+        signature = inspect.signature(getattr(f, "forward", f))  # of a module, its forward
+        parameters = [
+            p.name
+            for p in signature.parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+    except (TypeError, ValueError):  # of a builtin, none
         parameters = []
     parameters += [f"input {i}" for i in range(len(parameters), len(inputs))]
-    return [own if isinstance(own := getattr(x, "name", None), str) else name
-            for x, name in zip(inputs, parameters, strict=False)]
+    return [
+        own if isinstance(own := getattr(x, "name", None), str) else name
+        for x, name in zip(inputs, parameters, strict=False)
+    ]
 
 
 # ── what comes out ───────────────────────────────────────────────────────────────────────────────
@@ -169,12 +189,16 @@ def floating_outputs(result: Any) -> list[Tensor]:
     outs = list(result) if isinstance(result, (tuple, list)) else [result]
     for out in outs:
         if not isinstance(out, Tensor):
-            raise DTypeError("gradcheck: f must return a Tensor, or a tuple or list of Tensors; "
-                             f"got {type(out).__name__}")
+            raise DTypeError(
+                "gradcheck: f must return a Tensor, or a tuple or list of Tensors; "
+                f"got {type(out).__name__}"
+            )
     floating = [out for out in outs if out.dtype.kind in "fc"]
     if not floating:
-        raise DTypeError("gradcheck: f must return a floating Tensor; it returned "
-                         f"{', '.join(str(out.dtype) for out in outs) or 'nothing'}")
+        raise DTypeError(
+            "gradcheck: f must return a floating Tensor; it returned "
+            f"{', '.join(str(out.dtype) for out in outs) or 'nothing'}"
+        )
     return floating
 
 

@@ -16,8 +16,8 @@ from .layout import joined
 from .problem import Problem, upstream
 from .trace import Call, calls_of, traced
 
-LINEAR = 1e-6           # a sum of gradients may be off by rounding, not by more
-PAIRS = 3               # pairs of inputs of one shape that are tried as f(x, x)
+LINEAR = 1e-6  # a sum of gradients may be off by rounding, not by more
+PAIRS = 3  # pairs of inputs of one shape that are tried as f(x, x)
 
 
 class ViolationError(Exception):
@@ -58,11 +58,14 @@ def check_repeatable(problem: Problem, rng: np.random.Generator) -> None:
     first, second = (problem.gradient(outs, variables, g) for _ in range(2))
     for name, x, a, b in zip(problem.inputs.names, variables, first, second, strict=True):
         if (a.shape, a.dtype) != (x.shape, x.dtype):
-            raise ViolationError(f"the gradient of {name} is {a.dtype}{list(a.shape)}, but {name} "
-                                 f"is {x.dtype}{list(x.shape)}")
+            raise ViolationError(
+                f"the gradient of {name} is {a.dtype}{list(a.shape)}, but {name} "
+                f"is {x.dtype}{list(x.shape)}"
+            )
         if not np.array_equal(a, b, equal_nan=True):
-            raise ViolationError("backward twice through one graph gives different gradients of "
-                                 f"{name}")
+            raise ViolationError(
+                f"backward twice through one graph gives different gradients of {name}"
+            )
 
 
 def check_linear(problem: Problem, rng: np.random.Generator) -> None:
@@ -88,8 +91,11 @@ def check_nothing_written(problem: Problem, rng: np.random.Generator) -> None:
 
     _, failed = traced(problem, upstream(rng, (problem.outputs.size,)), protect)
     if failed is not None and "read-only" in str(failed.__cause__):
-        raise ViolationError("a rule writes into the gradient it is given, which other rules may "
-                             f"share ({failed.__cause__})", calls)
+        raise ViolationError(
+            "a rule writes into the gradient it is given, which other rules may "
+            f"share ({failed.__cause__})",
+            calls,
+        )
 
 
 def check_untouched(given: list[tuple[Array, Array]]) -> None:
@@ -129,16 +135,17 @@ def check_same_input_twice(problem: Problem, i: int, j: int, rng: np.random.Gene
     """f(x, x) has the gradient of f(x, y) at y = x, its two parts added; where f is defined."""
     apart = problem.tensors(problem.x)
     apart[j] = Tensor(apart[i].data, requires_grad=True)
-    once = [*apart[:j], apart[i], *apart[j + 1:]]
+    once = [*apart[:j], apart[i], *apart[j + 1 :]]
     try:
         outs, together = problem.run(problem.f, apart), problem.run(problem.f, once)
     except Exception:
         return
     g = upstream(rng, (problem.outputs.size,))
     parts = problem.gradient(outs, apart, g)
-    total = problem.gradient(together, apart[:j] + apart[j + 1:], g)[i]
+    total = problem.gradient(together, apart[:j] + apart[j + 1 :], g)[i]
     wanted = parts[i] + parts[j]
     if np.isfinite(wanted).all() and relative(total - wanted, wanted) > LINEAR:
         first, second = problem.inputs.names[i], problem.inputs.names[j]
-        raise ViolationError(f"with one tensor for both {first} and {second} the gradient is not "
-                             "the sum of the two")
+        raise ViolationError(
+            f"with one tensor for both {first} and {second} the gradient is not the sum of the two"
+        )

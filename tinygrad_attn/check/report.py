@@ -86,8 +86,12 @@ class Report:
             f"  {self.entries} numbers compared, {self.evaluations} forward and {self.walks} "
             "backward passes": True,
         }
-        return "\n".join([*(line for line, said in parts.items() if said),
-                          *(f"  note: {note}" for note in self.notes)])
+        return "\n".join(
+            [
+                *(line for line, said in parts.items() if said),
+                *(f"  note: {note}" for note in self.notes),
+            ]
+        )
 
 
 def ordinal(order: int) -> str:

@@ -79,100 +79,139 @@ MASK = RNG.random((3, 5)) < 0.5
 EACH = RNG.integers(0, 3, (3, 5))
 ROWS = np.array([2, 0, -1, 2])
 
-OPERATIONS = {sample.name: sample for sample in (
-    # two arguments, broadcast against each other
-    Sample("add", ops.add, (normal(2, 3, 5), normal(3, 1))),
-    Sample("subtract", ops.subtract, (normal(3, 1), normal(2, 3, 5))),
-    Sample("multiply", ops.multiply, (normal(2, 3, 5), normal(3, 1))),
-    Sample("divide", ops.divide, (normal(3, 1), positive(2, 3, 5))),
-    Sample("power", lambda a, b: (ops.power(a, b), ops.power(a, 3), ops.power(2.0, b)),
-           (positive(2, 3), normal(3))),
-    Sample("maximum", ops.maximum, (apart(3, 5), apart(5) + 0.1), analytic=False),
-    Sample("minimum", ops.minimum, (apart(3, 5), apart(5) + 0.1), analytic=False),
-    Sample("where", lambda x, y: ops.where(MASK, x, y), (normal(3, 5), normal(2, 1, 5))),
-    Sample("masked_fill", lambda x: ops.masked_fill(x, MASK, -7.0), (normal(3, 5),)),
-    # one argument
-    Sample("negative", ops.negative, (normal(3, 5),)),
-    Sample("exp", ops.exp, (normal(3, 5),)),
-    Sample("expm1", ops.expm1, (normal(3, 5),)),
-    Sample("log", ops.log, (positive(3, 5),)),
-    Sample("log1p", ops.log1p, (positive(3, 5),)),
-    Sample("sqrt", ops.sqrt, (positive(3, 5),)),
-    Sample("rsqrt", ops.rsqrt, (positive(3, 5),)),
-    Sample("square", ops.square, (normal(3, 5),)),
-    Sample("reciprocal", ops.reciprocal, (positive(3, 5),)),
-    Sample("sign", ops.sign, (apart(3, 5),), analytic=False),
-    Sample("absolute", ops.absolute, (apart(3, 5),), analytic=False),
-    Sample("sin", ops.sin, (normal(3, 5),)),
-    Sample("cos", ops.cos, (normal(3, 5),)),
-    Sample("tanh", ops.tanh, (normal(3, 5),)),
-    Sample("clip", lambda x: (ops.clip(x, -0.6, 0.7), ops.clip(x, None, 0.2)), (apart(3, 5),),
-           analytic=False),
-    Sample("astype", lambda x: ops.astype(x, x.dtype), (normal(3, 5),)),
-    # nonlinearities
-    Sample("sigmoid", ops.sigmoid, (normal(3, 5),)),
-    Sample("relu", ops.relu, (apart(3, 5),), analytic=False),
-    Sample("leaky_relu", lambda x: ops.leaky_relu(x, 0.2), (apart(3, 5),), analytic=False),
-    Sample("elu", lambda x: ops.elu(x, 0.7), (apart(3, 5),), analytic=False),
-    Sample("erf", ops.erf, (3 * normal(3, 5),)),
-    Sample("gelu", lambda x: (ops.gelu(x), ops.gelu(x, approximate="tanh")), (2 * normal(3, 5),)),
-    Sample("silu", ops.silu, (normal(3, 5),)),
-    Sample("softplus", ops.softplus, (normal(3, 5),)),
-    Sample("softmax", along(ops.softmax), (normal(3, 5),)),
-    Sample("log_softmax", along(ops.log_softmax), (normal(3, 5),)),
-    # reductions
-    Sample("sum", reduced(ops.sum), (normal(2, 3, 5),)),
-    Sample("mean", reduced(ops.mean), (normal(2, 3, 5),)),
-    Sample("prod", reduced(ops.prod), (normal(2, 3, 2),)),
-    Sample("var", reduced(ops.var), (normal(2, 3, 5),)),
-    Sample("std", reduced(ops.std), (normal(2, 3, 5),)),
-    Sample("max", reduced(ops.max), (apart(2, 3, 5),), analytic=False),
-    Sample("min", reduced(ops.min), (apart(2, 3, 5),), analytic=False),
-    Sample("logsumexp", reduced(ops.logsumexp), (normal(2, 3, 5),)),
-    Sample("norm", reduced(ops.norm), (normal(2, 3, 5),)),
-    Sample("cumsum", lambda x: (ops.cumsum(x), ops.cumsum(x, axis=1)), (normal(3, 5),)),
-    # shapes
-    Sample("reshape", lambda x: (ops.reshape(x, (5, 6)), ops.reshape(x, -1)), (normal(2, 3, 5),)),
-    Sample("transpose", lambda x: (ops.transpose(x), ops.transpose(x, (1, 2, 0))),
-           (normal(2, 3, 5),)),
-    Sample("swapaxes", lambda x: ops.swapaxes(x, 0, -1), (normal(2, 3, 5),)),
-    Sample("moveaxis", lambda x: ops.moveaxis(x, 0, -1), (normal(2, 3, 5),)),
-    Sample("squeeze", lambda x: (ops.squeeze(x), ops.squeeze(x, 0)), (normal(1, 3, 1),)),
-    Sample("expand_dims", lambda x: ops.expand_dims(x, (0, 2)), (normal(2, 3),)),
-    Sample("broadcast_to", lambda x: ops.broadcast_to(x, (2, 3, 5)), (normal(3, 1),)),
-    Sample("concatenate", lambda a, b: ops.concat([a, b, a], axis=-1),
-           (normal(2, 3), normal(2, 5))),
-    Sample("stack", lambda a, b: (ops.stack([a, b]), ops.stack([a, b, a], axis=-1)),
-           (normal(2, 3), normal(2, 3))),
-    Sample("split", lambda x: (*ops.split(x, [1, 3], axis=1), *ops.split(x, 2)), (normal(2, 5),)),
-    Sample("pad", lambda x: ops.pad(x, ((1, 0), (0, 2))), (normal(2, 3),)),
-    Sample("flip", lambda x: (ops.flip(x), ops.flip(x, 1)), (normal(2, 3, 5),)),
-    Sample("roll", lambda x: (ops.roll(x, 2), ops.roll(x, (1, -2), (0, 1))), (normal(3, 5),)),
-    Sample("tile", lambda x: (ops.tile(x, 2), ops.tile(x, (3, 1))), (normal(2, 3),)),
-    Sample("repeat", lambda x: (ops.repeat(x, 2), ops.repeat(x, [1, 0, 3], axis=1)),
-           (normal(2, 3),)),
-    Sample("tril", lambda x: (ops.tril(x), ops.tril(x, 1)), (normal(2, 3, 5),)),
-    Sample("triu", lambda x: (ops.triu(x), ops.triu(x, -1)), (normal(2, 3, 5),)),
-    # indexing
-    Sample("getitem", lambda x: (x[1:, ::-2], x[[0, 0, 2]], x[..., 1], x[MASK]), (normal(3, 5),)),
-    Sample("scatter", lambda g: scatter(g, ROWS, (3, 5)), (normal(4, 5),)),
-    Sample("scatter_add", lambda x, y: ops.scatter_add(x, EACH, y), (normal(3, 5), normal(3, 5))),
-    Sample("take", lambda x: (ops.take(x, ROWS, 0), ops.take(x, EACH)), (normal(3, 5),)),
-    Sample("untaken", lambda g: untaken(g, ROWS, 0, (3, 5)), (normal(4, 5),)),
-    Sample("take_along_axis", lambda x: ops.take_along_axis(x, EACH), (normal(3, 5),)),
-    Sample("sort", along(ops.sort), (apart(3, 5),), analytic=False),
-    Sample("diagonal", lambda x: ops.diagonal(x, 1), (normal(3, 5),)),
-    # products
-    Sample("matmul", lambda a, b, v: (a @ b, a[0] @ b, v @ b, a @ v, v @ v),
-           (normal(2, 3, 5), normal(2, 5, 2), normal(5))),
-    Sample("einsum", lambda a, b: (ops.einsum("bij,bjk->bik", a, b),
-                                   ops.einsum("bij,cjk->ki", a, b), ops.einsum("...ij->...j", a)),
-           (normal(2, 3, 5), normal(2, 5, 2))),
-    Sample("outer", ops.outer, (normal(3), normal(2, 2))),
-    # cells of recurrent networks
-    Sample("gru_cell", gru_cell, (normal(2, 9), normal(2, 9), normal(2, 3))),
-    Sample("lstm_cell", lstm_cell, (normal(2, 12), normal(2, 3))),
-)}
+OPERATIONS = {
+    sample.name: sample
+    for sample in (
+        # two arguments, broadcast against each other
+        Sample("add", ops.add, (normal(2, 3, 5), normal(3, 1))),
+        Sample("subtract", ops.subtract, (normal(3, 1), normal(2, 3, 5))),
+        Sample("multiply", ops.multiply, (normal(2, 3, 5), normal(3, 1))),
+        Sample("divide", ops.divide, (normal(3, 1), positive(2, 3, 5))),
+        Sample(
+            "power",
+            lambda a, b: (ops.power(a, b), ops.power(a, 3), ops.power(2.0, b)),
+            (positive(2, 3), normal(3)),
+        ),
+        Sample("maximum", ops.maximum, (apart(3, 5), apart(5) + 0.1), analytic=False),
+        Sample("minimum", ops.minimum, (apart(3, 5), apart(5) + 0.1), analytic=False),
+        Sample("where", lambda x, y: ops.where(MASK, x, y), (normal(3, 5), normal(2, 1, 5))),
+        Sample("masked_fill", lambda x: ops.masked_fill(x, MASK, -7.0), (normal(3, 5),)),
+        # one argument
+        Sample("negative", ops.negative, (normal(3, 5),)),
+        Sample("exp", ops.exp, (normal(3, 5),)),
+        Sample("expm1", ops.expm1, (normal(3, 5),)),
+        Sample("log", ops.log, (positive(3, 5),)),
+        Sample("log1p", ops.log1p, (positive(3, 5),)),
+        Sample("sqrt", ops.sqrt, (positive(3, 5),)),
+        Sample("rsqrt", ops.rsqrt, (positive(3, 5),)),
+        Sample("square", ops.square, (normal(3, 5),)),
+        Sample("reciprocal", ops.reciprocal, (positive(3, 5),)),
+        Sample("sign", ops.sign, (apart(3, 5),), analytic=False),
+        Sample("absolute", ops.absolute, (apart(3, 5),), analytic=False),
+        Sample("sin", ops.sin, (normal(3, 5),)),
+        Sample("cos", ops.cos, (normal(3, 5),)),
+        Sample("tanh", ops.tanh, (normal(3, 5),)),
+        Sample(
+            "clip",
+            lambda x: (ops.clip(x, -0.6, 0.7), ops.clip(x, None, 0.2)),
+            (apart(3, 5),),
+            analytic=False,
+        ),
+        Sample("astype", lambda x: ops.astype(x, x.dtype), (normal(3, 5),)),
+        # nonlinearities
+        Sample("sigmoid", ops.sigmoid, (normal(3, 5),)),
+        Sample("relu", ops.relu, (apart(3, 5),), analytic=False),
+        Sample("leaky_relu", lambda x: ops.leaky_relu(x, 0.2), (apart(3, 5),), analytic=False),
+        Sample("elu", lambda x: ops.elu(x, 0.7), (apart(3, 5),), analytic=False),
+        Sample("erf", ops.erf, (3 * normal(3, 5),)),
+        Sample(
+            "gelu", lambda x: (ops.gelu(x), ops.gelu(x, approximate="tanh")), (2 * normal(3, 5),)
+        ),
+        Sample("silu", ops.silu, (normal(3, 5),)),
+        Sample("softplus", ops.softplus, (normal(3, 5),)),
+        Sample("softmax", along(ops.softmax), (normal(3, 5),)),
+        Sample("log_softmax", along(ops.log_softmax), (normal(3, 5),)),
+        # reductions
+        Sample("sum", reduced(ops.sum), (normal(2, 3, 5),)),
+        Sample("mean", reduced(ops.mean), (normal(2, 3, 5),)),
+        Sample("prod", reduced(ops.prod), (normal(2, 3, 2),)),
+        Sample("var", reduced(ops.var), (normal(2, 3, 5),)),
+        Sample("std", reduced(ops.std), (normal(2, 3, 5),)),
+        Sample("max", reduced(ops.max), (apart(2, 3, 5),), analytic=False),
+        Sample("min", reduced(ops.min), (apart(2, 3, 5),), analytic=False),
+        Sample("logsumexp", reduced(ops.logsumexp), (normal(2, 3, 5),)),
+        Sample("norm", reduced(ops.norm), (normal(2, 3, 5),)),
+        Sample("cumsum", lambda x: (ops.cumsum(x), ops.cumsum(x, axis=1)), (normal(3, 5),)),
+        # shapes
+        Sample(
+            "reshape", lambda x: (ops.reshape(x, (5, 6)), ops.reshape(x, -1)), (normal(2, 3, 5),)
+        ),
+        Sample(
+            "transpose",
+            lambda x: (ops.transpose(x), ops.transpose(x, (1, 2, 0))),
+            (normal(2, 3, 5),),
+        ),
+        Sample("swapaxes", lambda x: ops.swapaxes(x, 0, -1), (normal(2, 3, 5),)),
+        Sample("moveaxis", lambda x: ops.moveaxis(x, 0, -1), (normal(2, 3, 5),)),
+        Sample("squeeze", lambda x: (ops.squeeze(x), ops.squeeze(x, 0)), (normal(1, 3, 1),)),
+        Sample("expand_dims", lambda x: ops.expand_dims(x, (0, 2)), (normal(2, 3),)),
+        Sample("broadcast_to", lambda x: ops.broadcast_to(x, (2, 3, 5)), (normal(3, 1),)),
+        Sample(
+            "concatenate", lambda a, b: ops.concat([a, b, a], axis=-1), (normal(2, 3), normal(2, 5))
+        ),
+        Sample(
+            "stack",
+            lambda a, b: (ops.stack([a, b]), ops.stack([a, b, a], axis=-1)),
+            (normal(2, 3), normal(2, 3)),
+        ),
+        Sample(
+            "split", lambda x: (*ops.split(x, [1, 3], axis=1), *ops.split(x, 2)), (normal(2, 5),)
+        ),
+        Sample("pad", lambda x: ops.pad(x, ((1, 0), (0, 2))), (normal(2, 3),)),
+        Sample("flip", lambda x: (ops.flip(x), ops.flip(x, 1)), (normal(2, 3, 5),)),
+        Sample("roll", lambda x: (ops.roll(x, 2), ops.roll(x, (1, -2), (0, 1))), (normal(3, 5),)),
+        Sample("tile", lambda x: (ops.tile(x, 2), ops.tile(x, (3, 1))), (normal(2, 3),)),
+        Sample(
+            "repeat",
+            lambda x: (ops.repeat(x, 2), ops.repeat(x, [1, 0, 3], axis=1)),
+            (normal(2, 3),),
+        ),
+        Sample("tril", lambda x: (ops.tril(x), ops.tril(x, 1)), (normal(2, 3, 5),)),
+        Sample("triu", lambda x: (ops.triu(x), ops.triu(x, -1)), (normal(2, 3, 5),)),
+        # indexing
+        Sample(
+            "getitem", lambda x: (x[1:, ::-2], x[[0, 0, 2]], x[..., 1], x[MASK]), (normal(3, 5),)
+        ),
+        Sample("scatter", lambda g: scatter(g, ROWS, (3, 5)), (normal(4, 5),)),
+        Sample(
+            "scatter_add", lambda x, y: ops.scatter_add(x, EACH, y), (normal(3, 5), normal(3, 5))
+        ),
+        Sample("take", lambda x: (ops.take(x, ROWS, 0), ops.take(x, EACH)), (normal(3, 5),)),
+        Sample("untaken", lambda g: untaken(g, ROWS, 0, (3, 5)), (normal(4, 5),)),
+        Sample("take_along_axis", lambda x: ops.take_along_axis(x, EACH), (normal(3, 5),)),
+        Sample("sort", along(ops.sort), (apart(3, 5),), analytic=False),
+        Sample("diagonal", lambda x: ops.diagonal(x, 1), (normal(3, 5),)),
+        # products
+        Sample(
+            "matmul",
+            lambda a, b, v: (a @ b, a[0] @ b, v @ b, a @ v, v @ v),
+            (normal(2, 3, 5), normal(2, 5, 2), normal(5)),
+        ),
+        Sample(
+            "einsum",
+            lambda a, b: (
+                ops.einsum("bij,bjk->bik", a, b),
+                ops.einsum("bij,cjk->ki", a, b),
+                ops.einsum("...ij->...j", a),
+            ),
+            (normal(2, 3, 5), normal(2, 5, 2)),
+        ),
+        Sample("outer", ops.outer, (normal(3), normal(2, 2))),
+        # cells of recurrent networks
+        Sample("gru_cell", gru_cell, (normal(2, 9), normal(2, 9), normal(2, 3))),
+        Sample("lstm_cell", lstm_cell, (normal(2, 12), normal(2, 3))),
+    )
+}
 
 
 def usual(op: Primitive) -> Sample:
@@ -180,5 +219,8 @@ def usual(op: Primitive) -> Sample:
     return Sample(op.name, op, tuple(positive(3, 5) for _ in op.arrays))
 
 
-OPERATIONS |= {name: usual(op) for name, op in PRIMITIVES.items()
-               if name not in OPERATIONS and ours(op) and not op.variadic and op.simple_arity >= 0}
+OPERATIONS |= {
+    name: usual(op)
+    for name, op in PRIMITIVES.items()
+    if name not in OPERATIONS and ours(op) and not op.variadic and op.simple_arity >= 0
+}

@@ -16,8 +16,8 @@ from ..engine import Array, Fused, Node, Primitive, Tensor, keep_values
 from ..engine.results import Result
 from .problem import Problem, RuleFailedError
 
-EXTRAS = ("out", "in_shape", "i")           # what a rule can ask for besides parameters
-VARIADIC = (*EXTRAS, "args", "in_shapes")   # and in an operation with `*arrays`
+EXTRAS = ("out", "in_shape", "i")  # what a rule can ask for besides parameters
+VARIADIC = (*EXTRAS, "args", "in_shapes")  # and in an operation with `*arrays`
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Call:
 
     def __call__(self, x: Tensor) -> Any:
         """The operation on the same arguments, but for `x` in the place of the one in question."""
-        before, after = self.arrays[:self.argument], self.arrays[self.argument + 1:]
+        before, after = self.arrays[: self.argument], self.arrays[self.argument + 1 :]
         return self.op(*before, x, *after, **self.options)
 
     def problem(self) -> Problem:
@@ -85,31 +85,34 @@ def nodes_before(roots: Iterable[Tensor]) -> list[Node]:
 def seen_through(problem: Problem) -> bool:
     """Can every rule of the graph be observed?"""
     nodes = nodes_before(problem.run(problem.f, problem.tensors(problem.x)))
-    return all(node.op is None or isinstance(node.op, Result | Fused) or observable(node.op)
-               for node in nodes)
+    return all(
+        node.op is None or isinstance(node.op, Result | Fused) or observable(node.op)
+        for node in nodes
+    )
 
 
-def observed(op: Primitive, argument: int, seen: Callable[[Call, Any], None]
-             ) -> Callable[..., Any]:
+def observed(op: Primitive, argument: int, seen: Callable[[Call, Any], None]) -> Callable[..., Any]:
     """A rule that asks for everything, tells `seen`, and does what the rule in force now does."""
     rule = rule_for(op, argument)
     names = [*op.options, *VARIADIC] if op.variadic else [*op.arrays, *op.options, *EXTRAS]
 
     def watching(g: Any, *values: Any) -> Any:
         known = dict(zip(names, values, strict=True))
-        if not isinstance(g, Tensor):               # a Tensor: the rule itself is being recorded
+        if not isinstance(g, Tensor):  # a Tensor: the rule itself is being recorded
             arrays = known["args"] if op.variadic else [known[name] for name in op.arrays]
             options = {name: known[name] for name in op.options}
             seen(Call(op, known["i"], tuple(arrays), options, known["out"]), g)
         return rule.fn(g, *(known[need] for need in rule.needs))
 
     watching.__signature__ = Signature(  # type: ignore[attr-defined]  # what the engine reads
-        [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("g", *names)])
+        [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("g", *names)]
+    )
     return watching
 
 
-def traced(problem: Problem, g: Array, seen: Callable[[Call, Any], None]
-           ) -> tuple[list[Node], RuleFailedError | None]:
+def traced(
+    problem: Problem, g: Array, seen: Callable[[Call, Any], None]
+) -> tuple[list[Node], RuleFailedError | None]:
     """Run f and backward with `g`, telling `seen` of every rule and the gradient it is given.
 
     Returns:
@@ -150,6 +153,9 @@ def kernel_calls(problem: Problem) -> list[Call]:
     for node in sorted(nodes, key=lambda node: -node.order):
         if isinstance(node.op, Fused):
             arrays = tuple(array for array, _ in node.edges.inputs)
-            calls += [Call(node.op, i, arrays, node.edges.options, node.value, node.label)
-                      for i, parent in enumerate(node.parents) if parent is not None]
+            calls += [
+                Call(node.op, i, arrays, node.edges.options, node.value, node.label)
+                for i, parent in enumerate(node.parents)
+                if parent is not None
+            ]
     return calls

@@ -89,7 +89,8 @@ def bars(values: Sequence[tuple[float, str]], ours: int) -> str:
         '<div class="bars">'
         + "".join(
             f'<div class="bar{" ours" if i == ours else ""}"><b class="number">{value:.3f}</b>'
-            f'<span>{escape(text)}</span><div style="width:{100 * value / longest:.1f}%"></div></div>'
+            f"<span>{escape(text)}</span>"
+            f'<div style="width:{100 * value / longest:.1f}%"></div></div>'
             for i, (value, text) in enumerate(values)
         )
         + "</div>"
