@@ -51,13 +51,14 @@ def sizes(rng: np.random.Generator, even: bool = False) -> dict[str, int]:
     }
 
 
-def randomised(torch: Any, model: Any, case: int) -> Any:
+def randomised(torch: Any, model: Any, case: int, scale: float = 1.0) -> Any:
     """A model in float64 and evaluation, every parameter random."""
     generator = torch.Generator().manual_seed(case)
     model = model.to(torch.float64).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+            values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_(scale * values)
     return model
 
 
@@ -172,6 +173,55 @@ def test_vit(case: int, torch: Any, transformers: Any, tmp_path: Path) -> None:
     images = rng.standard_normal((2, channels, side, side))
     for model in (theirs, back):
         close(ours(images), model(torch.tensor(images)).logits, 1e-10)
+
+
+def llamas(case: int, torch: Any, transformers: Any, scale: float) -> tuple[Any, Array]:
+    """A random one of theirs, and tokens for it."""
+    rng = np.random.default_rng(case)
+    size, group = sizes(rng, even=True), int(rng.integers(1, 4))
+    base = float(rng.choice([1e4, 5e5]))
+    config = transformers.LlamaConfig(
+        vocab_size=size["vocab"], max_position_embeddings=size["length"],
+        hidden_size=size["width"] * group, num_hidden_layers=size["layers"],
+        num_attention_heads=size["heads"] * group, num_key_value_heads=size["heads"],
+        intermediate_size=size["inner"], bos_token_id=None, eos_token_id=None,
+        rms_norm_eps=float(rng.choice([1e-6, 1e-5])), tie_word_embeddings=case % 3 == 0,
+        rope_parameters={"rope_type": "default", "rope_theta": base},
+    )  # fmt: skip
+    theirs = randomised(torch, transformers.LlamaForCausalLM(config), case, scale)
+    return theirs, rng.integers(0, size["vocab"], (2, int(rng.integers(1, size["length"] + 1))))
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_llama(case: int, torch: Any, transformers: Any, tmp_path: Path) -> None:
+    """To 1e-6: norms and angles are in float32 there, and large weights would amplify that."""
+    theirs, tokens = llamas(case, torch, transformers, scale=0.3)
+    ours, back = both_ways(theirs, tmp_path)
+    for model in (theirs, back):
+        close(ours(tokens), model(torch.tensor(tokens)).logits, 1e-6)
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_llama_where_theirs_is_in_float64_throughout(
+    case: int, torch: Any, transformers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To 1e-10, with large weights: so what differs above is their float32 alone."""
+    there = transformers.models.llama.modeling_llama
+
+    def norm(self: Any, x: Any) -> Any:
+        return self.weight * x * torch.rsqrt((x * x).mean(-1, True) + self.variance_epsilon)
+
+    def angles(self: Any, x: Any, position_ids: Any) -> Any:
+        d = self.config.head_dim
+        rates = self.config.rope_parameters["rope_theta"] ** (-torch.arange(0, d, 2).double() / d)
+        both = (position_ids[..., None] * rates).repeat(1, 1, 2)
+        return both.cos(), both.sin()
+
+    monkeypatch.setattr(there.LlamaRMSNorm, "forward", norm)
+    monkeypatch.setattr(there.LlamaRotaryEmbedding, "forward", angles)
+    theirs, tokens = llamas(case, torch, transformers, scale=1.0)
+    ours, _ = both_ways(theirs, tmp_path)
+    close(ours(tokens), theirs(torch.tensor(tokens)).logits, 1e-10)
 
 
 def test_a_gpt_trained_here_opens_in_transformers(

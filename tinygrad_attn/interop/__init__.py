@@ -1,6 +1,6 @@
 """Weights travel: PyTorch's state dicts, and Hugging Face folders.
 
-    load, save, load_weights    GPT-2, BERT and ViT as `config.json` + `model.safetensors`
+    load, save, load_weights    GPT-2, BERT, Llama and ViT as `config.json` + `model.safetensors`
     from_torch, to_torch        `state_dict`s of layers that have a PyTorch twin
 
 Read layout.py for how a table of names is used, then gpt2.py for one.

@@ -14,12 +14,12 @@ import numpy as np
 
 from ..engine import Array, TensorError
 from ..nn import Module
-from . import bert, files, gpt2, vit
+from . import bert, files, gpt2, llama, vit
 from .errors import InteropError
 from .layout import exported, imported
 
 # model_type -> the module with LAYOUT, MODEL and how the configuration reads here and there.
-KINDS: dict[str, Any] = {"bert": bert, "gpt2": gpt2, "vit": vit}
+KINDS: dict[str, Any] = {"bert": bert, "gpt2": gpt2, "llama": llama, "vit": vit}
 
 
 def load(folder: str | os.PathLike[str], *, rng: np.random.Generator | None = None) -> Module:

@@ -2,6 +2,7 @@
 
 from .bert import BERT, BERTConfig
 from .gpt import GPT, GPTConfig
+from .llama import Llama, LlamaConfig
 from .seq2seq import Seq2Seq, Seq2SeqConfig
 from .transformer import Transformer, TransformerConfig
 from .vit import ViT, ViTConfig
@@ -11,6 +12,8 @@ __all__ = [
     "GPT",
     "BERTConfig",
     "GPTConfig",
+    "Llama",
+    "LlamaConfig",
     "Seq2Seq",
     "Seq2SeqConfig",
     "Transformer",
