@@ -73,7 +73,7 @@ def test_only_distances_count(rng: np.random.Generator) -> None:
     """Nine positions later, queries and keys turn further, and score as before."""
     positions: Any = tiny().blocks[0].attn.positions
     x = rng.standard_normal((4, 3, 2))
-    first, later = positions.apply(x), positions.apply(x, 9)
+    first, later = positions.apply(ta.Tensor(x)), positions.apply(ta.Tensor(x), 9)
     assert abs(first.data - later.data).max() > 0.1
     np.testing.assert_allclose((first @ first.mT).data, (later @ later.mT).data, atol=1e-13)
 
@@ -183,6 +183,8 @@ def test_a_cache_of_another_model() -> None:
     cache = tiny(num_layers=1).new_cache()
     with pytest.raises(ShapeError, match="each of 2 blocks, got the lengths"):
         tiny()(TOKENS, cache)
+    with pytest.raises(DTypeError, match=r"one nn\.KVCache a block"):
+        tiny()(TOKENS, cache[0])
 
 
 @pytest.mark.parametrize(

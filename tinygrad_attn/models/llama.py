@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, ShapeError, Tensor
+from ..engine import Array, DTypeError, ShapeError, Tensor
 from ..nn import (
     Embedding,
     KVCache,
@@ -162,7 +162,7 @@ class Llama(Module):
         Raises:
             ShapeError: tokens are not (B, T), there are more than max_length, cached ones included,
                 or the cache is another model's.
-            DTypeError: tokens are not integers.
+            DTypeError: tokens are not integers, or the cache is not a list of them.
             IndexingError: a token is outside the vocabulary.
         """
         x = self.embed(self.checked(tokens, cache))
@@ -175,23 +175,35 @@ class Llama(Module):
     def checked(self, tokens: Any, cache: Sequence[KVCache] | None) -> Array:
         """`tokens` as an array (B, T) of this vocabulary, which fits after the cached ones."""
         array = whole_numbers("Llama", "tokens", tokens, self.config.vocab_size)
-        lengths = [0] if cache is None else [one.length for one in cache]
-        if cache is not None and (len(lengths) != len(self.blocks) or len(set(lengths)) > 1):
-            raise ShapeError(
-                f"Llama: expected a cache of equal length for each of {len(self.blocks)} blocks, "
-                f"got the lengths {lengths}"
-            )
-        room = self.config.max_length - lengths[0]
+        past = self.cached(cache)
+        room = self.config.max_length - past
         if array.ndim != 2 or not 1 <= array.shape[1] <= room:
             raise ShapeError(
                 f"Llama: expected tokens (B, T), T from 1 to {room} (max_length="
-                f"{self.config.max_length}, {lengths[0]} cached), got {array.shape}"
+                f"{self.config.max_length}, {past} cached), got {array.shape}"
             )
         return array
 
     def new_cache(self) -> list[KVCache]:
         """An empty cache for each block."""
         return [KVCache(self.config.max_length) for _ in self.blocks]
+
+    def cached(self, cache: Sequence[KVCache] | None) -> int:
+        """Number of positions in a cache that fits this model."""
+        if cache is None:
+            return 0
+        if not isinstance(cache, Sequence) or not all(isinstance(one, KVCache) for one in cache):
+            raise DTypeError(
+                "Llama: expected one nn.KVCache a block, in a list such as model.new_cache() "
+                f"makes, got a {type(cache).__name__}"
+            )
+        lengths = [one.length for one in cache]
+        if len(lengths) != len(self.blocks) or len(set(lengths)) > 1:
+            raise ShapeError(
+                f"Llama: expected a cache of equal length for each of {len(self.blocks)} blocks, "
+                f"got the lengths {lengths}"
+            )
+        return lengths[0]
 
     def loss(self, tokens: Any, targets: Any) -> Tensor:
         """Mean cross-entropy, in nats, of `targets` (B, T): each the token after that in `tokens`.
