@@ -143,6 +143,21 @@ def test_weights_go_into_a_model_of_its_own_dtype(folder: Path) -> None:
     np.testing.assert_array_equal(model.wte.weight.data, gpt().wte.weight.data)
 
 
+def test_weights_for_other_heads_are_refused_though_the_shapes_fit(folder: Path) -> None:
+    model = randomised(GPT(GPTConfig(**{**vars(CONFIG), "num_heads": 2, "dropout": 0.5})))
+    before = model.state_dict()
+    with pytest.raises(InteropError, match="do not fit this GPT") as caught:
+        interop.load_weights(model, folder)
+    assert caught.value.problems == ["n_head is 3 in the folder, 2 in the model"]
+    assert same_bits(before, model.state_dict())
+    with pytest.raises(InteropError) as caught:
+        interop.load_weights(GPT(GPTConfig(**{**vars(CONFIG), "max_length": 5})), folder)
+    assert caught.value.problems == [
+        "n_positions is 7 in the folder, 5 in the model",
+        "wpe.weight has shape (7, 6), expected (5, 6)",
+    ]
+
+
 def test_what_is_loaded_can_be_trained(folder: Path) -> None:
     model: Any = interop.load(folder)
     model.loss(np.array([[1, 2, 3]]), np.array([[2, 3, 4]])).backward()

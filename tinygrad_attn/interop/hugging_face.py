@@ -7,6 +7,7 @@ interop.save(model, "mine")                     # AutoModel.from_pretrained("min
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from .layout import exported, imported
 
 # model_type -> the module with LAYOUT, MODEL and how the configuration reads here and there.
 KINDS: dict[str, Any] = {"bert": bert, "gpt2": gpt2, "llama": llama, "vit": vit}
+
+# Settings that may differ: of training, of names, and what the arrays tell.
+WITHOUT_EFFECT = r"pdrop|dropout|label|^bias$"
 
 
 def load(folder: str | os.PathLike[str], *, rng: np.random.Generator | None = None) -> Module:
@@ -40,26 +44,48 @@ def load(folder: str | os.PathLike[str], *, rng: np.random.Generator | None = No
     """
     values, tensors = files.read(Path(folder))
     kind = kind_of(values)
-    names = {kind.LAYOUT.name(name) for name in tensors}
     try:
-        model: Module = kind.MODEL(kind.config_here(values, names), rng=rng)
-    except InteropError:
-        raise
-    except (TensorError, TypeError, ValueError) as error:
+        model: Module = kind.MODEL(config_in(values, tensors), rng=rng)
+    except TensorError as error:
         raise InteropError(f"{folder}: the configuration", [str(error)]) from error
     model.astype(dtype_of(tensors))
     model.load_state_dict(imported(model, kind.LAYOUT, tensors))
     return model.eval()
 
 
-def load_weights(model: Module, folder: str | os.PathLike[str]) -> None:
+def config_in(values: dict[str, Any], tensors: dict[str, Array]) -> Any:
+    """Our configuration for what is in a folder."""
+    kind = kind_of(values)
+    try:
+        return kind.config_here(values, {kind.LAYOUT.name(name) for name in tensors})
+    except InteropError:
+        raise
+    except (TensorError, TypeError, ValueError) as error:
+        raise InteropError("the configuration", [str(error)]) from error
+
+
+def load_weights(model: Any, folder: str | os.PathLike[str]) -> None:
     """Give `model` the weights in a folder; they are converted to its dtype.
 
     Raises:
-        InteropError: as in `load`; the model is then untouched.
+        InteropError: as in `load`, or the folder's model computes something else with them: it has
+            other heads, another activation, …  The model is then untouched.
     """
     values, tensors = files.read(Path(folder))
-    model.load_state_dict(imported(model, kind_for(model, kind_of(values)).LAYOUT, tensors))
+    kind = kind_for(model, kind_of(values))
+    own, read = (kind.config_there(c) for c in (model.config, config_in(values, tensors)))
+    differing = [
+        f"{name} is {read[name]} in the folder, {own[name]} in the model"
+        for name in own
+        if own[name] != read[name] and not re.search(WITHOUT_EFFECT, name)
+    ]
+    try:
+        state = imported(model, kind.LAYOUT, tensors)
+    except InteropError as error:
+        differing += error.problems
+    if differing:
+        raise InteropError(f"the weights do not fit this {type(model).__name__}", differing)
+    model.load_state_dict(state)
 
 
 def save(model: Any, folder: str | os.PathLike[str]) -> Path:
