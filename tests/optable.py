@@ -18,7 +18,6 @@ from scipy import special
 
 import tinygrad_attn as ta
 from tinygrad_attn.engine import PRIMITIVES
-from tinygrad_attn.ops import recurrent as _cells  # noqa: F401  (defines the cells)
 
 Array = np.ndarray[Any, Any]
 Domain = Callable[[np.random.Generator, tuple[int, ...], int], Any]
