@@ -35,9 +35,11 @@ LAYERS: dict[str, set[str]] = {
     "nn": BASE | {"kernels", "nn.functional"},
     "optim": BASE | {"kernels", "nn.functional", "nn"},
     "models": BASE | {"nn.functional", "nn", "optim"},
+    "study": BASE | {"nn.functional", "nn"},
     "data": BASE,
     "checkpoint": BASE | {"nn", "optim", "models"},
-    "train": BASE | {"nn.functional", "nn", "optim", "models", "data", "checkpoint", "viz"},
+    "train": BASE
+    | {"nn.functional", "nn", "optim", "models", "study", "data", "checkpoint", "viz"},
     "check": BASE,
     "check.suite": BASE | {"check", "nn.functional", "nn", "models"},
     "check.zoo": BASE | {"check", "nn.functional", "nn"},

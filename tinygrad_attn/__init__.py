@@ -7,8 +7,8 @@
     x.grad
 
 The engine (tensors and their graph) and the operations are here; the rest is loaded when first
-used: `nn` (layers and attention), `optim`, `models`, `check` (gradient checks), `viz` (drawings),
-`data`, `train`, `checkpoint`, `interop` (weights of other libraries).
+used: `nn` (layers and attention), `optim`, `models`, `study` (of trained models), `check` (gradient
+checks), `viz` (drawings), `data`, `train`, `checkpoint`, `interop` (weights of other libraries).
 """
 
 from importlib import import_module
@@ -43,18 +43,20 @@ from .ops import *  # noqa: F403  (its __all__ is the list of operations)
 from .rng import seed
 
 if TYPE_CHECKING:
-    from . import check, checkpoint, data, interop, models, nn, optim, train, viz
+    from . import check, checkpoint, data, interop, models, nn, optim, study, train, viz
 
 __version__ = "0.1.0"
 
-SUBMODULES = ("check", "checkpoint", "data", "interop", "models", "nn", "optim", "train", "viz")
+SUBMODULES = (
+    "check", "checkpoint", "data", "interop", "models", "nn", "optim", "study", "train", "viz",
+)  # fmt: skip
 
 __all__ = [
     "PRIMITIVES", "DTypeError", "GraphError", "IndexingError", "Primitive", "ShapeError",
     "Tensor", "TensorError", "backward", "check", "checkpoint", "data",
     "default_dtype", "grad", "hessian", "hvp", "interop", "jacobian", "jvp", "keep_grads",
     "keep_values", "models", "nn", "no_grad", "optim", "primitive", "recompute", "scope",
-    "seed", "train", "viz", "vjp",
+    "seed", "study", "train", "viz", "vjp",
     *ops.__all__,
 ]  # fmt: skip
 
