@@ -50,9 +50,9 @@ def rollout(calls: Iterable[Any], *, residual: float = 0.5, heads: str = "mean")
             f"{heads!r} and {residual!r}"
         )
     layers = [HEADS[heads](weights, axis=1) for weights in self_attentions("rollout", calls)]
-    flow = identities(layers[0])
+    flow = stay = np.eye(layers[0].shape[-1])
     for layer in layers:
-        flow = normalised(residual * identities(layer) + (1 - residual) * layer) @ flow
+        flow = normalised(residual * stay + (1 - residual) * layer) @ flow
     return flow
 
 
@@ -71,8 +71,8 @@ def relevance(calls: Iterable[Call]) -> Array:
         GraphError: backward has not reached one of the calls.
         ShapeError, DTypeError: as in `rollout`; arrays are not enough here.
     """
-    calls = with_gradients("relevance", calls)
-    flow = identities(self_attentions("relevance", calls)[0][:, 0])
+    calls = observed_calls("relevance", calls)
+    flow: Array = np.eye(self_attentions("relevance", calls)[0].shape[-1])
     for call in calls:
         flow = flow + positive_part(call) @ flow  # eq. 6
     return flow
@@ -100,10 +100,10 @@ def cross_relevance(encoder: Iterable[Call], decoder: Iterable[Call]) -> Array:
     """
     who = "cross_relevance"
     source = normalised_but_identity(relevance(encoder))
-    calls = with_gradients(who, decoder)
+    calls = observed_calls(who, decoder)
     B, T, S = len(source), calls[0].weights.shape[2], source.shape[1]
     check_decoder(who, calls, (B, T, S))
-    flow, target = np.zeros((B, T, S)), identities(np.empty((B, T)))
+    flow, target = np.zeros((B, T, S)), np.eye(T)
     for call in calls:
         layer = positive_part(call)
         if call.cross:
@@ -120,12 +120,6 @@ def positive_part(call: Call) -> Array:
     return part
 
 
-def identities(like: Array) -> Array:
-    """The identity for each sequence, of the shape of `like` (B, T, …): (B, T, T)."""
-    B, T = like.shape[:2]
-    return np.tile(np.eye(T), (B, 1, 1))
-
-
 def normalised(rows: Array) -> Array:
     """Rows divided by their sums; rows of zeros stay."""
     total = rows.sum(axis=-1, keepdims=True)
@@ -134,7 +128,7 @@ def normalised(rows: Array) -> Array:
 
 def normalised_but_identity(flow: Array) -> Array:
     """I + the rest with rows that sum to 1 (eq. 8 and 9): what flowed, as much as what stayed."""
-    stayed = identities(flow)
+    stayed = np.eye(flow.shape[-1])
     return stayed + normalised(flow - stayed)
 
 
@@ -156,8 +150,8 @@ def one_pass(who: str, calls: Iterable[Any]) -> list[Any]:
     return listed
 
 
-def with_gradients(who: str, calls: Iterable[Any]) -> list[Call]:
-    """`calls`, if they are of one pass and know their gradients."""
+def observed_calls(who: str, calls: Iterable[Any]) -> list[Call]:
+    """`calls` as a list, if they are of one pass, and calls rather than weights."""
     listed = one_pass(who, calls)
     for call in listed:
         if not isinstance(call, Call):
