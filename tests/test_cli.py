@@ -18,7 +18,7 @@ from tinygrad_attn.cli import main
 from tinygrad_attn.models import GPT, GPTConfig
 
 EXTRAS = ["rich", "matplotlib", "safetensors", "sklearn", "threadpoolctl", "pygraphviz", "scipy"]
-COMMANDS = ["demo", "train", "sample", "check", "draw"]
+COMMANDS = ["demo", "train", "sample", "predict", "check", "draw"]
 TINY = ["--layers", "1", "--heads", "2", "--width", "8", "--length", "12", "--batch", "3"]
 
 
@@ -95,6 +95,7 @@ def test_version():
 def test_train_writes_what_it_says(here, capsys):
     assert sorted(p.name for p in (here / "run").iterdir()) == [
         "best.safetensors",
+        "learned.png",
         "log.jsonl",
         "loss.png",
         "model.safetensors",
@@ -128,7 +129,7 @@ def test_train_writes_what_it_says(here, capsys):
     start = json.loads((here / "run2" / "log.jsonl").read_text().splitlines()[0])
     assert start["config"]["seed"] == 4
     assert start["config"]["lr"] == 0.01
-    assert start["model"]["dropout"] == 0.5
+    assert start["model"]["config"]["dropout"] == 0.5
 
 
 def test_train_is_the_same_for_the_same_seed(here):
@@ -253,12 +254,13 @@ MISTAKES = {
     "train --out own.txt": "expected a folder, but own.txt is a file",
     "train --out own.txt/inside --steps 1": "own.txt is a file; choose another name",
     "train --out /proc/x": "/proc/x: expected a folder to write to",
-    "train --wings 2": "unrecognized arguments: --wings 2",
-    "train --step 2": "unrecognized arguments: --step 2",
+    "train --wings 2": "unrecognized arguments: --wings",
+    "train gpt --step 2": "unrecognized arguments: --step 2",
+    "train rnn": "expected one of gpt, seq2seq, transformer, vit",
     "sample": "required: CHECKPOINT",
     "sample no.safetensors": "cannot be read (No such file or directory)",
-    "sample no": "let `tinygrad-attn train` write one: tinygrad-attn-train/model.safetensors",
-    "draw gpt --checkpoint no": "let `tinygrad-attn train` write one",
+    "sample no": "let `tinygrad-attn train gpt` write one: tinygrad-attn-gpt/model.safetensors",
+    "draw gpt --checkpoint no": "let `tinygrad-attn train gpt` write one",
     "sample own.txt": "expected a checkpoint",
     "sample .": "Is a directory",
     "sample nameless": "expected a GPT saved with its vocabulary",
@@ -342,7 +344,7 @@ def test_sizes_beyond_memory(here, monkeypatch, capsys):
     def full(*_, **__):
         raise MemoryError("Unable to allocate 7 TiB")
 
-    monkeypatch.setattr("tinygrad_attn.cli.train.GPT", full)
+    monkeypatch.setattr("tinygrad_attn.train.presets.GPT", full)
     assert main(["train", "--text", "own.txt", "--length", "9"]) == 2
     assert "there is not enough memory (Unable to allocate 7 TiB)" in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from tinygrad_attn import data
-from tinygrad_attn.data.dates import FORMATS
+from tinygrad_attn.data.dates import FORMATS, year_in
 from tinygrad_attn.data.text import split
 from tinygrad_attn.extras import ExtraError
 
@@ -212,7 +212,7 @@ def test_digits_without_scikit_learn(monkeypatch):
 # ── dates ───────────────────────────────────────────────────────────────────────────────────────
 def test_dates_share_no_day_and_come_from_the_seed():
     drawn = data.dates(900, 300, seed=5)
-    days = [[p.iso for p in part] for part in (drawn.train, drawn.test)]
+    days = [[p.target for p in part] for part in (drawn.train, drawn.test)]
     assert list(map(len, days)) == [900, 300]
     assert len(set(days[0] + days[1])) == 1_200
     assert drawn.train == data.dates(900, 300, seed=5).train
@@ -222,7 +222,7 @@ def test_dates_share_no_day_and_come_from_the_seed():
 
 def test_every_date_can_be_spelt_with_the_vocabulary():
     drawn = data.dates(30_000, 6_525)
-    everything = [p.written for p in drawn.train + drawn.test] + [p.iso for p in drawn.test]
+    everything = [p.source for p in drawn.train + drawn.test] + [p.target for p in drawn.test]
     rows, lengths = drawn.vocabulary.rows(everything, fill="␀")
     assert rows.shape == (len(everything), lengths.max())
     assert drawn.vocabulary.symbols[:3] == ("␀", "␂", "␃")
@@ -250,7 +250,7 @@ def test_no_two_days_are_written_alike():
     drawn = data.dates(36_525, 0)
     readings: dict[str, set[str]] = {}
     for pair in drawn.train:
-        readings.setdefault(pair.written.lower(), set()).add(pair.iso)
+        readings.setdefault(pair.source.lower(), set()).add(pair.target)
     assert all(len(days) == 1 for days in readings.values())
 
 
@@ -258,6 +258,112 @@ def test_no_two_days_are_written_alike():
 def test_too_many_dates(numbers):
     with pytest.raises(data.DataError, match="expected at most 36,525 pairs"):
         data.dates(*numbers)
+
+
+def test_the_year_stands_where_it_says():
+    for pair in data.dates(2_000, 0).train:
+        place = year_in(pair)
+        shown = pair.source[place.start : place.stop]
+        assert shown == pair.target[4 - len(place) : 4]
+
+
+# ── pairs of one's own ───────────────────────────────────────────────────────────────────────────
+WORDS = ["red\trouge", "blue\tbleu", "", "green\tvert", "red\tétait", " tree \t arbre\r"]
+
+
+def written_pairs(tmp_path, lines):
+    path = tmp_path / "words.tsv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_pairs_of_ones_own(tmp_path):
+    more = [f"n{i}\t{i * i}" for i in range(26)]
+    path = written_pairs(tmp_path, WORDS + more)
+    drawn = data.pairs(path, test=0.2, seed=3)
+    every = drawn.train + drawn.test
+    assert (len(drawn.train), len(drawn.test)) == (24, 6)
+    assert {("red", "rouge"), ("tree", "arbre"), ("n25", "625")} <= {
+        (pair.source, pair.target) for pair in every
+    }
+    assert len({pair.source for pair in every}) == 30
+    assert (drawn.longest_source, drawn.longest_target) == (5, 5)
+    assert drawn.test == data.pairs(path, test=0.2, seed=3).test
+    assert drawn.test != data.pairs(path, test=0.2, seed=4).test
+    assert drawn.vocabulary.symbols[:3] == ("␀", "␂", "␃")
+    drawn.vocabulary.rows([pair.target for pair in every], "␀")
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ([], "the file is empty"),
+        (["a\tb"] * 30, "at least 20 lines with different sources, got 1"),
+        (["a b"], r"line 1: expected a source, one tab and its target, got 1 part: 'a b'"),
+        (["", "a\tb\tc"], "line 2: expected a source, one tab and its target, got 3 parts"),
+        (["a\t"], "line 1: expected a source, one tab and its target"),
+        (["a" * 201 + "\tb"], "line 1: expected at most 200 characters on either side, got 201"),
+        (["a\tb␃"], "line 1: ␀ ␂ ␃ are reserved"),
+    ],
+)
+def test_lines_that_are_no_pairs(tmp_path, lines, sentence):
+    with pytest.raises(data.DataError, match=sentence):
+        data.pairs(written_pairs(tmp_path, lines))
+
+
+# ── a picture of a digit ─────────────────────────────────────────────────────────────────────────
+def saved_image(tmp_path, pixels):
+    from matplotlib.image import imsave
+
+    path = tmp_path / "digit.png"
+    imsave(path, pixels, cmap="gray", vmin=0, vmax=1)
+    return path
+
+
+@pytest.mark.parametrize("ground", [0, 1])
+def test_a_picture_becomes_a_digit_of_8_by_8(tmp_path, ground):
+    """A bar: cut out, centred in a square of its height, each cell the mean of what it covers."""
+    pixels = np.full((50, 70), float(ground))
+    pixels[5:45, 20:30] = 1 - ground  # 40 × 10 in a square of 40: two columns of 5 in the middle
+    small = data.image(saved_image(tmp_path, pixels))
+    expected = np.zeros((8, 8))
+    expected[:, 3:5] = 1
+    np.testing.assert_allclose(small, expected, atol=1e-6)
+    assert small.dtype == np.float32
+
+
+def test_uneven_areas_are_shared(tmp_path):
+    pixels = np.zeros((5, 9))
+    pixels[1:4, 3:6] = [[1, 1, 1], [1, 0.5, 1], [1, 1, 1]]
+    small = data.image(saved_image(tmp_path, pixels), 2)
+    mean = (1 + 0.5 + 0.5 + 0.25 * 0.5) / 2.25
+    np.testing.assert_allclose(small, np.full((2, 2), mean / mean), atol=0.01)
+
+
+def test_a_transparent_ground_is_white(tmp_path):
+    from matplotlib.image import imsave
+
+    pixels = np.zeros((10, 10, 4))
+    pixels[2:8, 2:8, 3] = 1  # black on nothing
+    path = tmp_path / "digit.png"
+    imsave(path, pixels)
+    np.testing.assert_allclose(data.image(path), np.ones((8, 8)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(b"words", "expected a picture"), (None, "expected a picture")]
+)
+def test_a_file_that_is_no_picture(tmp_path, content, sentence):
+    path = tmp_path / "digit.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(data.DataError, match=sentence):
+        data.image(path)
+
+
+def test_an_empty_picture(tmp_path):
+    with pytest.raises(data.DataError, match="nothing stands out"):
+        data.image(saved_image(tmp_path, np.ones((9, 9))))
 
 
 # ── pronouns ────────────────────────────────────────────────────────────────────────────────────

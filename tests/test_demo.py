@@ -7,6 +7,7 @@ import json
 import math
 import re
 from contextlib import redirect_stdout
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import pytest
 from tinygrad_attn import checkpoint, data
 from tinygrad_attn.check import Report
 from tinygrad_attn.cli import findings, main, study
+from tinygrad_attn.study import observed
+from tinygrad_attn.train import presets
 
 PICTURES = {"loss.png", "attention.png", "weights.png", "weights-gradient.png", "graph.png"}
 FILES = PICTURES | {"graph.svg", "index.html", "log.jsonl", "model.safetensors", "best.safetensors"}
@@ -91,7 +94,7 @@ def test_the_page_shows_what_was_measured(folder, model):
     """The errors are rounding and differ with the number of BLAS threads; all else is the same."""
     page = html.unescape((folder / "index.html").read_text(encoding="utf-8"))
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert f"{lines[0]['bigram']:.3f}" in page
+    assert f"{lines[0]['baseline']['loss']:.3f}" in page
     assert f"{lines[-1]['held_out']:.3f}" in page
     again = study.checked(model, data.text(), 1)
     assert [(r.order, r.verdict) for r in again] == [(1, "right"), (2, "right")]
@@ -118,8 +121,8 @@ def test_the_terminal_says_it_too(finished):
 
 def test_without_a_layout_engine_the_page_says_how_to_get_one(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tinygrad_attn.viz.render.engines", dict)
-    small = argparse.Namespace(layers=2, heads=2, width=8, length=40, dropout=0.0)
-    monkeypatch.setattr("tinygrad_attn.cli.demo.SIZES", small)
+    small = partial(presets.gpt, heads=2, width=8, length=40)
+    monkeypatch.setattr("tinygrad_attn.train.presets.gpt", small)
     assert main(["demo", "--out", str(tmp_path), "--steps", "1"]) == 0
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     links = Links()
@@ -155,10 +158,11 @@ def test_attention_and_its_gradient_are_those_of_the_loss(model):
     assert np.isfinite(found.gradient[:, np.tril(np.ones((T, T), bool))]).all()
     assert found.row_sum < 1e-6
     tokens = corpus.vocabulary.encode(sentence)[None]
-    with study.watched(model.blocks[1].attn) as seen:
+    with observed(model) as calls:
         model.loss(tokens[:, :-1], tokens[:, 1:]).backward()
     model.zero_grad()
-    P, dP, dS = (t.numpy()[0] for t in (seen[0].weights, seen[0].weights.grad, seen[0].masked.grad))
+    seen = calls[1].stages
+    P, dP, dS = (t.numpy()[0] for t in (seen.weights, seen.weights.grad, seen.masked.grad))
     np.testing.assert_allclose(found.gradient, np.where(np.isnan(found.gradient), np.nan, dP))
     np.testing.assert_allclose(dS, P * (dP - (P * dP).sum(-1, keepdims=True)), atol=1e-8)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -181,6 +185,6 @@ def test_the_whole_demo_reaches_its_goal(tmp_path):
     assert main(["demo", "--out", str(tmp_path)]) == 0
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if line["kind"] == "step"]
-    assert lines[-1]["held_out"] < 1.8 < 2.2 < lines[0]["bigram"] < 2.5
+    assert lines[-1]["held_out"] < 1.8 < 2.2 < lines[0]["baseline"]["loss"] < 2.5
     assert math.isfinite(max(losses))
     assert {path.name for path in Path(tmp_path).iterdir()} == FILES

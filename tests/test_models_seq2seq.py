@@ -10,10 +10,7 @@ import pytest
 from derivatives import of_parameters, worst_error
 
 from tinygrad_attn import DTypeError, IndexingError, ShapeError, optim
-from tinygrad_attn.data import dates
-from tinygrad_attn.data.dates import PADDING, Pair
 from tinygrad_attn.models import Seq2Seq, Seq2SeqConfig
-from tinygrad_attn.models.seq2seq import DATES
 
 Array = np.ndarray[Any, Any]
 CONFIGS = {
@@ -168,53 +165,6 @@ def test_one_seed_decides_everything() -> None:
     first, second = (Seq2Seq(config, rng=np.random.default_rng(3)).state_dict() for _ in range(2))
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])
-
-
-def year(pair: Pair) -> range:
-    """Where the year stands in a date as written, and one character to either side."""
-    at = pair.written.find(pair.iso[:4])
-    if at >= 0:
-        return range(at - 1, at + 5)
-    assert pair.written.endswith(pair.iso[2:4])
-    return range(len(pair.written) - 3, len(pair.written) + 1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("attention", ["bahdanau", "luong"])
-def test_dates_are_learnt_and_the_years_digits_look_at_the_year(attention: str) -> None:
-    corpus, rng = dates(), np.random.default_rng(0)
-    size = len(corpus.vocabulary)
-    model = Seq2Seq(Seq2SeqConfig(size, size, attention=attention), rng=rng)
-    source, lengths = corpus.vocabulary.rows([pair.written for pair in corpus.train], PADDING)
-    target, _ = corpus.vocabulary.rows([pair.iso for pair in corpus.train], PADDING)
-    optimizer = optim.AdamW(
-        model.parameters(), DATES["lr"], DATES["betas"], weight_decay=DATES["weight_decay"]
-    )
-    steps = DATES["steps"]
-    schedule = optim.WarmupCosine(
-        optimizer, round(DATES["warmup"] * steps), steps, DATES["lr_end"] * DATES["lr"]
-    )
-    for _ in range(steps):
-        rows = rng.integers(len(source), size=DATES["batch"])
-        optimizer.zero_grad()
-        loss = model.loss(source[rows, : lengths[rows].max()], target[rows], lengths[rows])
-        loss.backward()
-        optim.clip_grad_norm(optimizer.parameters, DATES["clip"])
-        optimizer.step()
-        schedule.step()
-    unseen, lengths = corpus.vocabulary.rows([pair.written for pair in corpus.test], PADDING)
-    written, weights = model.generate(unseen, 11, lengths, return_weights=True)
-    right = [
-        corpus.vocabulary.decode(row[row != 0]) == pair.iso
-        for row, pair in zip(written, corpus.test, strict=True)
-    ]
-    assert np.mean(right) >= 0.99
-    looks = [
-        place in year(pair)
-        for row, pair in zip(weights.argmax(-1), corpus.test, strict=True)
-        for place in row[:4]
-    ]
-    assert np.mean(looks) >= 0.95
 
 
 # ── wrong input ──────────────────────────────────────────────────────────────────────────────────

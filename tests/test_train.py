@@ -25,7 +25,9 @@ def trainer(corpus, *, seed=3, dropout=0.1, **settings):
     rng = np.random.default_rng(seed)
     model = GPT(GPTConfig(len(corpus.vocabulary), 10, 1, 2, 16, dropout), rng=rng)
     settings = {"steps": 60, "batch": 5, "lr": 0.02, "evaluate_every": 20} | settings
-    return train.Trainer(model, corpus, train.TrainConfig(seed=seed, **settings), rng)
+    return train.Trainer(
+        train.Language(model, corpus), train.TrainConfig(seed=seed, **settings), rng
+    )
 
 
 def test_the_loss_falls_below_that_of_counting_pairs(corpus):
@@ -50,7 +52,7 @@ def test_the_same_seed_gives_the_same_bits(corpus):
         ]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
-    first, second = (t.model.state_dict() for t in trainers[:2])
+    first, second = (t.task.model.state_dict() for t in trainers[:2])
     assert all((first[name] == second[name]).all() for name in first)
 
 
@@ -79,18 +81,18 @@ def test_it_stops_at_the_target(corpus):
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value", "ignore:divide by zero")
 def test_a_loss_that_is_not_finite_stops_the_run(corpus):
     t = trainer(corpus)
-    wpe = t.model.wpe.weight
+    wpe = t.task.model.wpe.weight
     wpe.data = np.full(wpe.shape, np.inf)
-    before = t.model.wte.weight.data.copy()
+    before = t.task.model.wte.weight.data.copy()
     with pytest.raises(train.TrainError, match=r"step 1: the loss is nan .*: lower the"):
         list(t)
-    assert (t.model.wte.weight.data == before).all()
+    assert (t.task.model.wte.weight.data == before).all()
 
 
 def test_a_text_that_is_shorter_than_the_model_is_long(corpus):
     model = GPT(GPTConfig(len(corpus.vocabulary), 234, 1, 1, 4))
     with pytest.raises(data.DataError, match="more than one window of 234 tokens, got 234"):
-        train.Trainer(model, corpus, train.TrainConfig(), np.random.default_rng(0))
+        train.Language(model, corpus)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +117,11 @@ def test_settings_out_of_range(name, value):
 
 
 # ── evaluation ───────────────────────────────────────────────────────────────────────────────────
-def test_evaluation_weighs_every_token_alike_and_has_no_dropout(corpus):
-    model = trainer(corpus, dropout=0.5).model.train()
+def test_evaluation_weighs_every_token_alike(corpus):
+    model = trainer(corpus).task.model.eval()
     tokens = corpus.held_out[:58]  # five windows of ten and one of seven
-    whole = train.evaluate(model, tokens, size=2)
-    assert whole == pytest.approx(train.evaluate(model, tokens, size=4), rel=1e-6)
-    assert model.training
-    model.eval()
+    whole = train.text_loss(model, tokens, size=2)
+    assert whole == pytest.approx(train.text_loss(model, tokens, size=4), rel=1e-6)
     losses = [
         model.loss(
             tokens[None, i : i + 1 + 9][:, : len(tokens) - 1 - i], tokens[None, i + 1 : i + 11]
@@ -132,13 +132,20 @@ def test_evaluation_weighs_every_token_alike_and_has_no_dropout(corpus):
     assert whole == pytest.approx(expected, rel=1e-6)
 
 
+def test_evaluation_has_no_dropout_and_leaves_the_mode_as_it_was(corpus):
+    t = trainer(corpus, dropout=0.5)
+    model = t.task.model.train()
+    found = t.evaluate()
+    assert model.training
+    assert found.held_out == train.text_loss(model.eval(), corpus.held_out)
+    assert (found.examples, found.right) == (None, None)
+
+
 def test_evaluation_of_a_model_that_knows_nothing(corpus):
-    model = trainer(corpus).model
-    for parameter in model.parameters():
+    t = trainer(corpus)
+    for parameter in t.task.model.parameters():
         parameter.data = np.zeros(parameter.shape)
-    assert train.evaluate(model, corpus.held_out) == pytest.approx(
-        math.log(len(corpus.vocabulary)), rel=1e-6
-    )
+    assert t.evaluate().held_out == pytest.approx(math.log(len(corpus.vocabulary)), rel=1e-6)
 
 
 # ── a whole run ──────────────────────────────────────────────────────────────────────────────────
@@ -169,25 +176,27 @@ def test_every_line_of_the_log_is_an_object(finished, corpus):
     ] * 10 + ["evaluation", "end"]
     start, *_, end = lines
     assert start["config"]["lr"] == 0.02
-    assert start["model"]["d_model"] == 16
+    assert start["model"]["name"] == "GPT"
+    assert start["model"]["config"]["d_model"] == 16
     assert start["held_out"] == len(corpus.held_out)
     assert start["environment"]["numpy"] == np.__version__
     assert [line["loss"] for line in lines if line["kind"] == "step"] == [
         r.loss for r in shown if isinstance(r, train.Step)
     ]
-    assert end["held_out"] == result.held_out == train.evaluate(t.model, corpus.held_out)
-    assert result.bigram == start["bigram"]
+    assert end["held_out"] == result.held_out == t.evaluate().held_out
+    assert result.baseline.loss == start["baseline"]["loss"]
+    assert result.right is end["right"] is None
     assert result.step == 30
 
 
 def test_a_run_leaves_a_model_to_go_on_with(finished):
     folder, t, result, _ = finished
     back = checkpoint.load(folder / "model.safetensors")
-    weights = t.model.state_dict()
+    weights = t.task.model.state_dict()
     assert all((array == weights[name]).all() for name, array in back.model.state_dict().items())
     assert back.step == 30
     assert back.state["held_out"] == result.held_out
-    assert back.state["vocabulary"] == list(t.corpus.vocabulary.symbols)
+    assert back.state["vocabulary"] == list(t.task.corpus.vocabulary.symbols)
     assert checkpoint.load(folder / "best.safetensors").state["held_out"] == result.best
 
 
@@ -260,7 +269,7 @@ def records():
     return [
         train.Step(9, 3.0, 0.1, 1.0, 0.1),
         train.Step(10, 2.0, 0.1, 1.0, 0.1),
-        train.Evaluation(10, 2.5, 100, 0.1),
+        train.Evaluation(10, 2.5, None, 100, 0.1),
     ]
 
 

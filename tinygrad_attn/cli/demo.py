@@ -9,13 +9,13 @@ import numpy as np
 
 from ..data import text
 from ..extras import need
-from ..train import Progress, Result, TrainConfig, Trainer, run
+from ..train import Language, Progress, Result, TrainConfig, Trainer, presets, run
 from ..train.environment import limited_blas
 from . import study
 from .findings import Findings, write_page
 from .options import Parser, add_seed, folder, integer, subparser
 from .sample import written
-from .train import conclusion, introduction, prepared
+from .train import conclusion, introduction
 
 SUMMARY = "train a GPT, check its gradients, draw its attention: one page in about a minute"
 TEXT = """Train a small GPT on the English text that every Python carries, beside a model that looks
@@ -24,7 +24,6 @@ graph, its weights and their gradients.  All of it ends up in one folder with a 
 index.html."""
 EXAMPLES = """
 --out pictures --seed 1"""
-SIZES = argparse.Namespace(layers=2, heads=4, width=128, length=64, dropout=0.0)
 STEPS, RATE = 600, 6e-3
 TARGET, GOAL = 1.70, 1.80  # the target is measured on a part of the text: leave room for the rest
 LAYER = 1  # the layer that is looked at: the last
@@ -66,22 +65,24 @@ def execute(options: argparse.Namespace) -> int:
 
 def demonstrated(out: Path, config: TrainConfig) -> int:
     """Train, look, write the page."""
-    trainer = prepared(text(), SIZES, config)
+    rng = np.random.default_rng(config.seed)
+    task = presets.gpt(text(), rng)
+    trainer = Trainer(task, config, rng)
     print(introduction(trainer), flush=True)
     with Progress(config.steps) as progress:
         result = run(trainer, out, progress.show)
-    print(conclusion(result))
+    print(conclusion(result, task))
     if result.held_out >= GOAL:
         print(f"That is not below {GOAL}: give it more --steps than {result.step}.")
-    index = write_page(investigated(trainer, result, out), out)
+    index = write_page(investigated(task, config, result, out), out)
     print(f"\nEverything is in {out}; open {index.resolve()}")
     return 0
 
 
-def investigated(trainer: Trainer, result: Result, out: Path) -> Findings:
+def investigated(task: Language, config: TrainConfig, result: Result, out: Path) -> Findings:
     """Let the model write, check its gradients, draw its attention."""
-    model, corpus = trainer.model, trainer.corpus
-    rng = np.random.default_rng(trainer.config.seed)
+    model, corpus = task.model, task.corpus
+    rng = np.random.default_rng(config.seed)
     sample = PROMPT + "".join(
         written(model, corpus.vocabulary, PROMPT, WRITTEN, rng, temperature=TEMPERATURE)
     )
@@ -98,4 +99,4 @@ def investigated(trainer: Trainer, result: Result, out: Path) -> Findings:
     graph, no_graph = study.draw_graph(model, corpus, LAYER, out)
     if no_graph:
         print(no_graph)
-    return Findings(trainer, result, sample, reports, attention, graph, no_graph, LAYER)
+    return Findings(task, config, result, sample, reports, attention, graph, no_graph, LAYER)

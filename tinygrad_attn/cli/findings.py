@@ -7,14 +7,14 @@ from math import exp
 from pathlib import Path
 
 from ..check import Report
-from ..train import Result, Trainer
+from ..train import Language, Result, TrainConfig
 from . import page
 from .study import Attention
 
 TITLE = "What attention is worth"
 NEXT = """tinygrad-attn sample {out}/model.safetensors --prompt "The " --tokens 500
 tinygrad-attn draw block --checkpoint {out}/model.safetensors --out block.html
-tinygrad-attn train --text your-own.txt
+tinygrad-attn train gpt --text your-own.txt
 tinygrad-attn check"""
 
 
@@ -23,7 +23,7 @@ class Findings:
     """All that the page shows.
 
     Attributes:
-        trainer, result: the model, what it was trained on, and how well it did.
+        task, config, result: the model and its text, how it was trained, and how well it did.
         sample: what it wrote.
         reports: the gradient checks of the layer.
         attention: of the layer, on one sentence.
@@ -32,7 +32,8 @@ class Findings:
         layer: number of the layer.
     """
 
-    trainer: Trainer
+    task: Language
+    config: TrainConfig
     result: Result
     sample: str
     reports: list[Report]
@@ -61,7 +62,7 @@ def write_page(found: Findings, out: Path) -> Path:
 
 def introduction(found: Findings) -> str:
     """What was done, in two sentences."""
-    sizes, corpus = found.trainer.model.config, found.trainer.corpus
+    sizes, corpus = found.task.model.config, found.task.corpus
     return page.paragraph(
         f"A GPT with {sizes.num_layers} layers of attention learnt from {len(corpus.train):,} "
         f"characters of English ({corpus.name}), in {found.result.seconds:.0f} seconds. Here is "
@@ -72,7 +73,8 @@ def introduction(found: Findings) -> str:
 
 def losses(found: Findings) -> str:
     """Both losses, and how training went."""
-    result, length = found.result, found.trainer.model.config.max_length
+    result, length = found.result, found.task.model.config.max_length
+    bigram = found.task.baseline.loss
     return page.section(
         "Looking back pays",
         page.paragraph(
@@ -82,9 +84,9 @@ def losses(found: Findings) -> str:
         page.bars(
             [
                 (
-                    result.bigram,
+                    bigram,
                     "looks at one character only (bigram): as unsure as among "
-                    f"{exp(result.bigram):.1f} equally likely characters",
+                    f"{exp(bigram):.1f} equally likely characters",
                 ),
                 (
                     result.held_out,
@@ -98,7 +100,7 @@ def losses(found: Findings) -> str:
             "loss.png",
             "Loss during training, with the bigram model's as a line",
             f"{result.step:,} steps. The held-out points are measured on the same "
-            f"{found.trainer.config.evaluate_windows} pieces of text every time, the "
+            f"{found.config.evaluate_examples} pieces of text every time, the "
             "number above on all of it.",
         ),
     )
@@ -219,6 +221,6 @@ def footer(found: Findings) -> str:
     threads = "" if count is None else f", {count} thread{'s' if count > 1 else ''}"
     return (
         f"tinygrad_attn {e['tinygrad_attn']}, Python {e['python']}, NumPy {e['numpy']}, "
-        f"{e['blas']}{threads}, {e['machine']}; seed {found.trainer.config.seed}. The same "
+        f"{e['blas']}{threads}, {e['machine']}; seed {found.config.seed}. The same "
         "seed on the same machine gives the same numbers."
     )

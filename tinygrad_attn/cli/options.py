@@ -7,15 +7,9 @@ from collections.abc import Callable
 from math import inf, isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
+from typing import Any, NoReturn
 
 LARGEST = 1_000_000_000
-GPT_SIZES = (  # option, default, largest, help
-    ("--layers", 2, 100, "blocks of attention and MLP"),
-    ("--heads", 4, 1_000, "attention heads in each block; must divide the width"),
-    ("--width", 128, 20_000, "numbers that stand for one character"),
-    ("--length", 64, 100_000, "characters the model sees at once"),
-)
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,6 +73,27 @@ def number(least: float, most: float = inf, *, above: bool = False) -> Callable[
     return parse
 
 
+def choice(*names: str) -> Callable[[str], str]:
+    """A type for one of `names`."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"expected one of {', '.join(names)}, got {text!r}")
+        return text
+
+    return parse
+
+
+SIZES: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "layers": (integer(1, 100), "N", "layers, each with attention"),
+    "heads": (integer(1, 1_000), "N", "attention heads in each layer; must divide the width"),
+    "width": (integer(1, 20_000), "N", "numbers that stand for one character, patch or word"),
+    "length": (integer(1, 100_000), "N", "characters that a gpt sees at once"),
+    "dropout": (number(0, 0.99), "P", "probability of dropping a value while training"),
+    "attention": (choice("bahdanau", "luong"), "NAME", "of a seq2seq: bahdanau or luong"),
+}
+
+
 def add_seed(parser: argparse.ArgumentParser, what: str) -> None:
     """The option --seed."""
     parser.add_argument(
@@ -91,15 +106,19 @@ def add_seed(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def add_sizes(parser: argparse.ArgumentParser) -> None:
-    """The options for the sizes of a GPT."""
-    for option, default, largest, text in GPT_SIZES:
-        parser.add_argument(
-            option,
-            type=integer(1, largest),
-            default=default,
-            metavar="N",
-            help=f"{text} (default: {default})",
+    """The options for the sizes of models; without one, each model's own is taken."""
+    for name, (kind, metavar, text) in SIZES.items():
+        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
+
+
+def drawing(text: str) -> Path:
+    """A type for the name of a picture that matplotlib can write."""
+    path = Path(text)
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise argparse.ArgumentTypeError(
+            f"expected a name that ends in .png, .svg or .pdf, got {text!r}"
         )
+    return path
 
 
 def folder(path: Path) -> Path:

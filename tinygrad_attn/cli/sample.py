@@ -1,4 +1,4 @@
-"""`tinygrad-attn sample`: let a trained model write."""
+"""`tinygrad-attn sample`: let a trained GPT write."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from ..data import Vocabulary
 from ..models import GPT
 from ..train.environment import limited_blas
 from .options import Parser, add_seed, integer, number, subparser
-from .train import OUT
 
-SUMMARY = "let a trained model write"
-TEXT = """Let a model that `tinygrad-attn train` or `demo` has saved write text, character by
+SUMMARY = "let a trained GPT write"
+TEXT = """Let a GPT that `tinygrad-attn train` or `demo` has saved write text, character by
 character, each drawn from the probabilities that the model gives."""
 EXAMPLES = """tinygrad-attn-demo/model.safetensors
 model.safetensors --prompt "The " --tokens 500
@@ -82,7 +81,7 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def opened(path: Path) -> Checkpoint:
+def opened(path: Path, kind: str = "gpt") -> Checkpoint:
     """The checkpoint at `path`; where there is nothing, the error says what makes one."""
     try:
         return load(path)
@@ -90,7 +89,8 @@ def opened(path: Path) -> Checkpoint:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise CheckpointError(
-            f"{error}, or let `tinygrad-attn train` write one: {OUT / 'model.safetensors'}"
+            f"{error}, or let `tinygrad-attn train {kind}` write one: "
+            f"tinygrad-attn-{kind}/model.safetensors"
         ) from error
 
 
@@ -105,7 +105,7 @@ def language_model(saved: Checkpoint, path: Path) -> tuple[GPT, Vocabulary]:
         raise CheckpointError(
             f"{path}: expected a GPT saved with its vocabulary, got "
             f"{type(saved.model).__name__} without one; use a model.safetensors "
-            "that `tinygrad-attn train` wrote"
+            "that `tinygrad-attn train gpt` wrote"
         )
     if len(symbols) != saved.model.config.vocab_size:
         raise CheckpointError(

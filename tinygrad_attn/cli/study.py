@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,8 @@ from ..check import Report, reports
 from ..data import Text
 from ..engine import Array, Tensor, keep_grads
 from ..models import GPT
-from ..nn import Module, MultiHeadAttention, Stages
+from ..nn import Module, MultiHeadAttention
+from ..study import observed
 from ..viz import RenderWarning, plots, trace
 from .draw import block_of, entering, named, walked
 
@@ -67,10 +66,10 @@ def held_out_sentence(corpus: Text, length: int) -> str:
 def attention_of(model: GPT, corpus: Text, sentence: str, layer: int) -> Attention:
     """Read `sentence`, predict each next character, and keep what happens in the layer."""
     tokens = corpus.vocabulary.encode(sentence)[None]
-    with watched(block_of(model, layer).attn) as seen:
+    with observed(model) as calls:
         model.loss(tokens[:, :-1], tokens[:, 1:]).backward()
     model.zero_grad()
-    stages = seen[0]
+    stages = calls[layer].stages
     weights, gradient, scores = (
         np.asarray(t)[0] for t in (stages.weights.detach(), stages.weights.grad, stages.masked.grad)
     )
@@ -81,24 +80,6 @@ def attention_of(model: GPT, corpus: Text, sentence: str, layer: int) -> Attenti
         np.where(visible, gradient, np.nan),
         float(np.abs(scores.sum(axis=-1)).max()),
     )
-
-
-@contextmanager
-def watched(attn: Any) -> Iterator[list[Stages]]:
-    """Collect the stages of every call of an attention layer inside the block."""
-    seen: list[Stages] = []
-    forward = attn.forward
-
-    def watching(*args: Any, **options: Any) -> Any:
-        output, stages = forward(*args, **options, return_stages=True)
-        seen.append(stages)
-        return output
-
-    attn.forward = watching
-    try:
-        yield seen
-    finally:
-        del attn.forward
 
 
 def double(attn: MultiHeadAttention) -> MultiHeadAttention:
@@ -144,18 +125,19 @@ def draw_graph(model: GPT, corpus: Text, layer: int, folder: Path) -> tuple[list
     return sorted(set(files)), str(caught[0].message) if caught else ""
 
 
+def draw_heads(weights: Array, tokens: list[str], layer: int, path: Path) -> Path:
+    """The weights of every head of a layer."""
+    title = f"Attention weights P, layer {layer}"
+    return plots.attention_maps(weights, tokens, path, title=title)
+
+
 def draw_attention(found: Attention, layer: int, folder: Path) -> list[Path]:
     """The weights of every head; weights and gradient of the head where most happens."""
     head, tokens = found.liveliest, list(found.sentence)
     heatmap = partial(plots.heatmap, rows=tokens, columns=tokens)
     name = f"layer {layer}, head {head}"
     return [
-        plots.attention_maps(
-            found.weights,
-            tokens,
-            folder / "attention.png",
-            title=f"Attention weights P, layer {layer}",
-        ),
+        draw_heads(found.weights, tokens, layer, folder / "attention.png"),
         heatmap(found.weights[head], folder / "weights.png", title=f"P, {name}"),
         heatmap(
             found.gradient[head],

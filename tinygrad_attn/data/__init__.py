@@ -1,18 +1,21 @@
-"""Three real inputs that need no network, and the baseline to beat.
+"""Real inputs that need no network, and the baseline to beat.
 
     text.py       English (every Python carries it) or your own file, character by character
     bigram.py     the baseline: a model that looks at one character only
     digits.py     1,797 handwritten digits, from scikit-learn
+    pairs.py      short texts and what they shall become: your own file, or
     dates.py      dates as people write them → ISO 8601
     pronouns.py   sentences with a pronoun, and the noun it means
 
-The last two are generated from a seed, with test parts that share nothing with the training parts.
+Dates and pronouns are generated from a seed; no day and no two nouns of their test parts come up in
+their training parts.
 """
 
 from .bigram import Bigram
-from .dates import Dates, dates
-from .digits import Digits, digits
+from .dates import dates
+from .digits import Digits, digits, image
 from .errors import DataError
+from .pairs import Pair, Pairs, pairs
 from .pronouns import Pronouns, pronouns
 from .text import Text, batches, text, windows
 from .vocabulary import Vocabulary
@@ -20,14 +23,17 @@ from .vocabulary import Vocabulary
 __all__ = [
     "Bigram",
     "DataError",
-    "Dates",
     "Digits",
+    "Pair",
+    "Pairs",
     "Pronouns",
     "Text",
     "Vocabulary",
     "batches",
     "dates",
     "digits",
+    "image",
+    "pairs",
     "pronouns",
     "text",
     "windows",

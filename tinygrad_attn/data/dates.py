@@ -9,16 +9,15 @@ first, and day and month trade places.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
 
 from .errors import DataError
+from .pairs import SPECIAL, Pair, Pairs
 from .vocabulary import Vocabulary
 
 FIRST, LAST = date(1950, 1, 1), date(2049, 12, 31)  # a century, so that two digits name a year
-PADDING, START, END = "␀", "␂", "␃"  # beside the characters, for sequence models
 # Not from `calendar`: its names follow the computer's language.
 MONTHS = (
     "January",
@@ -35,23 +34,6 @@ MONTHS = (
     "December",
 )
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A date as written, and its ISO form (always ten characters)."""
-
-    written: str
-    iso: str
-
-
-@dataclass(frozen=True)
-class Dates:
-    """Pairs in two parts that share no day, and all characters with the three special symbols."""
-
-    train: list[Pair]
-    test: list[Pair]
-    vocabulary: Vocabulary
 
 
 def month(d: date) -> str:
@@ -90,7 +72,7 @@ FORMATS: tuple[Callable[[date], str], ...] = (
 CASES: tuple[Callable[[str], str], ...] = (str, str, str.lower, str.upper)  # half as it is
 
 
-def dates(train: int = 8_000, test: int = 1_000, seed: int = 0) -> Dates:
+def dates(train: int = 8_000, test: int = 1_000, seed: int = 0) -> Pairs:
     """`train` and `test` pairs drawn by `seed`, every one of another day.
 
     Raises:
@@ -104,13 +86,20 @@ def dates(train: int = 8_000, test: int = 1_000, seed: int = 0) -> Dates:
         )
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(days)[: train + test]
-    pairs = [written(FIRST + timedelta(days=int(day)), rng) for day in chosen]
+    drawn = [written(FIRST + timedelta(days=int(day)), rng) for day in chosen]
     words = " ".join(("0123456789-./',", *MONTHS, *DAYS, "the of", "st nd rd th", "년월일"))
     symbols = sorted(set(words.lower() + words.upper()))
-    return Dates(pairs[:train], pairs[train:], Vocabulary([PADDING, START, END, *symbols]))
+    return Pairs("dates", drawn[:train], drawn[train:], Vocabulary([*SPECIAL, *symbols]))
 
 
 def written(day: date, rng: np.random.Generator) -> Pair:
     """`day` in a random format."""
     case, form = CASES[rng.integers(len(CASES))], FORMATS[rng.integers(len(FORMATS))]
     return Pair(case(form(day)), day.isoformat())
+
+
+def year_in(pair: Pair) -> range:
+    """Where the year stands in a date as written: four characters, or the last two."""
+    at = pair.source.find(pair.target[:4])
+    last = len(pair.source)
+    return range(at, at + 4) if at >= 0 else range(last - 2, last)

@@ -6,6 +6,7 @@ E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 199
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -56,3 +57,54 @@ def digits(test: float = 0.2, seed: int = 0) -> Digits:
         second.append(places[:cut])
     train, held_out = (rng.permutation(np.concatenate(part)) for part in (first, second))
     return Digits(Images(images[train], labels[train]), Images(images[held_out], labels[held_out]))
+
+
+def image(path: str | Path, size: int = 8) -> Array:
+    """A picture of one digit, prepared like the handwritten digits: (size, size), from 0 to 1.
+
+    Dark on light or light on dark; cut to what is drawn, centred in a square, and made smaller by
+    averaging over areas, as theirs were.
+
+    Raises:
+        DataError: the file is no picture, or nothing is drawn on it.
+        ExtraError: matplotlib, which reads it, is not installed.
+    """
+    ink = grey(Path(path))
+    border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
+    ink = np.abs(ink - np.median(border))
+    if ink.max() < 0.1:
+        raise DataError(f"{path}: expected a digit on a plain ground, but nothing stands out")
+    rows, columns = (np.flatnonzero(ink.max(axis=axis) > 0.2 * ink.max()) for axis in (1, 0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    height, width = ink.shape
+    side = max(height, width)
+    around = [((side - n) // 2, side - n - (side - n) // 2) for n in (height, width)]
+    square = np.pad(ink, around)
+    averaging = overlaps(size, side)
+    small = averaging @ square @ averaging.T
+    return (small / small.max()).astype(np.float32)
+
+
+def grey(path: Path) -> Array:
+    """The brightness of a picture, (height, width), from 0 to 1; what is transparent is white."""
+    reader = need("matplotlib.image", "reading a picture")
+    try:
+        pixels = reader.imread(path)
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three
+        raise DataError(f"{path}: expected a picture, such as a PNG file ({error})") from error
+    values = pixels / 255 if pixels.dtype.kind == "u" else np.asarray(pixels, np.float64)
+    if values.ndim == 2:
+        return values
+    opaque = values[..., 3:] if values.shape[2] in (2, 4) else np.float64(1)
+    colours = values[..., :3] if values.shape[2] >= 3 else values[..., :1]
+    brightness: Array = (colours * opaque + 1 - opaque).mean(axis=-1)
+    return brightness
+
+
+def overlaps(few: int, many: int) -> Array:
+    """(few, many): row i averages the i-th of `few` equal parts of `many` cells."""
+    edges = np.linspace(0, many, few + 1)
+    cells = np.arange(many)
+    shared = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
+    parts: Array = np.clip(shared, 0, None) * few / many
+    return parts

@@ -72,8 +72,8 @@ def embedded() -> str:
     return "\n\n".join(topics[name] for name in sorted(topics))
 
 
-def read(path: Path) -> str:
-    """The characters of a UTF-8 file."""
+def read(path: Path, fewest: int = FEWEST) -> str:
+    """The characters of a UTF-8 file that has at least `fewest`."""
     try:
         characters = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -89,11 +89,11 @@ def read(path: Path) -> str:
     if not characters.strip():
         raise DataError(
             f"{path}: expected text, but the file is empty; "
-            f"give one with at least {FEWEST:,} characters"
+            f"give one with at least {fewest:,} characters"
         )
-    if len(characters) < FEWEST:
+    if len(characters) < fewest:
         raise DataError(
-            f"{path}: expected at least {FEWEST:,} characters, "
+            f"{path}: expected at least {fewest:,} characters, "
             f"got {len(characters):,}; give a longer text"
         )
     return characters

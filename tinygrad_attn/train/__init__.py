@@ -1,6 +1,11 @@
-"""Training a GPT on text.
+"""Training the models on what they are for.
 
-loop.py          Trainer: an iterator of steps and evaluations; `evaluate`
+task.py          Task: what is learnt; Score
+language.py      a GPT on text
+translation.py   a Seq2Seq or a Transformer on pairs of texts
+digits.py        a ViT on handwritten digits
+presets.py       sizes and settings with which each learns
+loop.py          Trainer: an iterator of steps and evaluations
 config.py        TrainConfig: how
 run.py           a whole run with its files
 log.py           the log: one JSON object a line
@@ -8,24 +13,37 @@ progress.py      a progress bar, or plain lines
 environment.py   versions and thread counts for the log
 """
 
+from . import presets
 from .config import TrainConfig
+from .digits import Recognition
 from .errors import TrainError
+from .language import Language, text_loss
 from .log import Log, read_log
-from .loop import Evaluation, Record, Step, Trainer, evaluate
+from .loop import Evaluation, Record, Step, Trainer
 from .progress import Progress
 from .run import Result, run
+from .task import Baseline, Score, Task
+from .translation import Translation, translated
 
 __all__ = [
+    "Baseline",
     "Evaluation",
+    "Language",
     "Log",
     "Progress",
+    "Recognition",
     "Record",
     "Result",
+    "Score",
     "Step",
+    "Task",
     "TrainConfig",
     "TrainError",
     "Trainer",
-    "evaluate",
+    "Translation",
+    "presets",
     "read_log",
     "run",
+    "text_loss",
+    "translated",
 ]

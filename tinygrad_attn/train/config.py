@@ -14,7 +14,7 @@ class TrainConfig:
 
     Attributes:
         steps: number of updates, at most.
-        batch: windows of text in one update.
+        batch: examples (of a text: windows) in one update.
         lr: highest learning rate.
         warmup: share of the steps in which the rate rises to `lr`; then it falls along a cosine.
         lr_end: rate at the end, as a share of `lr`.
@@ -22,7 +22,7 @@ class TrainConfig:
         betas: of AdamW.
         clip: greatest norm of all gradients together.
         evaluate_every: steps between two evaluations.
-        evaluate_windows: windows of the held-out text in those, spread evenly and always the same.
+        evaluate_examples: held-out examples (of a text: windows) in those, always the same.
         target: stop once such an evaluation is at or below this loss (None: never).
         seed: of everything random: first weights, batches, dropout.
         threads: BLAS threads (None: as many as it takes).  With one, the numbers do not depend on
@@ -41,13 +41,13 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0
     evaluate_every: int = 50
-    evaluate_windows: int = 100
+    evaluate_examples: int = 100
     target: float | None = None
     seed: int = 0
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "evaluate_every", "evaluate_windows"):
+        for name in ("steps", "batch", "evaluate_every", "evaluate_examples"):
             self.need(name, "1 or more", getattr(self, name) >= 1)
         self.need("threads", "1 or more, or None", self.threads is None or self.threads >= 1)
         for name in ("lr", "clip"):

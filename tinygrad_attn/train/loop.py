@@ -1,6 +1,6 @@
 """The training loop: an iterator of what happened, step by step.
 
-    for record in Trainer(model, corpus, TrainConfig(steps=600), rng):
+    for record in Trainer(Language(model, corpus), TrainConfig(steps=600), rng):
         print(record)
 
 Nothing here prints, draws or writes; `run.py` does that around it.
@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 
 from .. import checkpoint
-from ..data import Text, batches, windows
-from ..data.text import need_window
-from ..engine import Array, no_grad
-from ..models import GPT
+from ..models.evaluation import evaluating
+from ..nn import Module
 from ..optim import AdamW, WarmupCosine, clip_grad_norm
 from .config import TrainConfig
 from .errors import TrainError
+from .task import Task
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A loss on held-out text after so many steps; `windows` is None for the whole of it."""
+    """How well held-out examples are predicted after so many steps.
+
+    Attributes:
+        step: steps done.
+        held_out: mean loss.
+        right: share that is right; None where the task counts none.
+        examples: how many there were; None for all.
+        seconds: that it took.
+    """
 
     step: int
     held_out: float
-    windows: int | None
+    right: float | None
+    examples: int | None
     seconds: float
 
 
@@ -52,27 +60,19 @@ Record = Step | Evaluation
 
 
 class Trainer:
-    """Trains `model` on `corpus`; iterating does the work and yields every Step and Evaluation.
+    """Trains a task's model; iterating does the work and yields every Step and Evaluation.
 
     Args:
-        model: a GPT with the corpus's vocabulary.
-        corpus: the text.
+        task: model and data.
         config: how.
         rng: draws the batches; give the model the same one, so that one seed decides everything.
-
-    Raises:
-        DataError: a part of the text is shorter than one window of the model's length.
     """
 
-    def __init__(
-        self, model: GPT, corpus: Text, config: TrainConfig, rng: np.random.Generator
-    ) -> None:
-        for part in (corpus.train, corpus.held_out):
-            need_window(part, model.config.max_length)
-        self.model, self.corpus, self.config, self.rng = model, corpus, config, rng
+    def __init__(self, task: Task, config: TrainConfig, rng: np.random.Generator) -> None:
+        self.task, self.config, self.rng = task, config, rng
         self.step = 0
         self.optimizer = AdamW(
-            decay_groups(model), config.lr, config.betas, weight_decay=config.weight_decay
+            decay_groups(task.model), config.lr, config.betas, weight_decay=config.weight_decay
         )
         self.schedule = WarmupCosine(
             self.optimizer,
@@ -80,14 +80,14 @@ class Trainer:
             config.steps,
             config.lr_end * config.lr,
         )
-        self.batches = batches(corpus.train, model.config.max_length, config.batch, rng)
+        self.batches = task.batches(config.batch, rng)
 
     def __iter__(self) -> Iterator[Record]:
         last, every, target = self.config.steps, self.config.evaluate_every, self.config.target
         while self.step < last:
             yield self.update()
             if self.step % every == 0 or self.step == last:
-                evaluation = self.evaluate(self.config.evaluate_windows)
+                evaluation = self.evaluate(self.config.evaluate_examples)
                 yield evaluation
                 if target is not None and evaluation.held_out <= target:
                     return
@@ -95,10 +95,9 @@ class Trainer:
     def update(self) -> Step:
         """One step of gradient descent."""
         began = perf_counter()
-        tokens, targets = next(self.batches)
-        self.model.train()
+        self.task.model.train()
         self.optimizer.zero_grad()
-        loss = self.model.loss(tokens, targets)
+        loss = self.task.loss(*next(self.batches))
         loss.backward()
         norm = clip_grad_norm(self.optimizer.parameters, self.config.clip)
         self.step, lr = self.step + 1, self.optimizer.groups[0]["lr"]
@@ -112,47 +111,30 @@ class Trainer:
         return Step(self.step, loss.item(), lr, norm, perf_counter() - began)
 
     def evaluate(self, at_most: int | None = None) -> Evaluation:
-        """The loss on the held-out text, or on the same `at_most` windows of it every time."""
+        """The score on held-out examples, or on the same `at_most` of them every time."""
         began = perf_counter()
-        held_out = evaluate(self.model, self.corpus.held_out, at_most)
-        return Evaluation(self.step, held_out, at_most, perf_counter() - began)
+        with evaluating(self.task.model):
+            score = self.task.score(at_most)
+        seconds = perf_counter() - began
+        return Evaluation(self.step, score.loss, score.right, at_most, seconds)
 
     def save(self, path: Path, **state: Any) -> None:
-        """Write a checkpoint with the vocabulary: all it takes to sample, or to go on."""
+        """Write a checkpoint with the task's state: all it takes to use the model, or to go on."""
         checkpoint.save(
             path,
-            model=self.model,
+            model=self.task.model,
             optimizer=self.optimizer,
             step=self.step,
             rng=self.rng,
-            vocabulary=list(self.corpus.vocabulary.symbols),
+            **self.task.state(),
             **state,
         )
 
 
-def decay_groups(model: GPT) -> list[dict[str, Any]]:
+def decay_groups(model: Module) -> list[dict[str, Any]]:
     """The parameters as two groups: matrices, and what gets no weight decay (biases and norms)."""
     parameters = list(model.parameters())
     return [
         {"params": [p for p in parameters if p.ndim >= 2]},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-
-
-def evaluate(model: GPT, tokens: Array, at_most: int | None = None, size: int = 32) -> float:
-    """Mean loss in nats a token, without dropout, every token counted alike.
-
-    Args:
-        tokens: a text; cut into windows of the model's length, so that each token is predicted once
-            from those before it in its window.
-        at_most: only so many windows, evenly spread; the same ones every time.
-        size: windows computed at once.
-    """
-    training, total, count = model.training, 0.0, 0
-    model.eval()
-    with no_grad():
-        for x, y in windows(tokens, model.config.max_length, size, at_most):
-            total += model.loss(x, y).item() * y.size
-            count += y.size
-    model.train(training)
-    return total / count

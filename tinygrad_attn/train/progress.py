@@ -24,9 +24,11 @@ class Progress:
     def __init__(self, steps: int, file: TextIO | None = None) -> None:
         self.steps, self.file = steps, file or sys.stderr
         self.loss: float | None = None  # smoothed
-        self.held_out: float | None = None
+        self.held_out = shown(None)
         self.bar = live_bar(self.file)
-        self.task = self.bar and self.bar.add_task("training", total=steps, loss="–", held_out="–")
+        self.task = self.bar and self.bar.add_task(
+            "training", total=steps, loss=shown(None), held_out=shown(None)
+        )
 
     def show(self, record: Record) -> None:
         """Take one record into the picture."""
@@ -34,19 +36,18 @@ class Progress:
             before = record.loss if self.loss is None else self.loss
             self.loss = 0.95 * before + 0.05 * record.loss
         else:
-            self.held_out = record.held_out
+            self.held_out = scored(record)
         if self.bar:
             self.bar.update(
                 self.task,
                 completed=record.step,
                 loss=shown(self.loss),
-                held_out=shown(self.held_out),
+                held_out=self.held_out,
             )
         elif isinstance(record, Evaluation):
             step = f"{record.step:>{len(str(self.steps))}}"
             print(
-                f"step {step} of {self.steps}   loss {shown(self.loss)}   "
-                f"held-out {shown(self.held_out)}",
+                f"step {step} of {self.steps}   loss {shown(self.loss)}   held-out {self.held_out}",
                 file=self.file,
                 flush=True,
             )
@@ -69,6 +70,12 @@ class Progress:
 def shown(loss: float | None) -> str:
     """A loss in three decimals; a dash where there is none yet."""
     return "–" if loss is None else f"{loss:.3f}"
+
+
+def scored(evaluation: Evaluation) -> str:
+    """The held-out loss, and the share that is right where the task counts it."""
+    right = "" if evaluation.right is None else f", {evaluation.right:.0%} right"
+    return shown(evaluation.held_out) + right
 
 
 def live_bar(file: TextIO) -> Any:

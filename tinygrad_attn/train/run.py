@@ -15,7 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from ..data import Bigram
+from .. import checkpoint
 from ..engine import TensorError
 from ..extras import need
 from ..viz import plots
@@ -23,6 +23,7 @@ from .environment import environment, limited_blas
 from .errors import TrainError
 from .log import Log, read_log
 from .loop import Evaluation, Record, Step, Trainer
+from .task import Baseline
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,18 @@ class Result:
 
     Attributes:
         step: steps done.
-        held_out: loss on the whole held-out text, in nats a character.
-        bigram: loss of the model that looks at one character only, on the same characters.
-        best: lowest evaluation on the way (on part of the held-out text).
+        held_out: mean loss on all held-out examples.
+        right: share of them that is right, if the task counts that.
+        baseline: what the loss is compared with, if there is anything.
+        best: lowest evaluation on the way (on some of the held-out examples).
         seconds: of everything.
         environment: on what it ran, as in the log.
     """
 
     step: int
     held_out: float
-    bigram: float
+    right: float | None
+    baseline: Baseline | None
     best: float
     seconds: float
     environment: dict[str, Any]
@@ -60,18 +63,18 @@ def run(
     for package in ("matplotlib", "safetensors"):
         need(package, "training with its files")
     folder, began, best = made(folder), perf_counter(), inf
-    corpus, config = trainer.corpus, trainer.config
-    bigram = Bigram(corpus.train, len(corpus.vocabulary)).loss(corpus.held_out)
+    task, config, baseline = trainer.task, trainer.config, trainer.task.baseline
     with Log(folder / "log.jsonl") as log, limited_blas(config.threads):
         ground = environment()
         log.write(
             "start",
             config=asdict(config),
-            model=asdict(trainer.model.config),
-            text=corpus.name,
-            train=len(corpus.train),
-            held_out=len(corpus.held_out),
-            bigram=bigram,
+            model=checkpoint.description(task.model),
+            data=task.name,
+            train=task.sizes[0],
+            held_out=task.sizes[1],
+            unit=task.unit,
+            baseline=baseline and asdict(baseline),
             environment=ground,
         )
         for record in trainer:
@@ -84,7 +87,8 @@ def run(
         log.write("end", **asdict(final))
     trainer.save(folder / "model.safetensors", held_out=final.held_out)
     draw(folder / "log.jsonl", folder / "loss.png")
-    return Result(trainer.step, final.held_out, bigram, best, perf_counter() - began, ground)
+    seconds = perf_counter() - began
+    return Result(trainer.step, final.held_out, final.right, baseline, best, seconds, ground)
 
 
 def made(folder: str | Path) -> Path:
@@ -110,15 +114,17 @@ def draw(log: str | Path, picture: str | Path) -> None:
     lines = read_log(log)
     steps = [line for line in lines if line["kind"] == "step"]
     held_out = [(line["step"], line["held_out"]) for line in lines if line["kind"] == "evaluation"]
+    start = lines[0]
+    baseline = start["baseline"] or {"loss": None, "label": ""}
     try:
         plots.loss_curve(
             [line["step"] for line in steps],
             [line["loss"] for line in steps],
             held_out,
             picture,
-            baseline=lines[0]["bigram"],
-            baseline_label="one character only (bigram)",
-            unit="loss (nats per character)",
+            baseline=baseline["loss"],
+            baseline_label=baseline["label"],
+            unit=f"loss ({start['unit']})",
         )
     except TensorError as error:
         raise TrainError(f"{picture}: {error}") from error

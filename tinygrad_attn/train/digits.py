@@ -1,0 +1,61 @@
+"""A ViT learns to read handwritten digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..data import Digits
+from ..engine import Array, Tensor
+from ..models import ViT
+from .task import EXAMPLES, Batch, Score, shuffled
+
+
+class Recognition:
+    """`model`, a ViT for ten classes of 8×8 images, and `corpus`; see Task.
+
+    Args:
+        label_smoothing: share of the probability that the targets spread over all classes.
+    """
+
+    unit = "nats per image"
+    name = "handwritten digits"
+    baseline = None
+
+    def __init__(self, model: ViT, corpus: Digits, label_smoothing: float = 0.0) -> None:
+        self.model, self.corpus, self.label_smoothing = model, corpus, label_smoothing
+        self.sizes = len(corpus.train), len(corpus.test)
+
+    @property
+    def about(self) -> str:
+        """The images in one sentence."""
+        return (
+            f"Images: {self.name} of 8×8 pixels, {self.sizes[0]:,} to learn from and "
+            f"{self.sizes[1]:,} held out."
+        )
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+        """Images and labels."""
+        train = self.corpus.train
+        for chosen in shuffled(len(train), size, rng):
+            yield train.images[chosen], train.labels[chosen]
+
+    def loss(self, images: Array, labels: Array) -> Tensor:
+        """Mean cross-entropy, with label smoothing."""
+        return self.model.loss(images, labels, label_smoothing=self.label_smoothing)
+
+    def score(self, at_most: int | None = None) -> Score:
+        """Without label smoothing."""
+        test = self.corpus.test
+        images, labels = test.images[:at_most], test.labels[:at_most]
+        right = float((self.model.predict(images) == labels).mean())
+        return Score(self.model.loss(images, labels).item(), right)
+
+    def state(self) -> dict[str, Any]:
+        """A few held-out images, as integers from 0 to 16, with their labels."""
+        test = self.corpus.test
+        images = (test.images[:EXAMPLES] * 16).round().astype(int).tolist()
+        labels = map(str, test.labels[:EXAMPLES])
+        return {"examples": [list(example) for example in zip(images, labels, strict=True)]}

@@ -1,0 +1,100 @@
+"""What is learnt: a model, batches to learn from, and examples that it has never seen.
+
+    Trainer(Translation(model, dates()), TrainConfig(**DATES), rng)
+
+One file for each: language.py (a GPT on text), translation.py (Seq2Seq or Transformer on pairs),
+digits.py (a ViT on images), reference.py (a BERT on sentences with a pronoun).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..engine import Array, Tensor
+from ..nn import Module
+
+Batch = tuple[Any, ...]
+EXAMPLES = 8  # held-out examples that travel with a checkpoint
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well held-out examples are predicted: the mean loss, and the share that is right."""
+
+    loss: float
+    right: float | None = None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The loss of something simpler, for comparison."""
+
+    loss: float
+    label: str
+
+
+class Task(Protocol):
+    """Model and data."""
+
+    @property
+    def model(self) -> Module:
+        """What learns."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Where the data come from."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """The data in one sentence."""
+        ...
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How much there is to learn from, and how much is held out."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Of the loss."""
+        ...
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """What the loss is compared with, if there is anything."""
+        ...
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+        """Endless batches of `size` examples, drawn by `rng`."""
+        ...
+
+    def loss(self, *batch: Any) -> Tensor:
+        """The mean loss of a batch."""
+        ...
+
+    def score(self, at_most: int | None = None) -> Score:
+        """How well the held-out examples are predicted, or the same `at_most` of them every time.
+
+        The model is in evaluation mode, and nothing is recorded.
+        """
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What it takes to use the trained model, beside the model: values that JSON can hold."""
+        ...
+
+
+def shuffled(count: int, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Endless groups of `size` numbers below `count`: each comes once before any comes again."""
+    waiting = np.empty(0, np.int64)
+    while True:
+        while len(waiting) < size:
+            waiting = np.concatenate([waiting, rng.permutation(count)])
+        yield waiting[:size]
+        waiting = waiting[size:]
