@@ -321,7 +321,7 @@ def test_wrong_tokens() -> None:
         model.loss(SOURCE, np.full((3, 6), 4))
     with pytest.raises(ShapeError, match="source has 3 sequences but target has 2"):
         model.loss(SOURCE, TARGET[:2])
-    for steps in (-1, 7):
+    for steps in (-1, 7, 2.5):
         with pytest.raises(ShapeError, match=f"max_steps from 0 to max_length=6, got {steps}"):
             model.generate(SOURCE, steps)
 
@@ -334,10 +334,11 @@ def test_wrong_tokens() -> None:
         ({"d_ff": 1.5}, "d_ff must be an integer of 1 or more, got 1.5"),
         (
             {"end": 1},
-            r"padding, start and end must be different tokens of the target's 9, .* \(0, 1, 1\)",
+            r"padding, start and end must be three different tokens in \[0, 9\), got \(0, 1, 1\)",
         ),
-        ({"start": 9}, "must be different tokens of the target's 9"),
-        ({"source_vocab": 3, "padding": 4}, r"padding one of the source's 3; got \(4, 1, 2\)"),
+        ({"start": 9}, r"different tokens in \[0, 9\), got \(0, 9, 2\)"),
+        ({"start": 1.0}, r"different tokens in \[0, 9\), got \(0, 1.0, 2\)"),
+        ({"source_vocab": 3, "padding": 4}, r"of the source too, in \[0, 3\), got 4"),
         ({"tied": True}, "tied embeddings need one vocabulary, got 11 source and 9 target tokens"),
         (
             {"positions": "rotary"},

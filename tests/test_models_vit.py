@@ -175,6 +175,7 @@ def test_wrong_images() -> None:
     [
         ({"patch_size": 4}, "patch_size must divide image_size, got 4 and 6"),
         ({"num_heads": 3}, "num_heads must divide d_model, got 3 and 4"),
+        ({"eps": -1e-6}, "eps must be 0 or more, got -1e-06"),
         ({"channels": 0}, "channels must be an integer of 1 or more, got 0"),
         ({"activation": "step"}, "activation must be one of .* got 'step'"),
         ({"dropout": 1}, r"dropping must lie in \[0, 1\), got 1"),

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
-from ..engine import Array, DTypeError, ShapeError, Tensor
+from ..engine import ShapeError, Tensor
 from ..nn import (
     Embedding,
     KVCache,
@@ -27,9 +28,10 @@ from ..nn import (
     RotaryPositions,
     functional,
 )
-from ..nn.functional.layers import whole_numbers
 from ..nn.layers import positive
 from ..rng import generator
+from .config import check_eps, check_sizes
+from .language import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,9 @@ class LlamaConfig:
     tied: bool = False
 
     def __post_init__(self) -> None:
-        positive(
-            "LlamaConfig",
-            vocab_size=self.vocab_size,
-            max_length=self.max_length,
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            d_model=self.d_model,
-            d_ff=self.d_ff,
-            num_kv_heads=self.kv_heads,
-        )
+        check_sizes(self)
+        positive("LlamaConfig", num_kv_heads=self.kv_heads)
+        check_eps(self)
         if self.d_model % (2 * self.num_heads) or self.num_heads % self.kv_heads:
             raise ShapeError(
                 "LlamaConfig: num_heads must divide d_model into even widths, and num_kv_heads "
@@ -126,7 +121,7 @@ class LlamaBlock(Module):
         return out
 
 
-class Llama(Module):
+class Llama(LanguageModel):
     """A Llama of the sizes in `config`.
 
     Args:
@@ -165,49 +160,10 @@ class Llama(Module):
             DTypeError: tokens are not integers, or the cache is not a list of them.
             IndexingError: a token is outside the vocabulary.
         """
-        x = self.embed(self.checked(tokens, cache))
-        for i, block in enumerate(self.blocks):
-            x = block(x) if cache is None else block(x, cache[i])
+        tokens, _ = self.placed(tokens, cache)
+        x = self.embed(tokens)
+        for block, kept in zip(self.blocks, cache or repeat(None)):
+            x = block(x, kept)
         x = self.norm(x)
         weight = self.embed.weight if self.head is None else self.head.weight
         return functional.linear(x, weight)
-
-    def checked(self, tokens: Any, cache: Sequence[KVCache] | None) -> Array:
-        """`tokens` as an array (B, T) of this vocabulary, which fits after the cached ones."""
-        array = whole_numbers("Llama", "tokens", tokens, self.config.vocab_size)
-        past = self.cached(cache)
-        room = self.config.max_length - past
-        if array.ndim != 2 or not 1 <= array.shape[1] <= room:
-            raise ShapeError(
-                f"Llama: expected tokens (B, T), T from 1 to {room} (max_length="
-                f"{self.config.max_length}, {past} cached), got {array.shape}"
-            )
-        return array
-
-    def new_cache(self) -> list[KVCache]:
-        """An empty cache for each block."""
-        return [KVCache(self.config.max_length) for _ in self.blocks]
-
-    def cached(self, cache: Sequence[KVCache] | None) -> int:
-        """Number of positions in a cache that fits this model."""
-        if cache is None:
-            return 0
-        if not isinstance(cache, Sequence) or not all(isinstance(one, KVCache) for one in cache):
-            raise DTypeError(
-                "Llama: expected one nn.KVCache a block, in a list such as model.new_cache() "
-                f"makes, got a {type(cache).__name__}"
-            )
-        lengths = [one.length for one in cache]
-        if len(lengths) != len(self.blocks) or len(set(lengths)) > 1:
-            raise ShapeError(
-                f"Llama: expected a cache of equal length for each of {len(self.blocks)} blocks, "
-                f"got the lengths {lengths}"
-            )
-        return lengths[0]
-
-    def loss(self, tokens: Any, targets: Any) -> Tensor:
-        """Mean cross-entropy, in nats, of `targets` (B, T): each the token after that in `tokens`.
-
-        A target of −100 does not count.
-        """
-        return functional.cross_entropy(self(tokens), targets)

@@ -18,29 +18,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..engine import Array, ShapeError, Tensor, no_grad
+from ..engine import Array, ShapeError, Tensor
 from ..engine.dispatch import plain
 from ..nn import Dropout, Embedding, Linear, Module, functional
 from ..nn.alignment import SCORES, BahdanauAttention, LuongAttention
 from ..nn.functional.layers import probability, whole_numbers
-from ..nn.layers import positive
 from ..nn.recurrent import GRU
-from .gpt import evaluating
+from .config import check_sizes, check_special_tokens
+from .evaluation import evaluating
 
 ATTENTIONS = ("bahdanau", "luong")
-
-# Settings of a training run under which the default sizes learn to read dates (`data.dates`) with
-# either attention: ≥ 99.8 % of 1,000 unseen ones right, in 20 to 40 seconds of one core.
-DATES: dict[str, Any] = {
-    "steps": 1_000,
-    "batch": 64,
-    "lr": 5e-3,
-    "warmup": 0.05,
-    "lr_end": 0.02,
-    "weight_decay": 0.0,
-    "betas": (0.9, 0.98),
-    "clip": 1.0,
-}
 
 
 @dataclass(frozen=True)
@@ -75,13 +62,7 @@ class Seq2SeqConfig:
 
     def __post_init__(self) -> None:
         who = "Seq2SeqConfig"
-        positive(
-            who,
-            source_vocab=self.source_vocab,
-            target_vocab=self.target_vocab,
-            d_embed=self.d_embed,
-            d_hidden=self.d_hidden,
-        )
+        check_sizes(self, "d_embed", "d_hidden")
         if self.attention not in ATTENTIONS or self.score not in SCORES:
             raise ShapeError(
                 f"{who}: attention must be one of {ATTENTIONS} and score one of {SCORES}, got "
@@ -89,17 +70,7 @@ class Seq2SeqConfig:
             )
         if self.d_hidden % 2:
             raise ShapeError(f"{who}: d_hidden must be even, got {self.d_hidden}")
-        special = (self.padding, self.start, self.end)
-        if len(set(special)) < 3 or not all(0 <= token < self.target_vocab for token in special):
-            raise ShapeError(
-                f"{who}: padding, start and end must be three different tokens in "
-                f"[0, {self.target_vocab}), got {special}"
-            )
-        if self.padding >= self.source_vocab:
-            raise ShapeError(
-                f"{who}: padding must be a token of the source too, in [0, {self.source_vocab}), "
-                f"got {self.padding}"
-            )
+        check_special_tokens(self)
         probability(who, self.dropout)
 
 
@@ -265,7 +236,7 @@ class Seq2Seq(Module):
         if max_steps < 0:
             raise ShapeError(f"generate: expected max_steps of 0 or more, got {max_steps}")
         config = self.config
-        with evaluating(self), no_grad():
+        with evaluating(self):
             state, memory = self.read(source, source_lengths)
             batch, length = memory.mask.shape
             tokens = np.full((batch, max_steps), config.padding)

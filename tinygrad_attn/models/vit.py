@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine import Array, DTypeError, ShapeError, Tensor, no_grad
+from ..engine import Array, DTypeError, ShapeError, Tensor
 from ..nn import (
     Dropout,
     LayerNorm,
@@ -25,35 +25,10 @@ from ..nn import (
     functional,
 )
 from ..nn.functional.layers import operand, probability
-from ..nn.layers import positive
 from ..nn.transformer import check_activation
 from ..rng import generator
-from .gpt import evaluating
-
-# Sizes, and settings of a training run, with which it learns handwritten digits (`data.digits`):
-# 98.1 % of a held-out fifth right (mean of 3 seeds), in half a minute of one core.
-DIGITS_SIZES: dict[str, Any] = {
-    "image_size": 8,
-    "patch_size": 2,
-    "num_classes": 10,
-    "num_layers": 3,
-    "num_heads": 4,
-    "d_model": 32,
-    "d_ff": 64,
-    "dropout": 0.1,
-    "activation": "gelu_tanh",
-}
-DIGITS: dict[str, Any] = {
-    "steps": 2_000,
-    "batch": 32,
-    "lr": 3e-3,
-    "warmup": 0.1,
-    "lr_end": 0.05,
-    "weight_decay": 0.1,
-    "betas": (0.9, 0.99),
-    "clip": 1.0,
-    "label_smoothing": 0.1,
-}
+from .config import check_divides, check_eps, check_sizes
+from .evaluation import evaluating
 
 
 @dataclass(frozen=True)
@@ -90,23 +65,10 @@ class ViTConfig:
     eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        positive(
-            "ViTConfig",
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-            num_classes=self.num_classes,
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            d_model=self.d_model,
-            d_ff=self.d_ff,
-            channels=self.channels,
-        )
-        for small, large in (("patch_size", "image_size"), ("num_heads", "d_model")):
-            if getattr(self, large) % getattr(self, small):
-                raise ShapeError(
-                    f"ViTConfig: {small} must divide {large}, got "
-                    f"{getattr(self, small)} and {getattr(self, large)}"
-                )
+        check_sizes(self, "channels")
+        check_divides(self, "patch_size", "image_size")
+        check_divides(self, "num_heads", "d_model")
+        check_eps(self)
         check_activation("ViTConfig", self.activation)
         probability("ViTConfig", self.dropout)
 
@@ -201,6 +163,6 @@ class ViT(Module):
 
     def predict(self, images: Any) -> Array:
         """The most probable class of each image, without dropout: integers (B,)."""
-        with evaluating(self), no_grad():
+        with evaluating(self):
             classes: Array = self(images)._data.argmax(axis=-1)
         return classes
