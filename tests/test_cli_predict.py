@@ -1,0 +1,187 @@
+"""Training every model by the command line, and asking it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_attn import checkpoint
+from tinygrad_attn.cli import main
+from tinygrad_attn.data import Vocabulary, dates, digits
+from tinygrad_attn.train import read_log, translated
+
+SMALL = {
+    "gpt": ["--length", "12", "--width", "8", "--heads", "2", "--steps", "2"],
+    "seq2seq": ["--attention", "luong", "--width", "8", "--steps", "3"],
+    "transformer": ["--width", "8", "--heads", "2", "--steps", "3"],
+    "vit": ["--width", "8", "--heads", "2", "--layers", "2", "--steps", "3"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small trained model of every kind, and pairs of one's own."""
+    folder = tmp_path_factory.mktemp("trained")
+    lines = (f"{n}\t{'ab'[n % 2]}{n}" for n in range(40))
+    (folder / "pairs.tsv").write_text("\n".join(lines))
+    (folder / "own.txt").write_text("she sells sea shells\n" * 60)
+    for kind, options in SMALL.items():
+        text = ["--text", str(folder / "own.txt")] if kind == "gpt" else []
+        assert main(["train", kind, *options, *text, "--out", str(folder / kind)]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def spread(model: Any) -> Any:
+    """A model whose output differs from input to input, without training it for long."""
+    rng = np.random.default_rng(0)
+    for parameter in model.parameters():
+        parameter.data = rng.normal(0, 0.5, parameter.shape)
+    return model
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_train_leaves_the_same_files_for_every_model(folder: Path, kind: str) -> None:
+    names = {path.name for path in (folder / kind).iterdir()}
+    files = {"log.jsonl", "loss.png", "model.safetensors", "best.safetensors"}
+    assert files <= names <= files | {"learned.png"}
+    assert kind in ("seq2seq", "transformer") or "learned.png" in names
+    start, *_, end = read_log(folder / kind / "log.jsonl")
+    assert start["unit"].startswith("nats per ")
+    assert (start["baseline"] is None) == (kind != "gpt")
+    assert (end["right"] is None) == (kind == "gpt")
+
+
+@pytest.mark.parametrize("kind", ["seq2seq", "transformer"])
+def test_predict_writes_what_the_model_generates(
+    here: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = checkpoint.load(here / kind / "model.safetensors")
+    checkpoint.save("spread", model=spread(saved.model), **saved.state)
+    asked = ["May 3rd, 2021", "3.5.21"]
+    assert main(["predict", "spread", *asked, "--out", "seen.svg"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    expected = translated(saved.model, Vocabulary(saved.state["vocabulary"]), asked, 11)
+    assert told[0] == f"May 3rd, 2021  →  {expected[0][0]}"
+    assert told[1] == f"3.5.21         →  {expected[1][0]}"
+    assert told[2] == "seen.svg"
+    assert "May 3rd, 2021" in Path("seen.svg").read_text()
+    assert all(
+        weights.shape == (len(text), len(source))
+        for (text, weights), source in zip(expected, asked, strict=True)
+    )
+
+
+def test_a_translation_does_not_depend_on_its_neighbours(here: Path) -> None:
+    """Padding is inert: a text alone gives the same as beside a longer one."""
+    for kind in ("seq2seq", "transformer"):
+        saved = checkpoint.load(here / kind / "model.safetensors")
+        model, vocabulary = spread(saved.model), Vocabulary(saved.state["vocabulary"])
+        model.astype(np.float64)
+        alone, beside = (
+            translated(model, vocabulary, sources, 9)[0]
+            for sources in (["3.5.21"], ["3.5.21", "Monday, May 3rd, 2021"])
+        )
+        assert alone[0] == beside[0]
+        np.testing.assert_allclose(alone[1], beside[1], atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["seq2seq", "transformer", "vit"])
+def test_predict_alone_asks_what_is_held_out(
+    here: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", f"{kind}/model.safetensors"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 8
+    if kind == "vit":
+        right = digits().test.labels[:8]
+        assert [line.split("→")[0].strip() for line in told] == [f"image {n}" for n in range(1, 9)]
+    else:
+        right = np.array([pair.target for pair in dates().test[:8]])
+        assert told[0].startswith(dates().test[0].source)
+    for line, answer in zip(told, right, strict=True):
+        said = line.split("→")[1].split("   ")[0].strip()
+        assert line.endswith("   right" if said == str(answer) else f"   wrong, it is {answer}")
+
+
+def test_predict_reads_pictures(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from matplotlib.image import imsave
+
+    held_out = digits().test
+    for i in range(3):
+        # Larger, dark on light, and off the centre.
+        pixels = np.pad(1 - np.kron(held_out.images[i], np.ones((5, 5))), (3, 9), constant_values=1)
+        imsave(f"{i}.png", pixels, cmap="gray", vmin=0, vmax=1)
+    model = checkpoint.load("vit/model.safetensors").model
+    assert main(["predict", "vit/model.safetensors", "0.png", "1.png", "--out", "seen.png"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split("→")[0].strip() for line in told[:2]] == ["0.png", "1.png"]
+    assert all(line.split("→")[1].strip().isdigit() for line in told[:2])
+    assert Path("seen.png").read_bytes().startswith(b"\x89PNG")
+    assert not any(parameter.requires_grad and parameter.grad for parameter in model.parameters())
+
+
+def test_pairs_of_ones_own(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--text", "pairs.tsv", "--out", "own", *SMALL["transformer"]]
+    assert main(["train", "transformer", *options]) == 0
+    shown = capsys.readouterr().out
+    assert "pairs.tsv, 36 to learn from and 4 held out" in shown
+    assert "of 4 right" in shown
+    assert main(["predict", "own/model.safetensors", "12"]) == 0
+    assert capsys.readouterr().out.startswith("12  →")
+
+
+def test_a_preset_is_the_same_for_the_same_seed(here: Path) -> None:
+    for kind in ("seq2seq", "transformer", "vit"):
+        again = f"{kind}-again"
+        assert main(["train", kind, *SMALL[kind], "--out", again]) == 0
+        first, second = (Path(name) / "model.safetensors" for name in (kind, again))
+        assert first.read_bytes() == second.read_bytes()
+
+
+MISTAKES = {
+    "predict": "required: CHECKPOINT",
+    "predict no": "let `tinygrad-attn train seq2seq` write one",
+    "predict own.txt": "expected a checkpoint",
+    "predict gpt/model.safetensors": "a GPT writes text: tinygrad-attn sample gpt/model.safe",
+    "predict nameless": "a ViT without its examples",
+    "predict seq2seq/model.safetensors ¿?": "got '¿'; leave it out",
+    "predict transformer/model.safetensors " + "1" * 99: "source tokens (B, time), at most",
+    "predict vit/model.safetensors 7": "7: expected a picture",
+    "predict vit/model.safetensors own.txt": "own.txt: expected a picture",
+    "predict vit/model.safetensors --out seen.gif": "ends in .png, .svg or .pdf, got 'seen.gif'",
+    "sample vit/model.safetensors": "expected a GPT saved with its vocabulary",
+    "draw gpt --checkpoint vit/model.safetensors": "expected a GPT",
+    "train seq2seq --layers 2": "--layers: seq2seq has --width, --dropout, --attention",
+    "train seq2seq --attention dot": "expected one of bahdanau, luong, got 'dot'",
+    "train seq2seq --width 7": "d_hidden must be even, got 7",
+    "train transformer --heads 3": "--heads must divide --width, got 3 and 64",
+    "train transformer --length 9": "--length: transformer has --layers",
+    "train vit --text own.txt": "--text: vit learns from its own examples",
+    "train seq2seq --text own.txt": "line 1: expected a source, one tab and its target",
+    "train transformer --text no.tsv": "no.tsv: expected a text file",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_told_in_one_sentence(
+    line: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint.save("nameless", model=checkpoint.load("vit/model.safetensors").model)
+    try:
+        code = main(line.split())
+    except SystemExit as exit:  # argparse's own way
+        code = exit.code
+    shown = capsys.readouterr()
+    assert code == 2
+    assert shown.err.startswith("tinygrad-attn")
+    assert MISTAKES[line] in shown.err
+    assert len(shown.err.splitlines()) == 1
