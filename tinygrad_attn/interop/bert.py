@@ -9,11 +9,9 @@ from collections.abc import Set
 from typing import Any
 
 from ..models import BERT, BERTConfig
+from .encoder import encoder_rows, sizes_here, sizes_there
 from .layout import Layout, row
-from .settings import ACTIVATIONS, Settings, theirs_of
-
-HERE, THERE = "blocks.{i}.", "encoder.layer.{i}."
-SELF = THERE + "attention.self."
+from .settings import Settings
 
 LAYOUT = Layout(
     rows=(
@@ -23,28 +21,9 @@ LAYOUT = Layout(
         row("position_embeddings.weight", "embeddings.position_embeddings.weight"),
         row("norm.weight", "embeddings.LayerNorm.weight"),
         row("norm.bias", "embeddings.LayerNorm.bias"),
-        row(
-            HERE + "self_attn.in_proj_weight",
-            SELF + "query.weight",
-            SELF + "key.weight",
-            SELF + "value.weight",
+        *encoder_rows(
+            "attention.self", norm1="attention.output.LayerNorm", norm2="output.LayerNorm"
         ),
-        row(
-            HERE + "self_attn.in_proj_bias",
-            SELF + "query.bias",
-            SELF + "key.bias",
-            SELF + "value.bias",
-        ),
-        row(HERE + "self_attn.out_proj.weight", THERE + "attention.output.dense.weight"),
-        row(HERE + "self_attn.out_proj.bias", THERE + "attention.output.dense.bias"),
-        row(HERE + "norm1.weight", THERE + "attention.output.LayerNorm.weight"),
-        row(HERE + "norm1.bias", THERE + "attention.output.LayerNorm.bias"),
-        row(HERE + "linear1.weight", THERE + "intermediate.dense.weight"),
-        row(HERE + "linear1.bias", THERE + "intermediate.dense.bias"),
-        row(HERE + "linear2.weight", THERE + "output.dense.weight"),
-        row(HERE + "linear2.bias", THERE + "output.dense.bias"),
-        row(HERE + "norm2.weight", THERE + "output.LayerNorm.weight"),
-        row(HERE + "norm2.bias", THERE + "output.LayerNorm.bias"),
         row("pooler.weight", "pooler.dense.weight"),
         row("pooler.bias", "pooler.dense.bias"),
     ),
@@ -64,15 +43,9 @@ def config_here(values: dict[str, Any], names: Set[str]) -> BERTConfig:
     sizes = {
         "vocab_size": given.get("vocab_size"),
         "max_length": given.get("max_position_embeddings"),
-        "num_layers": given.get("num_hidden_layers"),
-        "num_heads": given.get("num_attention_heads"),
-        "d_model": given.get("hidden_size"),
-        "d_ff": given.get("intermediate_size"),
         "num_token_types": given.get("type_vocab_size", 2),
-        "dropout": given.equal("hidden_dropout_prob", "attention_probs_dropout_prob", default=0.1),
-        "activation": given.choice("hidden_act", ACTIVATIONS, "gelu"),
-        "eps": given.get("layer_norm_eps", 1e-12),
         "pooler": any(name.startswith("pooler.") for name in names),
+        **sizes_here(given, dropout=0.1),
     }
     given.settle()
     return BERTConfig(**sizes)
@@ -85,14 +58,7 @@ def config_there(config: BERTConfig) -> dict[str, Any]:
         "architectures": ["BertModel"],
         "vocab_size": config.vocab_size,
         "max_position_embeddings": config.max_length,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
-        "hidden_size": config.d_model,
-        "intermediate_size": config.d_ff,
         "type_vocab_size": config.num_token_types,
-        "hidden_dropout_prob": config.dropout,
-        "attention_probs_dropout_prob": config.dropout,
-        "hidden_act": theirs_of(config.activation),
-        "layer_norm_eps": config.eps,
         "pad_token_id": None,
+        **sizes_there(config),
     }

@@ -9,11 +9,9 @@ from collections.abc import Set
 from typing import Any
 
 from ..models import ViT, ViTConfig
+from .encoder import encoder_rows, sizes_here, sizes_there
 from .layout import Layout, row
-from .settings import ACTIVATIONS, Settings, theirs_of
-
-HERE, THERE = "blocks.{i}.", "encoder.layer.{i}."
-SELF = THERE + "attention.attention."
+from .settings import Settings
 
 
 def of_patches(config: ViTConfig) -> tuple[int, ...]:
@@ -35,28 +33,7 @@ LAYOUT = Layout(
         row("patch_embed.bias", "embeddings.patch_embeddings.projection.bias"),
         row("cls_token", "embeddings.cls_token"),
         row("pos_embed.weight", "embeddings.position_embeddings", shape=of_positions),
-        row(HERE + "norm1.weight", THERE + "layernorm_before.weight"),
-        row(HERE + "norm1.bias", THERE + "layernorm_before.bias"),
-        row(
-            HERE + "self_attn.in_proj_weight",
-            SELF + "query.weight",
-            SELF + "key.weight",
-            SELF + "value.weight",
-        ),
-        row(
-            HERE + "self_attn.in_proj_bias",
-            SELF + "query.bias",
-            SELF + "key.bias",
-            SELF + "value.bias",
-        ),
-        row(HERE + "self_attn.out_proj.weight", THERE + "attention.output.dense.weight"),
-        row(HERE + "self_attn.out_proj.bias", THERE + "attention.output.dense.bias"),
-        row(HERE + "norm2.weight", THERE + "layernorm_after.weight"),
-        row(HERE + "norm2.bias", THERE + "layernorm_after.bias"),
-        row(HERE + "linear1.weight", THERE + "intermediate.dense.weight"),
-        row(HERE + "linear1.bias", THERE + "intermediate.dense.bias"),
-        row(HERE + "linear2.weight", THERE + "output.dense.weight"),
-        row(HERE + "linear2.bias", THERE + "output.dense.bias"),
+        *encoder_rows("attention.attention", norm1="layernorm_before", norm2="layernorm_after"),
         row("norm.weight", "layernorm.weight"),
         row("norm.bias", "layernorm.bias"),
         row("head.weight", "classifier.weight"),
@@ -76,14 +53,8 @@ def config_here(values: dict[str, Any], names: Set[str]) -> ViTConfig:
         "image_size": given.side("image_size", 224),
         "patch_size": given.side("patch_size", 16),
         "num_classes": len(given.get("id2label", {"0": "", "1": ""})),
-        "num_layers": given.get("num_hidden_layers"),
-        "num_heads": given.get("num_attention_heads"),
-        "d_model": given.get("hidden_size"),
-        "d_ff": given.get("intermediate_size"),
         "channels": given.get("num_channels", 3),
-        "dropout": given.equal("hidden_dropout_prob", "attention_probs_dropout_prob", default=0.0),
-        "activation": given.choice("hidden_act", ACTIVATIONS, "gelu"),
-        "eps": given.get("layer_norm_eps", 1e-12),
+        **sizes_here(given, dropout=0.0),
     }
     given.settle()
     return ViTConfig(**sizes)
@@ -98,15 +69,8 @@ def config_there(config: ViTConfig) -> dict[str, Any]:
         "image_size": config.image_size,
         "patch_size": config.patch_size,
         "num_channels": config.channels,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
-        "hidden_size": config.d_model,
-        "intermediate_size": config.d_ff,
-        "hidden_dropout_prob": config.dropout,
-        "attention_probs_dropout_prob": config.dropout,
-        "hidden_act": theirs_of(config.activation),
-        "layer_norm_eps": config.eps,
         "qkv_bias": True,
         "id2label": labels,
         "label2id": {label: int(i) for i, label in labels.items()},
+        **sizes_there(config),
     }

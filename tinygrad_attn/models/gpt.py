@@ -2,6 +2,8 @@
 
 model:    tokens -> embedding + position -> blocks -> norm -> embeddingᵀ -> logits
 block:    x + attention(norm(x)), then x + mlp(norm(x))
+
+How it writes a text on, `generate`, stands in language.py.
 """
 
 from __future__ import annotations

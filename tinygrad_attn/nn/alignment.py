@@ -9,6 +9,7 @@ Three steps, as in every attention; the papers differ in the first:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,17 @@ class Alignment(Module):
     """What the attentions share: a subclass says how queries and keys become scores.
 
     Calling one gives the context; shapes are B batch, T queries, S keys.
+
+    Attributes:
+        d_query, d_key: widths of the queries and the keys.
+        prepare: keys (B, S, d_key) -> the part of the scores that depends on them alone (B, S, …).
+        scores: queries (B, T, d_query) and prepared keys -> (B, T, S).
     """
 
     d_query: int
     d_key: int
+    prepare: Callable[[Tensor], Tensor]
+    scores: Callable[[Tensor, Tensor], Tensor]
 
     def forward(
         self,
@@ -77,14 +85,6 @@ class Alignment(Module):
         if single:
             context, weights = ops.squeeze(context, 1), ops.squeeze(weights, 1)
         return (context, weights) if return_weights else context
-
-    def prepare(self, keys: Tensor) -> Tensor:
-        """The part of the scores that depends on the keys alone."""
-        raise NotImplementedError
-
-    def scores(self, queries: Tensor, prepared: Tensor) -> Tensor:
-        """Queries (B, T, d_query) and prepared keys (B, S, …) -> (B, T, S)."""
-        raise NotImplementedError
 
     def check(self, query: Tensor, keys: Tensor, values: Tensor) -> None:
         """Refuse inputs that do not fit together."""
