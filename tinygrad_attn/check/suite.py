@@ -6,7 +6,7 @@ for row in rows():
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from time import perf_counter
@@ -81,58 +81,21 @@ def heads(query_heads: int = 2, kv_heads: int = 2) -> tuple[Any, ...]:
     return normal(2, query_heads, 3, 5), normal(2, kv_heads, 4, 5), normal(2, kv_heads, 4, 2)
 
 
-def masked_self_attention() -> Any:
-    """A layer that takes a padding mask for the second sequence."""
-    layer = moved(nn.MultiHeadAttention(6, 3, rng=seeded()))
-    keep = np.array([[[True, True, True, True]], [[True, True, True, False]]])
+class Called(nn.Module):
+    """A module that is called in a way of its own: `call(module, *inputs)`."""
 
-    class Masked(nn.Module):
-        """The layer with its mask."""
+    def __init__(self, module: nn.Module, call: Callable[..., Any]) -> None:
+        self.module, self.call = moved(module), call
 
-        def __init__(self) -> None:
-            self.attn = layer
-
-        def forward(self, x: Tensor) -> Any:
-            """(B, T, D) -> (B, T, D)."""
-            return self.attn(x, mask=keep, causal=True)
-
-    return Masked()
+    def forward(self, *inputs: Any) -> Any:
+        """What `call` makes of the module and the inputs."""
+        return self.call(self.module, *inputs)
 
 
-def long_short_term_memory() -> Any:
-    """An LSTM whose second sequence is shorter, its final state beside the outputs."""
-    layer = moved(nn.LSTM(2, 2, bidirectional=True, rng=seeded()))
-
-    class Flat(nn.Module):
-        """The layer with its results in one row."""
-
-        def __init__(self) -> None:
-            self.lstm = layer
-
-        def forward(self, x: Tensor, h: Tensor, c: Tensor) -> Any:
-            """(B, T, D) and the state -> outputs, h, c."""
-            outputs, (h, c) = self.lstm(x, (h, c), [3, 2])
-            return outputs, h, c
-
-    return Flat()
-
-
-def language_model() -> Any:
-    """A tiny GPT's loss as a function of its parameters."""
-    config = GPTConfig(vocab_size=7, max_length=4, num_layers=1, num_heads=2, d_model=6)
-    model = moved(GPT(config, rng=seeded()))
-
-    class Loss(nn.Module):
-        """The model's loss."""
-
-        def __init__(self) -> None:
-            self.model = model
-
-        def forward(self, tokens: Any, targets: Any) -> Any:
-            """Tokens and targets (B, T) -> loss."""
-            return self.model.loss(tokens, targets)
-
-    return Loss()
+def turned(layer: Any, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    """An LSTM's outputs with its final state, the second sequence being shorter."""
+    outputs, (h, c) = layer(x, (h, c), [3, 2])
+    return outputs, h, c
 
 
 LAYERS = {
@@ -173,7 +136,14 @@ LAYERS = {
             moved(nn.MultiHeadAttention(6, 2, rng=seeded())),
             (normal(2, 3, 6),),
         ),
-        Sample("MultiHeadAttention, masked", masked_self_attention(), (normal(2, 4, 6),)),
+        Sample(
+            "MultiHeadAttention, masked",
+            Called(
+                nn.MultiHeadAttention(6, 3, rng=seeded()),
+                lambda layer, x: layer(x, mask=nn.Mask.lengths([4, 3]), causal=True),
+            ),
+            (normal(2, 4, 6),),
+        ),
         Sample(
             "MultiHeadAttention, cross",
             moved(nn.MultiHeadAttention(6, 2, kdim=5, vdim=3, rng=seeded())),
@@ -184,6 +154,42 @@ LAYERS = {
             moved(nn.MultiHeadAttention(8, 4, num_kv_heads=2, bias=False, rng=seeded())),
             (normal(2, 3, 8),),
         ),
+        Sample(
+            "MultiHeadAttention, rotary positions",
+            moved(nn.MultiHeadAttention(8, 2, positions=nn.RotaryPositions(4), rng=seeded())),
+            (normal(2, 3, 8),),
+        ),
+        Sample(
+            "MultiHeadAttention, ALiBi",
+            Called(
+                nn.MultiHeadAttention(6, 2, positions=nn.AlibiBias(2), rng=seeded()),
+                lambda layer, x: layer(x, causal=True),
+            ),
+            (normal(2, 3, 6),),
+        ),
+        Sample("SinusoidalPositions", moved(nn.SinusoidalPositions(4, 5)), (normal(2, 3, 4),)),
+        Sample(
+            "LearnedPositions", moved(nn.LearnedPositions(5, 4, rng=seeded())), (normal(2, 3, 4),)
+        ),
+        Sample(
+            "TransformerEncoderLayer",
+            moved(nn.TransformerEncoderLayer(4, 2, 3, activation="gelu", rng=seeded())),
+            (normal(2, 3, 4),),
+        ),
+        Sample(
+            "TransformerEncoderLayer, norm first",
+            moved(
+                nn.TransformerEncoderLayer(
+                    4, 2, 3, activation="silu", norm_first=True, rng=seeded()
+                )
+            ),
+            (normal(2, 3, 4),),
+        ),
+        Sample(
+            "TransformerDecoderLayer",
+            moved(nn.TransformerDecoderLayer(4, 2, 3, activation="tanh", rng=seeded())),
+            (normal(2, 3, 4), normal(2, 2, 4)),
+        ),
         Sample("RNN", moved(nn.RNN(2, 3, 2, rng=seeded())), (normal(2, 3, 2), normal(2, 2, 3))),
         Sample(
             "GRU",
@@ -191,7 +197,9 @@ LAYERS = {
             (normal(2, 3, 2), normal(2, 2, 2), np.array([3, 2])),
         ),
         Sample(
-            "LSTM", long_short_term_memory(), (normal(2, 3, 2), normal(2, 2, 2), normal(2, 2, 2))
+            "LSTM",
+            Called(nn.LSTM(2, 2, bidirectional=True, rng=seeded()), turned),
+            (normal(2, 3, 2), normal(2, 2, 2), normal(2, 2, 2)),
         ),
         Sample(
             "BahdanauAttention",
@@ -225,7 +233,10 @@ LAYERS = {
         Sample("mse_loss", functional.mse_loss, (normal(3, 5), normal(3, 5))),
         Sample(
             "GPT",
-            language_model(),
+            Called(
+                GPT(GPTConfig(7, max_length=4, num_layers=1, num_heads=2, d_model=6), rng=seeded()),
+                lambda model, tokens, targets: model.loss(tokens, targets),
+            ),
             (np.array([[1, 5, 0, 2], [6, 6, 3, 1]]), np.array([[5, 0, 2, 4], [6, 3, 1, 1]])),
         ),
     )
