@@ -10,6 +10,7 @@ import pytest
 import tinygrad_attn as ta
 from tinygrad_attn import viz
 from tinygrad_attn.extras import ExtraError
+from tinygrad_attn.viz import curves, matrices
 
 plots = viz.plots
 HOSTILE = [
@@ -92,7 +93,7 @@ def test_a_large_heatmap_has_no_numbers_and_few_labels(tmp_path):
     found = texts(
         plots.heatmap(np.eye(200), tmp_path / "m.svg", rows=[f"r{i}" for i in range(200)])
     )
-    assert 10 <= sum(text.startswith("r") for text in found) <= plots.MOST_TICKS
+    assert 10 <= sum(text.startswith("r") for text in found) <= matrices.MOST_TICKS
     assert len(found) < 80
 
 
@@ -128,7 +129,7 @@ def test_matrices_of_every_kind(tmp_path, matrix, signed):
     ],
 )
 def test_the_ends_of_the_scale(values, signed, expected):
-    assert plots.limits(np.array(values), signed) == expected
+    assert matrices.limits(np.array(values), signed) == expected
 
 
 def test_attention_maps_have_a_panel_for_each_head(tmp_path):
@@ -190,10 +191,10 @@ def test_short_and_broken_curves(tmp_path, steps, train, evaluations):
 
 
 def test_smoothing_keeps_the_level_and_skips_what_is_not_a_number():
-    np.testing.assert_allclose(plots.smoothed(np.full(301, 2.5)), 2.5, rtol=1e-14)
+    np.testing.assert_allclose(curves.smoothed(np.full(301, 2.5)), 2.5, rtol=1e-14)
     rising = np.arange(301.0)
-    np.testing.assert_allclose(plots.smoothed(rising)[6:-6], rising[6:-6], rtol=1e-12)  # no lag
-    np.testing.assert_allclose(plots.smoothed(np.where(rising == 150, np.nan, 1.0)), 1.0)
+    np.testing.assert_allclose(curves.smoothed(rising)[6:-6], rising[6:-6], rtol=1e-12)  # no lag
+    np.testing.assert_allclose(curves.smoothed(np.where(rising == 150, np.nan, 1.0)), 1.0)
 
 
 def test_the_same_plot_is_the_same_file(tmp_path):
