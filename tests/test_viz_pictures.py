@@ -64,13 +64,32 @@ def test_each_alignment_has_labels_of_its_own(tmp_path: Path) -> None:
     ]  # the columns without names
 
 
+def test_labels_may_stand_in_arrays(tmp_path: Path) -> None:
+    names = np.array(["a", "b"])
+    pictures = [
+        plots.alignments([EYE], tmp_path / "a.svg", rows=[names], titles=names[:1]),
+        plots.overlays(IMAGES[:2], {"m": np.ones((2, 1, 1))}, tmp_path / "o.svg", titles=names),
+        plots.word_links([names], [EYE], tmp_path / "w.svg", titles=names[1:]),
+    ]
+    assert [[texts(path).count(name) for name in names] for path in pictures] == [
+        [2, 1],
+        [1, 1],
+        [2, 3],
+    ]
+
+
 def drawn(monkeypatch: pytest.MonkeyPatch, draw: Callable[[Path], Path], path: Path) -> Any:
     """The matplotlib figure that was written."""
     from tinygrad_attn.viz import figures
 
     seen: list[Any] = []
     saved = figures.saved
-    monkeypatch.setattr(figures, "saved", lambda fig, *rest: seen.append(fig) or saved(fig, *rest))
+
+    def noting(fig: Any, *rest: Any) -> Path:
+        seen.append(fig)
+        return saved(fig, *rest)
+
+    monkeypatch.setattr(figures, "saved", noting)
     draw(path)
     return seen[0]
 
@@ -222,7 +241,7 @@ def test_words_do_not_run_into_each_other(tmp_path: Path, monkeypatch: pytest.Mo
         lambda p: plots.word_links([words, words], [weights(4, 4)] * 2, p, queries=[0, 1]),
         tmp_path / "w.png",
     )
-    canvas = FigureCanvasAgg(fig)
+    canvas: Any = FigureCanvasAgg(fig)
     canvas.draw()
     renderer = canvas.get_renderer()
     panels = [

@@ -1,4 +1,4 @@
-"""Pictures: the graph behind a tensor, matrices, attention maps, loss curves.
+"""Pictures: the graph behind a tensor, matrices, maps over images, links between words, curves.
 
     trace(output)       the graph as plain data: a Graph
     Graph               its drawings: to_text, to_dot, render, save_html, itself in a notebook

@@ -80,7 +80,7 @@ def word_links(
         axes = fig.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
         for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
             panel.draw(ax, f"panel{i}")
-            add_heading(ax, titles[i] if titles else "", panel.width)
+            add_heading(ax, "" if titles is None else titles[i], panel.width)
         fig.suptitle(clean(title, TITLE_LIMIT))
         most = max(len(panel.words) for panel in panels)
         fit(fig, width=sum(widths), height=LINE * (most + 1) + 0.3 * bool(title) + 0.4)

@@ -145,12 +145,8 @@ def alignments(
     panels = [as_numbers("alignments", matrix, 2, "(rows, columns)") for matrix in matrices]
     if not panels:
         raise ShapeError("alignments: expected at least one matrix, got none")
-    for what, given in (("rows", rows), ("columns", columns), ("titles", titles)):
-        check_labels("alignments", given, len(panels), f"matrices ({what})")
-    labels = [each or [None] * len(panels) for each in (rows, columns)]
-    for values, *own in zip(panels, *labels, strict=True):
-        for axis, what in enumerate(("rows", "columns")):
-            check_labels("alignments", own[axis], values.shape[axis], what)
+    check_labels("alignments", titles, len(panels), "matrices (titles)")
+    sides = [side_labels(panels, *side) for side in ((rows, 0, "rows"), (columns, 1, "columns"))]
     scale = limits(np.concatenate([values.ravel() for values in panels]), signed)
     heights, widths = arranged([values.shape for values in panels])
     down, across = len(heights), len(widths)
@@ -160,22 +156,36 @@ def alignments(
             down, across, squeeze=False, height_ratios=heights, width_ratios=widths
         ).ravel()
         for i, (ax, values) in enumerate(zip(axes, panels, strict=False)):
-            down_side, foot = (x[i] or range(n) for x, n in zip(labels, values.shape, strict=True))
-            image = draw_matrix(ax, values, down_side, foot, scale, signed)
-            room = heights[i // across], widths[i % across]
-            leave_room(ax, values.shape, room)
-            add_heading(ax, titles[i] if titles else "", max(room[1] * cell, 2.0))
+            image = draw_matrix(ax, values, sides[0][i], sides[1][i], scale, signed)
+            leave_room(ax, values.shape, (heights[i // across], widths[i % across]))
+            add_heading(
+                ax, "" if titles is None else titles[i], max(widths[i % across] * cell, 2.0)
+            )
         for ax in axes[len(panels) :]:
             ax.set_axis_off()
         fig.colorbar(image, ax=axes, fraction=0.03, pad=0.02).outline.set_visible(False)
         fig.suptitle(clean(title, TITLE_LIMIT))
-        beside, below = (0.2 + longest(given) for given in labels)
+        beside, below = (0.2 + longest(labels) for labels in sides)
         fit(
             fig,
             width=1.0 + cell * sum(widths) + across * beside,
             height=0.3 + 0.3 * bool(title) + cell * sum(heights) + down * (below + 0.4),
         )
         return save()
+
+
+def side_labels(
+    panels: Sequence[Array], given: Sequence[Labels] | None, axis: int, what: str
+) -> list[Sequence[object]]:
+    """The labels of each matrix along `axis`: those that are given, else numbers."""
+    given = [None] * len(panels) if given is None else given
+    check_labels("alignments", given, len(panels), f"matrices ({what})")
+    for values, labels in zip(panels, given, strict=True):
+        check_labels("alignments", labels, values.shape[axis], what)
+    return [
+        range(values.shape[axis]) if labels is None else labels
+        for values, labels in zip(panels, given, strict=True)
+    ]
 
 
 def arranged(shapes: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
@@ -187,10 +197,11 @@ def arranged(shapes: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
     return heights, [max(m for _, m in shapes[i::across]) for i in range(across)]
 
 
-def longest(labels: Sequence[Labels]) -> float:
+def longest(labels: Sequence[Sequence[object]]) -> float:
     """Inches that the longest label takes."""
-    texts = {token_text(label) for given in labels for label in given or ()}
-    return max((text_inches(text, size=8) for text in texts), default=0.2)
+    return max(
+        text_inches(text, size=8) for text in {token_text(x) for each in labels for x in each}
+    )
 
 
 def leave_room(ax: Any, shape: tuple[int, ...], room: tuple[int, int]) -> None:

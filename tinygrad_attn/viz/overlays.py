@@ -58,7 +58,7 @@ def overlays(
         axes = fig.subplots(1 + len(layers), n, squeeze=False)
         for i, ax in enumerate(axes[0]):
             draw_grey(ax, pictures[i], ink, 1.0)
-            ax.set_title(token_text(titles[i]) if titles else "", fontsize=10)
+            ax.set_title("" if titles is None else token_text(titles[i]), fontsize=10)
         for row, layer in zip(axes[1:], layers, strict=True):
             for ax, picture, values in zip(row, pictures, layer, strict=True):
                 draw_grey(ax, picture, ink, FAINT)
