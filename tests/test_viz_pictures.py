@@ -65,7 +65,7 @@ def test_each_alignment_has_labels_of_its_own(tmp_path: Path) -> None:
 
 
 def test_labels_may_stand_in_arrays(tmp_path: Path) -> None:
-    names = np.array(["a", "b"])
+    names: Any = np.array(["a", "b"])
     pictures = [
         plots.alignments([EYE], tmp_path / "a.svg", rows=[names], titles=names[:1]),
         plots.overlays(IMAGES[:2], {"m": np.ones((2, 1, 1))}, tmp_path / "o.svg", titles=names),
