@@ -57,6 +57,41 @@ def test_the_pooler_reads_the_first_token(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(model.pooled(features).data, expected, rtol=0, atol=1e-14)
 
 
+def test_logits_are_products_with_the_word_embedding(rng: np.random.Generator) -> None:
+    model: Any = tiny()
+    features = rng.standard_normal((2, 3, 4))
+    expected = features @ model.word_embeddings.weight.data.T
+    np.testing.assert_allclose(model.logits(features).data, expected, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(model.logits(features[0, 1]).data, expected[0, 1], atol=1e-14)
+
+
+def test_gradients_through_the_logits() -> None:
+    model = tiny(num_layers=1, pooler=False, window=1)
+    f, weights = of_parameters(model, lambda: model.logits(model(TOKENS, TYPES)))
+    assert worst_error(f, weights) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        None,
+        nn.Mask.lengths(np.array([3, 5])),
+        np.arange(5) < np.array([3, 5])[:, None, None],
+        np.where(np.arange(5) < np.array([3, 5])[:, None, None], 0.25, -np.inf),
+    ],
+    ids=["none", "lengths", "boolean", "added"],
+)
+def test_the_first_layer_sees_what_is_near(mask: Any) -> None:
+    model = tiny(window=1)
+    tokens = np.array([[3, 1, 4, 1, 5], [2, 6, 5, 3, 0]])
+    _, weights = model(tokens, mask=mask, return_weights=True)
+    _, everywhere = tiny()(tokens, mask=mask, return_weights=True)
+    near = abs(np.subtract.outer(np.arange(5), np.arange(5))) <= 1
+    real = everywhere[0].data > 0  # (B, heads, T, T)
+    assert ((weights[0].data > 0) == (real & near)).all()
+    assert ((weights[1].data > 0) == real).all()
+
+
 def test_token_types_are_zeros_unless_said() -> None:
     model = tiny()
     np.testing.assert_array_equal(model(TOKENS).data, model(TOKENS, np.zeros_like(TOKENS)).data)
@@ -172,8 +207,11 @@ def test_no_pooler() -> None:
     [
         ({"num_heads": 3}, "num_heads must divide d_model, got 3 and 4"),
         ({"d_ff": 0}, "d_ff must be an integer of 1 or more"),
+        ({"num_token_types": 0}, "num_token_types must be an integer of 1 or more"),
+        ({"window": 0}, "window must be an integer of 1 or more"),
         ({"activation": "step"}, "activation must be one of"),
         ({"dropout": 1.0}, r"must lie in \[0, 1\)"),
+        ({"eps": -1e-6}, "eps must be 0 or more"),
     ],
 )
 def test_wrong_sizes(changes: dict[str, Any], words: str) -> None:

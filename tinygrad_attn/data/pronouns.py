@@ -9,12 +9,14 @@ the Transformer (J. Uszkoreit, 2017); such sentences are called Winograd schemas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
+from ..engine import Array
 from .errors import DataError
 from .vocabulary import Vocabulary
 
@@ -32,7 +34,7 @@ AGENTS = (
     "goat",
     "bear",
 )
-FEELINGS = ("tired", "sleepy", "hungry", "scared", "lazy", "sick", "young", "shy")
+FEELINGS = ("tired", "sleepy", "hungry", "scared")  # as many as obstacles: half is chance
 # what one does, done to it (for the passive), what it is done to, and why that may fail
 DEEDS = (
     (
@@ -95,15 +97,71 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Pronouns:
-    """Sentences in two parts; no two nouns that meet in one part meet in the other."""
+    """Sentences in two parts; no two nouns that meet in one part meet in the other.
+
+    Attributes:
+        train, test: the parts.
+        vocabulary: all their words.
+    """
 
     train: list[Sentence]
     test: list[Sentence]
     vocabulary: Vocabulary
 
+    def rows(self, sentences: Sequence[Sentence]) -> Rows:
+        """`sentences` as arrays.
+
+        Raises:
+            DataError: a word is not in the vocabulary.
+        """
+        fill = self.vocabulary.symbols[0]  # as good as any: the lengths tell what is real
+        tokens, lengths = self.vocabulary.rows([s.words for s in sentences], fill)
+        places = [(s.pronoun, *s.nouns, s.answer) for s in sentences]
+        pronoun, first, second, answer = np.array(places, np.int64).reshape(-1, 4).T
+        return Rows(tokens, lengths, pronoun, np.stack([first, second], 1), answer)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Sentences as arrays, int64.
+
+    Attributes:
+        tokens: (N, T), filled up at the end.
+        lengths: (N,), numbers of words.
+        pronoun, nouns, answer: positions as in Sentence, (N,), (N, 2) and (N,).
+    """
+
+    tokens: Array
+    lengths: Array
+    pronoun: Array
+    nouns: Array
+    answer: Array
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: Any) -> Rows:
+        """Some of them, by a slice or an array."""
+        return Rows(*(array[index] for array in vars(self).values()))
+
+    @property
+    def meant(self) -> Array:
+        """The noun that "it" means: tokens (N,)."""
+        nouns: Array = self.tokens[np.arange(len(self)), self.answer]
+        return nouns
+
+    @property
+    def others(self) -> Array:
+        """All words but "it": tokens (N, T), and −100 in its place and after the end."""
+        place = np.arange(self.tokens.shape[1])
+        real = (place < self.lengths[:, None]) & (place != self.pronoun[:, None])
+        return np.where(real, self.tokens, -100)
+
 
 def pronouns(test: float = 0.2, seed: int = 0) -> Pronouns:
     """All sentences in random order; `test` of the pairs of nouns are kept for the test part.
+
+    Which ones says the seed; but the animal and the street never meet in the training part.
 
     Raises:
         DataError: a share that leaves one part empty.
@@ -112,7 +170,7 @@ def pronouns(test: float = 0.2, seed: int = 0) -> Pronouns:
         raise DataError(f"pronouns: expected a test share from 0.01 to 0.99, got {test}")
     rng = np.random.default_rng(seed)
     pairs = [(agent, thing) for agent in AGENTS for _, _, things, _ in DEEDS for thing in things]
-    order = rng.permutation(len(pairs))
+    order = [0, *(1 + rng.permutation(len(pairs) - 1))]  # the first is the animal and the street
     held_out = {pairs[i] for i in order[: round(len(pairs) * test)]}
     parts: tuple[list[Sentence], list[Sentence]] = [], []
     for pair, sentence in sentences():

@@ -1,6 +1,7 @@
 """BERT: an encoder that reads a text in both directions (Devlin et al. 2019).
 
 tokens -> embedding + position + token type -> norm -> encoder layers -> features
+features -> transposed word embedding -> logits of the words
 the first token's features -> linear -> tanh -> pooled
 """
 
@@ -18,15 +19,42 @@ from ..nn import (
     LayerNorm,
     LearnedPositions,
     Linear,
+    Mask,
     Module,
     ModuleList,
     TransformerEncoderLayer,
     functional,
 )
+from ..nn.attention import as_mask, head_mask
 from ..nn.functional.layers import probability, whole_numbers
-from ..nn.layers import positive
 from ..nn.transformer import check_activation
 from ..rng import generator
+from .config import check_divides, check_eps, check_sizes
+
+# Sizes, and settings of a training run, with which it learns what "it" means (`data.pronouns`).
+PRONOUNS_SIZES: dict[str, Any] = {
+    "max_length": 12,
+    "num_layers": 2,
+    "num_heads": 2,
+    "d_model": 32,
+    "d_ff": 64,
+    "num_token_types": 1,
+    "dropout": 0.1,
+    "activation": "gelu_tanh",
+    "eps": 1e-6,
+    "pooler": False,
+    "window": 3,
+}
+PRONOUNS: dict[str, Any] = {
+    "steps": 600,
+    "batch": 64,
+    "lr": 3e-3,
+    "warmup": 0.1,
+    "lr_end": 0.05,
+    "weight_decay": 0.1,
+    "betas": (0.9, 0.99),
+    "clip": 1.0,
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +73,8 @@ class BERTConfig:
         activation: of the feed-forward networks; see nn.TransformerEncoderLayer.
         eps: of the norms.
         pooler: with the linear layer that makes one vector of a sequence.
+        window: how many positions to either side the first layer sees; None for all.  Words first
+            collect what stands beside them, then look further (Beltagy et al. 2020, section 4.1).
 
     Raises:
         ShapeError: sizes that do not fit.
@@ -61,25 +91,15 @@ class BERTConfig:
     activation: str = "gelu"
     eps: float = 1e-12
     pooler: bool = True
+    window: int | None = None
 
     def __post_init__(self) -> None:
-        positive(
-            "BERTConfig",
-            vocab_size=self.vocab_size,
-            max_length=self.max_length,
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            d_model=self.d_model,
-            d_ff=self.d_ff,
-            num_token_types=self.num_token_types,
-        )
-        if self.d_model % self.num_heads:
-            raise ShapeError(
-                f"BERTConfig: num_heads must divide d_model, got {self.num_heads} and "
-                f"{self.d_model}"
-            )
+        window = () if self.window is None else ("window",)
+        check_sizes(self, "num_token_types", *window)
+        check_divides(self, "num_heads", "d_model")
         check_activation("BERTConfig", self.activation)
         probability("BERTConfig", self.dropout)
+        check_eps(self)
 
 
 class BERT(Module):
@@ -164,12 +184,18 @@ class BERT(Module):
         x = self.word_embeddings(tokens) + self.token_type_embeddings(types)
         x = self.dropout(self.norm(self.position_embeddings(x)))
         weights: list[Tensor] = []
-        for block in self.blocks:
-            x = block(x, mask, return_weights=return_weights)
+        for layer, block in enumerate(self.blocks):
+            seen = mask if layer else self.nearby(mask)
+            x = block(x, seen, return_weights=return_weights)
             if return_weights:
                 x, found = x
                 weights.append(found)
         return (x, weights) if return_weights else x
+
+    def nearby(self, mask: Any) -> Any:
+        """`mask`, and of what it lets through only what the first layer sees."""
+        reach = self.config.window
+        return mask if reach is None else as_mask(head_mask(mask)) & Mask.window(reach, reach)
 
     def checked(self, name: str, values: Any, limit: int) -> Array:
         """`values` as an array (B, T) of integers in [0, limit), T at most max_length."""
@@ -180,6 +206,15 @@ class BERT(Module):
                 f"got {array.shape}"
             )
         return array
+
+    def logits(self, features: Tensor) -> Tensor:
+        """What `forward` returned (..., d_model) as logits of the words (..., vocab_size).
+
+        By the transposed word embedding (Devlin et al. 2019, section 3.1), without the layer that
+        the published model has before it.
+        """
+        out: Tensor = functional.linear(features, self.word_embeddings.weight)
+        return out
 
     def pooled(self, features: Tensor) -> Tensor:
         """What `forward` returned (B, T, d_model) as one vector each: tanh(W x₀ + b), (B, d_model).
