@@ -85,7 +85,7 @@ def test_gradients_of_every_parameter(changes: dict[str, Any]) -> None:
     assert worst_error(f, weights) < 1e-12
 
 
-def test_it_learns() -> None:
+def test_it_learns_two_sentences_and_writes_them() -> None:
     model = Llama(CONFIG, rng=np.random.default_rng(0))
     optimizer = optim.Adam(model.parameters(), 0.03)
     targets = np.array([[1, 4, 6], [5, 2, 0]])
@@ -94,6 +94,8 @@ def test_it_learns() -> None:
         model.loss(TOKENS, targets).backward()
         optimizer.step()
     assert model.loss(TOKENS, targets).item() < 0.05
+    written = model.generate(TOKENS[:, :1], 3, temperature=0)
+    np.testing.assert_array_equal(written, np.concatenate([TOKENS, targets[:, -1:]], 1))
 
 
 # ── saving ───────────────────────────────────────────────────────────────────────────────────────

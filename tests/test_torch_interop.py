@@ -1,4 +1,4 @@
-"""Weights beside PyTorch and transformers: the same results, and every bit there and back.
+"""Weights beside PyTorch and transformers: same results and gradients, every bit there and back.
 
 Models of random small sizes are made there, written as folders, read here, and written for there
 again; nothing is downloaded.
@@ -7,6 +7,7 @@ again; nothing is downloaded.
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,17 @@ def transformers(torch: Any) -> Any:
 
 
 def sizes(rng: np.random.Generator, even: bool = False) -> dict[str, int]:
-    """Sizes of a model; heads of an even width if wanted."""
+    """Sizes of a model; heads of an even width if wanted.
+
+    The width is 2 or more: a norm over one feature divides the rounding there by √eps.
+    """
     heads = int(rng.integers(1, 4))
     return {
         "vocab": int(rng.integers(5, 14)),
         "length": int(rng.integers(3, 9)),
         "layers": int(rng.integers(1, 4)),
         "heads": heads,
-        "width": heads * int(rng.integers(1, 4)) * (2 if even else 1),
+        "width": max(2, heads * int(rng.integers(1, 4)) * (2 if even else 1)),
         "inner": int(rng.integers(3, 12)),
     }
 
@@ -83,12 +87,52 @@ def same_bits(a: Any, b: Any) -> None:
         assert tensor.numpy().tobytes() == after[name].numpy().tobytes(), name
 
 
-def close(ours: Any, theirs: Any, tolerance: float) -> None:
+def close(ours: Any, theirs: Any, tolerance: float, name: str = "the result") -> None:
     """One shape, and nowhere further apart than the tolerance, relative to the largest."""
-    ours, theirs = ours.data, theirs.detach().numpy()
+    ours, theirs = ours.numpy(), theirs.detach().numpy()
     assert ours.dtype == theirs.dtype == np.float64
     assert ours.shape == theirs.shape
-    assert abs(ours - theirs).max() <= tolerance * max(1, abs(theirs).max())
+    error = abs(ours - theirs).max() / max(1, abs(theirs).max())
+    assert error <= tolerance, f"{name}: {error:.1e}"
+
+
+def close_with_gradients(
+    ours: Any, theirs: Any, results: list[tuple[Any, Any]], tolerance: float, path: Path
+) -> None:
+    """Pairs of one result, and every gradient of theirs under random upstream gradients.
+
+    Their gradients are written and read as weights are, and so get our names and shapes.
+    """
+    rng, sums = np.random.default_rng(0), [0.0, 0.0]
+    for pair in results:
+        close(*pair, tolerance)
+        g = rng.standard_normal(pair[1].shape)
+        weights = (g, pair[1].new_tensor(g))
+        sums = [total + (x * w).sum() for total, x, w in zip(sums, pair, weights, strict=True)]
+    for model, total in zip((ours, theirs), sums, strict=True):
+        model.zero_grad()
+        total.backward()
+    gradients = deepcopy(theirs)
+    for slope, parameter in zip(gradients.parameters(), theirs.parameters(), strict=True):
+        slope.data = parameter.grad
+    gradients.save_pretrained(path / "gradients")
+    expected: Any = interop.load(path / "gradients")
+    pairs = zip(expected.named_parameters(), ours.parameters(), strict=True)
+    for (name, gradient), parameter in pairs:
+        close(parameter.grad, gradient, tolerance, name)
+
+
+def logits(torch: Any, ours: Any, theirs: Any, tokens: Array) -> list[tuple[Any, Any]]:
+    """What both language models say to the tokens."""
+    return [(ours(tokens), theirs(torch.tensor(tokens)).logits)]
+
+
+def losses(torch: Any, ours: Any, theirs: Any, tokens: Array) -> list[tuple[Any, Any]]:
+    """Both losses, each token predicted from those before; theirs without its step to float32."""
+    tokens = np.concatenate([tokens, tokens[:, :1]], 1)
+    scores = theirs(torch.tensor(tokens[:, :-1])).logits.mT
+    loss = torch.nn.functional.cross_entropy(scores, torch.tensor(tokens[:, 1:]))
+    return [(ours.loss(tokens[:, :-1], tokens[:, 1:]), loss)]
 
 
 # ── transformers ─────────────────────────────────────────────────────────────────────────────────
@@ -104,7 +148,8 @@ def test_gpt2(case: int, torch: Any, transformers: Any, tmp_path: Path) -> None:
     ours, back = both_ways(theirs, tmp_path)
     tokens = rng.integers(0, size["vocab"], (2, int(rng.integers(1, size["length"] + 1))))
     for model in (theirs, back):
-        close(ours(tokens), model(torch.tensor(tokens)).logits, 1e-10)
+        close_with_gradients(ours, model, logits(torch, ours, model, tokens), 1e-10, tmp_path)
+    close_with_gradients(ours, theirs, losses(torch, ours, theirs, tokens), 1e-10, tmp_path)
 
 
 @pytest.mark.parametrize("case", range(CASES))
@@ -138,9 +183,9 @@ def test_bert(case: int, torch: Any, transformers: Any, tmp_path: Path) -> None:
         token_type_ids=torch.tensor(types),
     )  # fmt: skip
     features = ours(tokens, types, nn.Mask.lengths(lengths))
-    close(features[kept], expected.last_hidden_state[torch.tensor(kept)], 1e-10)
-    if pooler:
-        close(ours.pooled(features), expected.pooler_output, 1e-10)
+    results = [(features[kept], expected.last_hidden_state[torch.tensor(kept)])]
+    results += [(ours.pooled(features), expected.pooler_output)] if pooler else []
+    close_with_gradients(ours, theirs, results, 1e-10, tmp_path)
 
 
 def test_bert_with_a_head_of_pre_training(torch: Any, transformers: Any, tmp_path: Path) -> None:
@@ -172,7 +217,12 @@ def test_vit(case: int, torch: Any, transformers: Any, tmp_path: Path) -> None:
     ours, back = both_ways(theirs, tmp_path)
     images = rng.standard_normal((2, channels, side, side))
     for model in (theirs, back):
-        close(ours(images), model(torch.tensor(images)).logits, 1e-10)
+        results = [(ours(images), model(torch.tensor(images)).logits)]
+        close_with_gradients(ours, model, results, 1e-10, tmp_path)
+    labels = rng.integers(0, size["vocab"], 2)
+    scores = theirs(torch.tensor(images)).logits
+    loss = torch.nn.functional.cross_entropy(scores, torch.tensor(labels))
+    close_with_gradients(ours, theirs, [(ours.loss(images, labels), loss)], 1e-10, tmp_path)
 
 
 def llamas(case: int, torch: Any, transformers: Any, scale: float) -> tuple[Any, Array]:
@@ -195,10 +245,11 @@ def llamas(case: int, torch: Any, transformers: Any, scale: float) -> tuple[Any,
 @pytest.mark.parametrize("case", range(CASES))
 def test_llama(case: int, torch: Any, transformers: Any, tmp_path: Path) -> None:
     """To 1e-6: norms and angles are in float32 there, and large weights would amplify that."""
-    theirs, tokens = llamas(case, torch, transformers, scale=0.3)
+    theirs, tokens = llamas(case, torch, transformers, scale=0.2)
     ours, back = both_ways(theirs, tmp_path)
     for model in (theirs, back):
-        close(ours(tokens), model(torch.tensor(tokens)).logits, 1e-6)
+        close_with_gradients(ours, model, logits(torch, ours, model, tokens), 1e-6, tmp_path)
+    close_with_gradients(ours, theirs, losses(torch, ours, theirs, tokens), 1e-6, tmp_path)
 
 
 @pytest.mark.parametrize("case", range(CASES))
@@ -221,7 +272,7 @@ def test_llama_where_theirs_is_in_float64_throughout(
     monkeypatch.setattr(there.LlamaRotaryEmbedding, "forward", angles)
     theirs, tokens = llamas(case, torch, transformers, scale=1.0)
     ours, _ = both_ways(theirs, tmp_path)
-    close(ours(tokens), theirs(torch.tensor(tokens)).logits, 1e-10)
+    close_with_gradients(ours, theirs, logits(torch, ours, theirs, tokens), 1e-10, tmp_path)
 
 
 def test_a_gpt_trained_here_opens_in_transformers(
