@@ -1,4 +1,4 @@
-"""Whole models, one to a file."""
+"""Whole models, one to a file; what GPT and Llama share stands in language.py."""
 
 from .bert import BERT, BERTConfig
 from .gpt import GPT, GPTConfig

@@ -116,16 +116,18 @@ class LanguageModel(Module):
             Integers (B, T + steps).
 
         Raises:
-            ShapeError, DTypeError, IndexingError: an option is out of range, or tokens are wrong.
+            ShapeError, DTypeError, IndexingError: an option is out of range, tokens are wrong, or
+                the model's logits are NaN or infinite.
         """
         check_options(steps, temperature, top_k, top_p)
         given, draw = self.checked(tokens), generator(rng)
         batch, start = given.shape
-        sequence = np.empty((batch, start + steps), np.int64)
+        total = start + int(steps)
+        sequence = np.empty((batch, total), np.int64)
         sequence[:, :start] = given
         cache = self.new_cache() if use_cache else None
         with evaluating(self):
-            for end in range(start, start + steps):
+            for end in range(start, total):
                 logits = self.following(sequence[:, :end], cache)
                 sequence[:, end] = chosen(logits, temperature, top_k, top_p, draw)
         return sequence
@@ -177,7 +179,8 @@ def chosen(
     if temperature > 0:
         scores = tempered(scores, float(temperature))
         if top_k is not None and top_k < scores.shape[-1]:
-            least = np.partition(scores, -top_k, axis=-1)[:, -top_k, None]
+            place = -int(top_k)
+            least = np.partition(scores, place, axis=-1)[:, place, None]
             scores = np.where(scores < least, -np.inf, scores)
         if top_p is not None:
             scores = nucleus(scores, top_p)
