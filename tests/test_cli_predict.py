@@ -11,13 +11,14 @@ import pytest
 from tinygrad_attn import checkpoint
 from tinygrad_attn.cli import main
 from tinygrad_attn.data import Vocabulary, dates, digits
-from tinygrad_attn.train import read_log, translated
+from tinygrad_attn.train import read_log, translated, understood
 
 SMALL = {
     "gpt": ["--length", "12", "--width", "8", "--heads", "2", "--steps", "2"],
     "seq2seq": ["--attention", "luong", "--width", "8", "--steps", "3"],
     "transformer": ["--width", "8", "--heads", "2", "--steps", "3"],
     "vit": ["--width", "8", "--heads", "2", "--layers", "2", "--steps", "3"],
+    "pronouns": ["--width", "8", "--heads", "2", "--steps", "3"],
 }
 
 
@@ -55,7 +56,7 @@ def test_train_leaves_the_same_files_for_every_model(folder: Path, kind: str) ->
     assert files <= names <= files | {"learned.png"}
     assert kind in ("seq2seq", "transformer") or "learned.png" in names
     start, *_, end = read_log(folder / kind / "log.jsonl")
-    assert start["unit"].startswith("nats per ")
+    assert start["unit"].startswith("nats")
     assert (start["baseline"] is None) == (kind != "gpt")
     assert (end["right"] is None) == (kind == "gpt")
 
@@ -94,7 +95,7 @@ def test_a_translation_does_not_depend_on_its_neighbours(here: Path) -> None:
         np.testing.assert_allclose(alone[1], beside[1], atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["seq2seq", "transformer", "vit"])
+@pytest.mark.parametrize("kind", ["seq2seq", "transformer", "vit", "pronouns"])
 def test_predict_alone_asks_what_is_held_out(
     here: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,6 +105,9 @@ def test_predict_alone_asks_what_is_held_out(
     if kind == "vit":
         right = digits().test.labels[:8]
         assert [line.split("→")[0].strip() for line in told] == [f"image {n}" for n in range(1, 9)]
+    elif kind == "pronouns":
+        state = checkpoint.load("pronouns/model.safetensors").state
+        right = np.array([noun for _, noun in state["examples"]])
     else:
         right = np.array([pair.target for pair in dates().test[:8]])
         assert told[0].startswith(dates().test[0].source)
@@ -129,6 +133,16 @@ def test_predict_reads_pictures(here: Path, capsys: pytest.CaptureFixture[str]) 
     assert not any(parameter.requires_grad and parameter.grad for parameter in model.parameters())
 
 
+def test_predict_reads_sentences(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sentence = "The dog didn't eat the cheese, because it was too salty."
+    assert main(["predict", "pronouns/model.safetensors", sentence, "--out", "it.svg"]) == 0
+    told = capsys.readouterr().out
+    saved = checkpoint.load("pronouns/model.safetensors")
+    (reading,) = understood(saved.model, Vocabulary(saved.state["vocabulary"]), [sentence])
+    assert told == f"{sentence}  →  {reading.noun}\nit.svg\n"
+    assert f"it = {reading.noun}" in Path("it.svg").read_text()
+
+
 def test_pairs_of_ones_own(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--text", "pairs.tsv", "--out", "own", *SMALL["transformer"]]
     assert main(["train", "transformer", *options]) == 0
@@ -140,7 +154,7 @@ def test_pairs_of_ones_own(here: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_preset_is_the_same_for_the_same_seed(here: Path) -> None:
-    for kind in ("seq2seq", "transformer", "vit"):
+    for kind in ("seq2seq", "transformer", "vit", "pronouns"):
         again = f"{kind}-again"
         assert main(["train", kind, *SMALL[kind], "--out", again]) == 0
         first, second = (Path(name) / "model.safetensors" for name in (kind, again))
@@ -158,6 +172,7 @@ MISTAKES = {
     "predict vit/model.safetensors 7": "7: expected a picture",
     "predict vit/model.safetensors own.txt": "own.txt: expected a picture",
     "predict vit/model.safetensors --out seen.gif": "ends in .png, .svg or .pdf, got 'seen.gif'",
+    "predict pronouns/model.safetensors hello": 'expected a sentence with "it", got',
     "sample vit/model.safetensors": "expected a GPT saved with its vocabulary",
     "draw gpt --checkpoint vit/model.safetensors": "expected a GPT",
     "train seq2seq --layers 2": "--layers: seq2seq has --width, --dropout, --attention",

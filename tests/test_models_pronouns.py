@@ -9,77 +9,127 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinygrad_attn import Tensor, nn, optim
-from tinygrad_attn.data import Pronouns, pronouns
-from tinygrad_attn.data.pronouns import AGENTS, Rows
-from tinygrad_attn.engine import Array, no_grad
-from tinygrad_attn.models import BERT, BERTConfig
-from tinygrad_attn.models.bert import PRONOUNS, PRONOUNS_SIZES
-from tinygrad_attn.nn import functional
-from tinygrad_attn.train.loop import decay_groups
-
-
-def loss(model: BERT, rows: Rows) -> Tensor:
-    """The noun in the place of "it", and every other word in its own."""
-    logits = model.logits(model(rows.tokens, mask=nn.Mask.lengths(rows.lengths)))
-    meant = functional.cross_entropy(logits[np.arange(len(rows)), rows.pronoun], rows.meant)
-    return meant + functional.cross_entropy(logits, rows.others)
-
-
-def trained(corpus: Pronouns, rng: np.random.Generator) -> BERT:
-    """A model after the preset's training."""
-    model = BERT(BERTConfig(len(corpus.vocabulary), **PRONOUNS_SIZES), rng=rng)
-    steps, lr, rows = PRONOUNS["steps"], PRONOUNS["lr"], corpus.rows(corpus.train)
-    optimizer = optim.AdamW(
-        decay_groups(model), lr, PRONOUNS["betas"], weight_decay=PRONOUNS["weight_decay"]
-    )
-    schedule = optim.WarmupCosine(
-        optimizer, round(PRONOUNS["warmup"] * steps), steps, PRONOUNS["lr_end"] * lr
-    )
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss(model, rows[rng.integers(len(rows), size=PRONOUNS["batch"])]).backward()
-        optim.clip_grad_norm(optimizer.parameters, PRONOUNS["clip"])
-        optimizer.step()
-        schedule.step()
-    return model.eval()
-
-
-def looked(model: BERT, rows: Rows) -> tuple[Array, Array]:
-    """From "it": is the noun right (N,), and every head's weights (N, layers, heads, T)."""
-    with no_grad():
-        features, weights = model(
-            rows.tokens, mask=nn.Mask.lengths(rows.lengths), return_weights=True
-        )
-        logits = model.logits(features)
-    at = np.arange(len(rows)), rows.pronoun
-    found = np.stack([w.data.transpose(0, 2, 1, 3)[at] for w in weights], axis=1)
-    return logits.data[at].argmax(-1) == rows.meant, found
-
-
-def hits(weights: Array, answer: Array) -> Array:
-    """The largest weight lies on the answer: (N, layers, heads)."""
-    result: Array = weights.argmax(-1) == answer[:, None, None]
-    return result
+from tinygrad_attn import ShapeError, train
+from tinygrad_attn.data import DataError, pronouns
+from tinygrad_attn.data.pronouns import AGENTS
+from tinygrad_attn.train import presets
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_from_it_a_head_looks_at_the_noun_that_is_meant(seed: int) -> None:
-    """The head is chosen by the training part, and one for all sentences."""
-    corpus = pronouns(seed=seed)
-    model = trained(corpus, np.random.default_rng(seed))
-    known, unseen = corpus.rows(corpus.train), corpus.rows(corpus.test)
-    shares = hits(looked(model, known)[1], known.answer).mean(0)
-    layer, head = np.unravel_index(shares.argmax(), shares.shape)
-    right, weights = looked(model, unseen)
-    assert right.mean() >= 0.99
+    """The head is chosen by training sentences, and one for all of them."""
+    rng = np.random.default_rng(seed)
+    task = presets.pronouns(pronouns(seed=seed), rng)
+    trainer = train.Trainer(task, presets.SETTINGS["pronouns"], rng)
+    for _ in trainer:
+        pass
+    right = trainer.evaluate().right
+    assert right is not None
+    assert right >= 0.99
+    task.model.eval()
+    layer, head = task.head()
     assert layer == 1
-    assert hits(weights, unseen.answer)[:, layer, head].mean() >= 0.95
-    famous = [i for i, s in enumerate(corpus.test) if {"animal", "street"} <= {*s.words}]
+    assert task.looks(task.unseen)[layer, head] >= 0.95
+    famous = [i for i, s in enumerate(task.corpus.test) if {"animal", "street"} <= {*s.words}]
     assert len(famous) == 24
-    assert right[famous].all()
-    assert hits(weights, unseen.answer)[famous, layer, head].all()
+    assert task.looks(task.unseen[famous])[layer, head] == 1
+
+
+# ── the task ─────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture(scope="module")
+def task() -> train.Reference:
+    """A small model of random weights, large enough that its answers differ."""
+    rng = np.random.default_rng(5)
+    task = presets.pronouns(pronouns(), rng, width=8, heads=2)
+    for parameter in task.model.parameters():
+        parameter.data = rng.normal(0, 0.6, parameter.shape)
+    task.model.astype(np.float64).eval()
+    return task
+
+
+def test_the_loss_is_of_the_noun_and_of_the_words(task: train.Reference) -> None:
+    rows = task.known[:3]
+    parts: list[list[float]] = [[], []]
+    for i, sentence in enumerate(task.corpus.train[:3]):
+        n = len(sentence.words)
+        logits = task.model.logits(task.model(rows.tokens[i : i + 1, :n])).data[0]
+        log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        for t, word in enumerate(sentence.words):
+            wanted = sentence.words[sentence.answer] if word == "it" else word
+            token = task.corpus.vocabulary.token[wanted]
+            parts[word == "it"].append(-log_p[t, token])
+    expected = np.mean(parts[0]) + np.mean(parts[1])
+    assert task.loss(rows).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_looks_counts_the_largest_weight(task: train.Reference) -> None:
+    rows, sentences = task.unseen[:40], task.corpus.test[:40]
+    found = train.understood(task.model, task.corpus.vocabulary, list(map(str, sentences)))
+    hits = [
+        reading.weights[:, :, s.pronoun].argmax(-1) == s.answer
+        for reading, s in zip(found, sentences, strict=True)
+    ]
+    np.testing.assert_array_equal(task.looks(rows), np.mean(hits, axis=0))
+    assert len(np.unique(task.looks(rows))) > 1
+
+
+def test_a_score_is_of_held_out_sentences(task: train.Reference) -> None:
+    some = task.score(60)
+    found = train.understood(
+        task.model, task.corpus.vocabulary, [str(s) for s in task.corpus.test[:60]]
+    )
+    right = [
+        reading.noun == s.words[s.answer]
+        for reading, s in zip(found, task.corpus.test[:60], strict=True)
+    ]
+    assert some.right == np.mean(right)
+    assert some.loss == task.loss(task.unseen[:60]).item()
+
+
+def test_readings_do_not_depend_on_their_neighbours(task: train.Reference) -> None:
+    words = task.corpus.vocabulary
+    short, long = "it was", "the street wasn't crossed by the animal because it was too wide"
+    alone, (beside, other) = (
+        train.understood(task.model, words, s) for s in ([short], [short, long])
+    )
+    assert alone[0].noun == beside.noun
+    assert alone[0].weights.shape == (2, 2, 2, 2)
+    np.testing.assert_allclose(alone[0].weights, beside.weights, atol=1e-14)
+    assert other.weights.shape == (2, 2, 12, 12)
+    assert (other.pronoun, beside.pronoun) == (8, 0)
+
+
+def test_sentences_as_people_write_them(task: train.Reference) -> None:
+    written = "The animal didn’t cross the street, because it was too tired."
+    plain = "the animal didn't cross the street because it was too tired"
+    one, two = train.understood(task.model, task.corpus.vocabulary, [written, plain])
+    assert one.words == two.words == plain.split()
+    np.testing.assert_array_equal(one.weights, two.weights)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "error", "message"),
+    [
+        ("the animal was tired", DataError, 'expected a sentence with "it"'),
+        ("", DataError, 'expected a sentence with "it"'),
+        ("it was purple", DataError, "got 'purple'; leave it out"),
+        ("it " * 13, ShapeError, "T from 1 to max_length=12"),
+    ],
+)
+def test_sentences_that_are_refused(
+    task: train.Reference, sentence: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train.understood(task.model, task.corpus.vocabulary, [sentence])
+
+
+def test_the_famous_sentences_travel_with_the_model(task: train.Reference) -> None:
+    state = task.state()
+    assert [example[1] for example in state["examples"][:2]] == ["animal", "street"]
+    assert state["examples"][0][0].endswith("because it was too tired")
+    assert len({sentence for sentence, _ in state["examples"]}) == 8
+    assert tuple(state["head"]) == task.head()
 
 
 # ── sentences as arrays ──────────────────────────────────────────────────────────────────────────

@@ -12,10 +12,10 @@ import numpy as np
 from ..checkpoint import CheckpointError
 from ..data import DataError, Vocabulary, image
 from ..engine import Array
-from ..models import Seq2Seq, Transformer, ViT
+from ..models import BERT, Seq2Seq, Transformer, ViT
 from ..nn import Module
 from ..study import observed, relevance, rollout
-from ..train import translated
+from ..train import Reading, translated, understood
 from ..viz import plots
 
 MOST_TEXTS, MOST_IMAGES = 4, 8  # in one picture
@@ -135,10 +135,40 @@ class DigitReader(Reader):
         )
 
 
+class PronounReader(Reader):
+    """A BERT that knows what "it" means."""
+
+    def found(self, questions: Sequence[str]) -> list[Reading]:
+        """What it makes of each sentence."""
+        return understood(self.model, Vocabulary(self.state["vocabulary"]), questions)
+
+    def answers(self, questions: Sequence[str]) -> list[str]:
+        """The nouns."""
+        return [reading.noun for reading in self.found(questions)]
+
+    def draw(self, questions: Sequence[str], path: Path) -> Path:
+        """From "it", the weights of the head that looks for its noun."""
+        shown = self.found(questions[:MOST_TEXTS])
+        layer, head = self.state["head"]
+        return plots.word_links(
+            [reading.words for reading in shown],
+            [reading.weights[layer, head] for reading in shown],
+            path,
+            queries=[reading.pronoun for reading in shown],
+            marked=[
+                reading.words.index(reading.noun) if reading.noun in reading.words else None
+                for reading in shown
+            ],
+            titles=[f"it = {reading.noun}" for reading in shown],
+            title=f"Where “it” looks: layer {layer}, head {head}",
+        )
+
+
 READERS: dict[type[Module], type[Reader]] = {
     Seq2Seq: Translator,
     Transformer: Translator,
     ViT: DigitReader,
+    BERT: PronounReader,
 }
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data import DataError, dates, digits, pairs, text
-from ..train import Language, Progress, Result, Task, Trainer, presets, run
+from ..data import DataError, dates, digits, pairs, pronouns, text
+from ..train import Language, Progress, Reference, Result, Task, Trainer, presets, run
 from .options import (
     SIZES,
     Parser,
@@ -31,10 +31,10 @@ SUMMARY = "train a model on real input, or on a text of your own"
 TEXT = """Train a model, measure it on what it has never seen, and draw where it looks.
 
   gpt           writes English, character by character            or your own text
-  seq2seq       dates as people write them → ISO 8601: recurrent  or your own pairs
-                networks with Bahdanau's or Luong's attention
-  transformer   the same with nothing but attention               or your own pairs
+  seq2seq       dates as people write them → ISO 8601, recurrent  or your own pairs
+  transformer   the same, with nothing but attention              or your own pairs
   vit           reads handwritten digits
+  pronouns      learns what “it” means, and where to look for it
 
 Each takes less than three minutes on two cores.  A text is UTF-8; its last tenth is held out.
 Pairs are lines of a source, a tab and its target; a tenth of them is held out.
@@ -63,6 +63,7 @@ KINDS = {
     "seq2seq": Kind(lambda path: dates() if path is None else pairs(path), presets.seq2seq),
     "transformer": Kind(lambda path: dates() if path is None else pairs(path), presets.transformer),
     "vit": Kind(lambda _: digits(), presets.vit, own_text=False),
+    "pronouns": Kind(lambda _: pronouns(), presets.pronouns, own_text=False),
 }
 
 
@@ -92,7 +93,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         type=integer(1, 1_000),
         default=1,
         metavar="N",
-        help="threads for matrix products; more than 1 may change the last bits (default: 1)",
+        help="threads; more than 1 may change the last bits (default: 1)",
     )
     parser.add_argument(
         "--out",
@@ -184,6 +185,12 @@ def conclusion(result: Result, task: Task) -> str:
         lines.append(f"  {result.baseline.loss:.3f} {task.unit}   {result.baseline.label}")
     if result.right is not None:
         lines.append(f"  {result.right:.1%} of {task.sizes[1]:,} right")
+    if isinstance(task, Reference):
+        layer, head = task.head()
+        share = task.looks(task.unseen)[layer, head]
+        lines.append(
+            f"  {share:.1%} in which “it” looks most at its noun (layer {layer}, head {head})"
+        )
     return "\n".join(lines)
 
 

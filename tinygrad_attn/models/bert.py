@@ -31,31 +31,6 @@ from ..nn.transformer import check_activation
 from ..rng import generator
 from .config import check_divides, check_eps, check_sizes
 
-# Sizes, and settings of a training run, with which it learns what "it" means (`data.pronouns`).
-PRONOUNS_SIZES: dict[str, Any] = {
-    "max_length": 12,
-    "num_layers": 2,
-    "num_heads": 2,
-    "d_model": 32,
-    "d_ff": 64,
-    "num_token_types": 1,
-    "dropout": 0.1,
-    "activation": "gelu_tanh",
-    "eps": 1e-6,
-    "pooler": False,
-    "window": 3,
-}
-PRONOUNS: dict[str, Any] = {
-    "steps": 600,
-    "batch": 64,
-    "lr": 3e-3,
-    "warmup": 0.1,
-    "lr_end": 0.05,
-    "weight_decay": 0.1,
-    "betas": (0.9, 0.99),
-    "clip": 1.0,
-}
-
 
 @dataclass(frozen=True)
 class BERTConfig:

@@ -4,6 +4,7 @@ task.py          Task: what is learnt; Score
 language.py      a GPT on text
 translation.py   a Seq2Seq or a Transformer on pairs of texts
 digits.py        a ViT on handwritten digits
+reference.py     a BERT on sentences with a pronoun
 presets.py       sizes and settings with which each learns
 loop.py          Trainer: an iterator of steps and evaluations
 config.py        TrainConfig: how
@@ -21,6 +22,7 @@ from .language import Language, text_loss
 from .log import Log, read_log
 from .loop import Evaluation, Record, Step, Trainer
 from .progress import Progress
+from .reference import Reading, Reference, understood
 from .run import Result, run
 from .task import Baseline, Score, Task
 from .translation import Translation, translated
@@ -31,8 +33,10 @@ __all__ = [
     "Language",
     "Log",
     "Progress",
+    "Reading",
     "Recognition",
     "Record",
+    "Reference",
     "Result",
     "Score",
     "Step",
@@ -46,4 +50,5 @@ __all__ = [
     "run",
     "text_loss",
     "translated",
+    "understood",
 ]

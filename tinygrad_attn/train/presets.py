@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..data import Digits, Pairs, Text
+from ..data import Digits, Pairs, Pronouns, Text
 from ..data.pairs import SPECIAL
 from ..models import (
+    BERT,
     GPT,
+    BERTConfig,
     GPTConfig,
     Seq2Seq,
     Seq2SeqConfig,
@@ -25,6 +27,7 @@ from ..models import (
 from .config import TrainConfig
 from .digits import Recognition
 from .language import Language
+from .reference import Reference
 from .translation import Translation
 
 SETTINGS = {
@@ -39,6 +42,7 @@ SETTINGS = {
         betas=(0.9, 0.98),
     ),
     "transformer": TrainConfig(steps=2_000, batch=64, lr=3e-3, lr_end=0.02, betas=(0.9, 0.99)),
+    "pronouns": TrainConfig(steps=600, batch=64, lr=3e-3, lr_end=0.05, betas=(0.9, 0.99)),
     "vit": TrainConfig(steps=2_000, batch=32, lr=3e-3, lr_end=0.05, betas=(0.9, 0.99)),
 }
 
@@ -137,3 +141,34 @@ def vit(
         activation="gelu_tanh",
     )
     return Recognition(ViT(sizes, rng=rng), corpus, label_smoothing=0.1)
+
+
+def pronouns(
+    corpus: Pronouns,
+    rng: np.random.Generator,
+    *,
+    layers: int = 2,
+    heads: int = 2,
+    width: int = 32,
+    dropout: float = 0.1,
+) -> Reference:
+    """A BERT whose first layer sees three words to either side.
+
+    So "it" cannot collect everything in the first layer: it learns there what happened to it ("was
+    too tired"), and looks for the noun in the second.
+    """
+    sizes = BERTConfig(
+        len(corpus.vocabulary),
+        max_length=max(len(s.words) for s in corpus.train + corpus.test),
+        num_layers=layers,
+        num_heads=heads,
+        d_model=width,
+        d_ff=2 * width,
+        num_token_types=1,
+        dropout=dropout,
+        activation="gelu_tanh",
+        eps=1e-6,
+        pooler=False,
+        window=3,
+    )
+    return Reference(BERT(sizes, rng=rng), corpus)

@@ -1,0 +1,145 @@
+"""A BERT learns what "it" means in a sentence, and where to look for it.
+
+At the place of "it" it shall predict the noun that is meant, at every other place the word that
+stands there.  Nothing says where to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data import DataError, Pronouns, Vocabulary
+from ..data.pronouns import Rows
+from ..engine import Array, Tensor, no_grad
+from ..models import BERT
+from ..nn import Mask, functional
+from .task import EXAMPLES, Batch, Score, shuffled
+
+FAMOUS = {"animal", "street"}  # in the test part, whatever the seed
+CHOOSING = 500  # training sentences by which a head is chosen
+
+
+class Reference:
+    """`model`, a BERT with the corpus's vocabulary, and `corpus`; see Task."""
+
+    unit = "nats"
+    name = "sentences with a pronoun"
+    baseline = None
+
+    def __init__(self, model: BERT, corpus: Pronouns) -> None:
+        self.model, self.corpus = model, corpus
+        self.sizes = len(corpus.train), len(corpus.test)
+        self.known, self.unseen = corpus.rows(corpus.train), corpus.rows(corpus.test)
+
+    @property
+    def about(self) -> str:
+        """The sentences in one sentence."""
+        return (
+            f"Sentences: {self.sizes[0]:,} to learn from and {self.sizes[1]:,} held out, whose two "
+            f"nouns never met, such as “{self.corpus.train[0]}”."
+        )
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+        """Sentences."""
+        for chosen in shuffled(len(self.known), size, rng):
+            yield (self.known[chosen],)
+
+    def loss(self, rows: Rows) -> Tensor:
+        """Mean cross-entropy of the noun in the place of "it", plus that of the other words."""
+        logits, _ = read(self.model, rows.tokens, rows.lengths)
+        at_it = logits[np.arange(len(rows)), rows.pronoun]
+        words: Tensor = functional.cross_entropy(logits, rows.others)
+        return words + functional.cross_entropy(at_it, rows.meant)
+
+    def score(self, at_most: int | None = None) -> Score:
+        """The loss, and the share in which the noun that is meant is the likeliest word."""
+        rows = self.unseen[slice(at_most)]
+        logits, _ = read(self.model, rows.tokens, rows.lengths)
+        likeliest = logits.data[np.arange(len(rows)), rows.pronoun].argmax(axis=-1)
+        return Score(self.loss(rows).item(), float((likeliest == rows.meant).mean()))
+
+    def looks(self, rows: Rows) -> Array:
+        """Share of sentences in which "it" attends most to the noun that is meant.
+
+        Returns:
+            (layers, heads).
+        """
+        with no_grad():
+            _, weights = read(self.model, rows.tokens, rows.lengths)
+        from_it = weights[np.arange(len(rows)), :, :, rows.pronoun]  # (N, layers, heads, T)
+        shares: Array = (from_it.argmax(axis=-1) == rows.answer[:, None, None]).mean(axis=0)
+        return shares
+
+    def head(self) -> tuple[int, int]:
+        """(layer, head) of the head that looks at the right noun most often, in training."""
+        shares = self.looks(self.known[:CHOOSING])
+        layer, head = np.unravel_index(shares.argmax(), shares.shape)
+        return int(layer), int(head)
+
+    def state(self) -> dict[str, Any]:
+        """The words, the head that looks at the noun, and a few held-out sentences."""
+        famous = [s for s in self.corpus.test if set(s.words) >= FAMOUS]
+        famous.sort(
+            key=lambda s: (str(s)[:10] != "the animal", s.words[-1] not in ("tired", "wide"))
+        )
+        others = [s for s in self.corpus.test if s not in famous]
+        shown = [*famous[:2], *others][:EXAMPLES]
+        return {
+            "vocabulary": list(self.corpus.vocabulary.symbols),
+            "head": list(self.head()),
+            "examples": [[str(s), s.words[s.answer]] for s in shown],
+        }
+
+
+def read(model: BERT, tokens: Array, lengths: Array) -> tuple[Tensor, Array]:
+    """Logits (N, T, words), and the weights (N, layers, heads, T, T)."""
+    features, weights = model(tokens, mask=Mask.lengths(lengths), return_weights=True)
+    return model.logits(features), np.stack([w.data for w in weights], axis=1)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model makes of a sentence.
+
+    Attributes:
+        words: the sentence.
+        pronoun: position of "it".
+        noun: the word that the model puts in its place.
+        weights: (layers, heads, T, T).
+    """
+
+    words: list[str]
+    pronoun: int
+    noun: str
+    weights: Array
+
+
+def understood(model: BERT, vocabulary: Vocabulary, sentences: Sequence[str]) -> list[Reading]:
+    """What the model makes of each sentence.
+
+    Raises:
+        DataError: a word is not in the vocabulary, or there is no "it" in a sentence.
+        ShapeError: a sentence is too long for the model.
+    """
+    words = [split(sentence) for sentence in sentences]
+    tokens, lengths = vocabulary.rows(words, vocabulary.symbols[0])
+    with no_grad():
+        logits, weights = read(model, tokens, lengths)
+    found = []
+    for sentence, scores, heads in zip(words, logits.data, weights, strict=True):
+        place, n = sentence.index("it"), len(sentence)
+        noun = vocabulary.symbols[int(scores[place].argmax())]
+        found.append(Reading(sentence, place, noun, heads[:, :, :n, :n]))
+    return found
+
+
+def split(sentence: str) -> list[str]:
+    """The words of a sentence, in small letters and without signs around them."""
+    words = [word.strip('.,;:!?"“”') for word in sentence.lower().replace("’", "'").split()]
+    if "it" not in words:
+        raise DataError(f'expected a sentence with "it", got {sentence!r}')
+    return [word for word in words if word]
