@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 import tinygrad_attn as ta
 from tinygrad_attn import interop, nn
 from tinygrad_attn.interop import InteropError
-from tinygrad_attn.models import GPT, GPTConfig, ViT, ViTConfig
+from tinygrad_attn.models import BERT, GPT, BERTConfig, GPTConfig, ViT, ViTConfig
 
 Array = np.ndarray[Any, Any]
 State = dict[str, Array]
@@ -275,6 +275,19 @@ def test_another_kind_of_model(folder: Path) -> None:
         interop.save(nn.Linear(2, 3), folder)
     with pytest.raises(InteropError, match="it is a Linear, expected GPT"):
         interop.load_weights(nn.Linear(2, 3), configured(folder, model_type="gpt2"))
+
+
+def test_what_a_bert_there_cannot_do_is_refused_before_a_file_is_written(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 5, "max_length": 4, "num_layers": 1, "num_heads": 1}
+    plain, seeing = (
+        BERT(BERTConfig(**sizes, d_model=2, d_ff=3, window=window)) for window in (None, 1)
+    )
+    message = "window is 1, expected None: there every position sees all others"
+    with pytest.raises(InteropError, match=message):
+        interop.save(seeing, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(InteropError, match=message):
+        interop.load_weights(seeing, interop.save(plain, tmp_path / "plain"))
 
 
 @pytest.mark.parametrize(

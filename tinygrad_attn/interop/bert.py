@@ -10,6 +10,7 @@ from typing import Any
 
 from ..models import BERT, BERTConfig
 from .encoder import encoder_rows, sizes_here, sizes_there
+from .errors import InteropError
 from .layout import Layout, row
 from .settings import Settings
 
@@ -52,7 +53,14 @@ def config_here(values: dict[str, Any], names: Set[str]) -> BERTConfig:
 
 
 def config_there(config: BERTConfig) -> dict[str, Any]:
-    """Our configuration as theirs."""
+    """Our configuration as theirs.
+
+    Raises:
+        InteropError: the first layer sees a window only, which there is no setting for.
+    """
+    if config.window is not None:
+        found = f"window is {config.window}, expected None: there every position sees all others"
+        raise InteropError("the configuration", [found])
     return {
         "model_type": "bert",
         "architectures": ["BertModel"],
