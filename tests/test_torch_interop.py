@@ -275,19 +275,24 @@ def test_llama_where_theirs_is_in_float64_throughout(
     close_with_gradients(ours, theirs, logits(torch, ours, theirs, tokens), 1e-10, tmp_path)
 
 
-def test_a_gpt_trained_here_opens_in_transformers(
-    torch: Any, transformers: Any, tmp_path: Path
+@pytest.mark.parametrize("kind", ["GPT", "Llama"])
+def test_a_model_trained_here_opens_in_transformers(
+    kind: str, torch: Any, transformers: Any, tmp_path: Path
 ) -> None:
-    """Without biases, in float32, and it generates the same."""
-    config = models.GPTConfig(11, 9, 2, 2, 6, bias=False)
-    ours = models.GPT(config, rng=np.random.default_rng(0)).eval()
-    for parameter in ours.parameters():
+    """Without biases, in float32, and it writes the same."""
+    rng = np.random.default_rng(0)
+    ours: Any = (
+        models.GPT(models.GPTConfig(11, 9, 2, 2, 6, bias=False), rng=rng)
+        if kind == "GPT"
+        else models.Llama(models.LlamaConfig(11, 9, 2, 4, 8, 7, num_kv_heads=2), rng=rng)
+    )
+    for parameter in ours.eval().parameters():
         parameter.data = np.random.default_rng(parameter.size).standard_normal(parameter.shape)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(interop.save(ours, tmp_path))
-    tokens = np.array([[3, 1, 4]])
+    tokens = np.array([[3, 1, 4], [1, 5, 9]])
     expected = theirs.generate(
         torch.tensor(tokens), max_new_tokens=5, do_sample=False, pad_token_id=0,
-        attention_mask=torch.ones(1, 3),
+        attention_mask=torch.ones(2, 3),
     )  # fmt: skip
     np.testing.assert_array_equal(ours.generate(tokens, 5, temperature=0), expected.numpy())
 
