@@ -30,7 +30,7 @@ class Adapter:
         """The function; NumPy's and Python's errors become ours, with the name and the shapes."""
         try:
             return self.fn(*args, **options)
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
             if isinstance(error, TensorError):
                 if str(error).startswith(self.name):
                     raise

@@ -94,7 +94,7 @@ def dispatched(function: Any, args: Any, options: dict[str, Any]) -> Any:
     if function in PLAIN:
         try:
             return function(*plain(args), **plain(options))
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise reraised(error, f"np.{function.__name__}") from error
     raise DTypeError(
         f"{full_name(function)} is not supported on tensors; use operations of tinygrad_attn, "

@@ -158,7 +158,7 @@ class Primitive:
         """NumPy's `error` as one of ours that names the call; others are raised as they are."""
         if isinstance(error, AttributeError) and not all(hasattr(a, "dtype") for a in raw):
             return DTypeError(f"{self.described(raw, options)}: expected arrays or tensors")
-        if isinstance(error, (ValueError, TypeError, IndexError)):
+        if isinstance(error, (ValueError, TypeError, IndexError, OverflowError)):
             return reraised(error, self.described(raw, options))
         raise error
 

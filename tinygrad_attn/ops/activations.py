@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, ShapeError, primitive
+from .arithmetic import floating
 from .erf import error_function
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
 @primitive
 def sigmoid(x: Array, /) -> Array:
     """1 / (1 + e⁻ˣ), computed from e^−|x| so that it cannot overflow."""
+    x = floating(x)
     e = np.exp(np.where(x.real > 0, -x, x))
     return np.where(x.real > 0, 1, e) / (1 + e)
 
@@ -64,7 +66,7 @@ elu.defvjp(
 @primitive
 def erf(x: Array, /) -> Array:
     """2/√π ∫₀ˣ e^−t² dt."""
-    return error_function(np.asarray(x))
+    return error_function(floating(x))
 
 
 erf.defvjp(
@@ -78,6 +80,7 @@ def gelu(x: Array, /, approximate: str = "none") -> Array:
 
     approximate="tanh" takes the paper's ½x(1 + tanh(√(2/π)(x + 0.044715x³))), as GPT-2 does.
     """
+    x = floating(x)
     return x * gelu_gate(x, approximate)
 
 
@@ -117,6 +120,7 @@ silu.defvjp(
 @primitive
 def softplus(x: Array, /) -> Array:
     """ln(1 + eˣ), computed so that it cannot overflow."""
+    x = floating(x)
     return np.where(x.real > 0, x, 0) + np.log1p(np.exp(np.where(x.real > 0, -x, x)))
 
 
@@ -128,6 +132,7 @@ softplus.defvjp(
 @primitive
 def softmax(x: Array, /, axis: int = -1) -> Array:
     """exp(x) / Σ exp(x) along `axis`, shifted by the maximum so that it cannot overflow."""
+    x = floating(x)
     e = np.exp(x - (x.real.max(axis=axis, keepdims=True) if x.size else 0))
     return e / e.sum(axis=axis, keepdims=True)
 
@@ -140,6 +145,7 @@ softmax.defvjp(
 @primitive
 def log_softmax(x: Array, /, axis: int = -1) -> Array:
     """ln softmax(x) along `axis`, without ever forming the softmax."""
+    x = floating(x)
     if not x.size:
         return x
     shifted = x - x.real.max(axis=axis, keepdims=True)

@@ -18,6 +18,13 @@ __all__ = [
     "sign", "sin", "sqrt", "square", "subtract", "tanh", "where",
 ]  # fmt: skip
 
+
+def floating(x: Any) -> Array:
+    """`x`, integers and booleans as float64, so that nothing wraps around or is cut off."""
+    array = np.asarray(x)
+    return array.astype(np.float64) if array.dtype.kind in "biu" else array
+
+
 # ── two arguments ─────────────────────────────────────────────────────────────────────────────────
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, ShapeError, adapts, composed, inner, primitive
-from .arithmetic import absolute, square
+from .arithmetic import absolute, floating, square
 
 __all__ = [
     "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod", "std", "sum", "var",
@@ -123,6 +123,7 @@ def finite(y: Any) -> Any:
 @primitive
 def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """ln Σ exp(x) over `axis`, shifted by the maximum; −∞ where all are −∞ (with gradient 0)."""
+    x = floating(x)
     top = finite(x.real.max(axis=axis, keepdims=True, initial=-np.inf))
     total = np.exp(x - top).sum(axis=axis, keepdims=True)
     with np.errstate(divide="ignore"):
@@ -159,6 +160,7 @@ def sums_from_here(g: Any, axis: int | None) -> Any:
 @inner("norm")
 def euclidean_norm(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """√Σx² over `axis`; the gradient of ‖0‖ is 0."""
+    x = floating(x)
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
 
