@@ -124,7 +124,14 @@ def test_an_error_leaves_the_cache_as_it_was(rng: np.random.Generator) -> None:
     assert cache.length == 3
     with pytest.raises(ShapeError, match="full: it holds 3 of 4 positions, and 3 more"):
         layer(x, cache=cache)
+    with pytest.raises(DTypeError, match="causal must be True or False"):
+        layer(x[:, :1], causal="yes", cache=cache)
     assert cache.length == 3
+
+
+def test_a_cache_of_another_kind(rng: np.random.Generator) -> None:
+    with pytest.raises(DTypeError, match="cache must be a KVCache or None, got list"):
+        layer_of("plain")(rng.standard_normal((B, 3, 8)), cache=[nn.KVCache()])
 
 
 # ── positions in a layer ─────────────────────────────────────────────────────────────────────────

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from derivatives import worst_error
 
+import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, IndexingError, ShapeError, Tensor
 from tinygrad_attn.nn import functional
 
@@ -86,7 +89,9 @@ def test_wrong_input_of_cross_entropy() -> None:
         functional.cross_entropy(logits, [0, 3])
     with pytest.raises(ShapeError, match=r"label_smoothing must lie in \[0, 1\], got 2"):
         functional.cross_entropy(logits, [0, 1], label_smoothing=2)
-    with pytest.raises(ShapeError, match='reduction must be "mean", "sum" or "none", got \'max\''):
+    with pytest.raises(
+        ShapeError, match=r"cross_entropy: reduction must be one of \(.*\), got 'max'"
+    ):
         functional.cross_entropy(logits, [0, 1], reduction="max")
 
 
@@ -110,3 +115,83 @@ def test_norms_without_weights(rng: np.random.Generator) -> None:
     for order in (1, 2):
         assert worst_error(functional.layer_norm, [x], order) < 1e-12
         assert worst_error(functional.rms_norm, [x], order) < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, bool])
+@pytest.mark.parametrize(
+    "function",
+    [
+        functional.softmax,
+        functional.log_softmax,
+        functional.sigmoid,
+        functional.silu,
+        functional.gelu,
+        lambda x: functional.gelu(x, "tanh"),
+        functional.rms_norm,
+        functional.layer_norm,
+        ta.erf,
+        ta.softplus,
+        ta.norm,
+        ta.logsumexp,
+        lambda x: functional.cross_entropy(x, [0, 1]),
+    ],
+)
+def test_integers_neither_wrap_around_nor_are_cut_off(function: Any, dtype: type) -> None:
+    """Differences, signs and squares of small or unsigned integers would."""
+    x = np.array([[0, 3, 250], [7, 1, 130]]).astype(dtype)
+    for given in (x, Tensor(x)):
+        np.testing.assert_array_equal(np.asarray(function(given)), function(x.astype(np.float64)))
+
+
+WEIGHT, BIAS = Tensor(np.ones((2, 3))), Tensor(np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: functional.linear(BIAS, [1.0, 2.0, 3.0]),
+            r"Linear: expected weight \(d_out, d_in\), got \(3,\)",
+        ),
+        (
+            lambda: functional.linear(BIAS, WEIGHT, np.ones((5, 2))),
+            r"Linear: expected bias \(2,\), got \(5, 2\)",
+        ),
+        (
+            lambda: functional.layer_norm(BIAS, np.ones((3, 1))),
+            r"LayerNorm: expected weight and bias \(d,\), got \(3, 1\)",
+        ),
+        (lambda: functional.layer_norm(BIAS, eps=-1.0), "LayerNorm: eps must be 0 or more, and"),
+        (lambda: functional.rms_norm(BIAS, eps=np.nan), "RMSNorm: eps must be .* finite, got nan"),
+        (
+            lambda: functional.embedding([0], BIAS),
+            r"Embedding: expected weight \(n, d\), got \(3,\)",
+        ),
+        (lambda: functional.cross_entropy(WEIGHT, [[0], [1, 2]]), "targets must all have one leng"),
+    ],
+)
+def test_wrong_arrays(call: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: functional.linear(BIAS, None), "Tensor: expected numbers, got NoneType"),
+        (lambda: functional.linear(np.array(["a", "b", "c"]), WEIGHT), "Tensor: expected numbers"),
+        (lambda: functional.rms_norm(np.ones(3), eps="a"), "RMSNorm: eps must be a number, got"),
+        (
+            lambda: functional.cross_entropy(WEIGHT, [0, 1], label_smoothing=None),
+            "cross_entropy: label_smoothing must be a number, got None",
+        ),
+        (
+            lambda: functional.cross_entropy(WEIGHT, [0, 1], ignore_index=[1]),
+            r"cross_entropy: ignore_index must be an integer or None, got \[1\]",
+        ),
+        (lambda: functional.dropout(BIAS, 0.5, mask="a"), "multiply"),
+    ],
+)
+def test_arguments_of_a_wrong_kind(call: Any, message: str) -> None:
+    with pytest.raises(DTypeError, match=message):
+        call()

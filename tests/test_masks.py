@@ -218,6 +218,12 @@ def test_masks_of_a_wrong_kind(make: Any, message: str) -> None:
             r"Mask.additive: .* got shape \(1, 1, 1, 1, 1\)",
         ),
         (lambda: Mask.additive([np.nan]), "NaN or"),
+        (lambda: Mask.keep([[True], [True, False]]), "Mask.keep: the rows must all have one len"),
+        (lambda: Mask.lengths([[1], [1, 2]]), "Mask.lengths: the rows of n must all have one len"),
+        (
+            lambda: let_through(Mask.additive(np.zeros((2, 7))) & Mask.additive(np.zeros(3))),
+            r"attention: mask \(2, 7\) does not broadcast to the scores",
+        ),
         (lambda: Mask.additive([np.inf]), "−∞ blocks"),
         (
             lambda: Mask.window(-1, 0),
@@ -246,3 +252,9 @@ def test_masks_of_a_wrong_kind(make: Any, message: str) -> None:
 def test_masks_of_a_wrong_shape(make: Any, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         make()
+
+
+def test_lengths_and_offsets_of_no_sequence() -> None:
+    x = np.zeros((0, 2, 3, 4))
+    for mask in (Mask.lengths([]), Mask.causal([]), Mask.window(1, 0, ())):
+        assert attention(x, x, x, mask).shape == x.shape

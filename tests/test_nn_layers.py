@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from derivatives import of_parameters, worst_error
 
 import tinygrad_attn as ta
-from tinygrad_attn import DTypeError, IndexingError, ShapeError, Tensor, nn
+from tinygrad_attn import DTypeError, IndexingError, ShapeError, Tensor, TensorError, nn
 
 LAYERS = {
     "Linear": (lambda: nn.Linear(5, 3), (2, 7, 5)),
@@ -198,3 +200,111 @@ def test_probabilities(p: float) -> None:
     ):
         with pytest.raises(ShapeError, match=r"must lie in \[0, 1\)"):
             make(p)
+
+
+# ── wrong arguments: whatever comes, the error is one of ours ────────────────────────────────────
+
+WRONG = [
+    None,
+    "text",
+    -1,
+    1.5,
+    np.nan,
+    10**30,
+    1j,
+    True,
+    [],
+    [[1], [1, 2]],
+    {},
+    object(),
+    np.float64,
+    np.array([1, 2]),
+    np.ones((2, 3)),
+    np.full((2, 3), np.nan),
+    np.array([["a", None]], object),
+    Tensor(np.ones((2, 3)), requires_grad=True),
+    nn.Mask.causal(),
+]
+X, M = (np.random.default_rng(0).standard_normal(shape) for shape in ((2, 3, 8), (2, 5, 8)))
+HEADS = np.ones((2, 2, 3, 4))
+RIGHT: dict[str, tuple[Any, dict[str, Any]]] = {
+    "Linear()": (nn.Linear, {"d_in": 3, "d_out": 2, "bias": True, "rng": None}),
+    "Embedding()": (nn.Embedding, {"num_embeddings": 3, "d": 2, "rng": None}),
+    "LayerNorm()": (nn.LayerNorm, {"d": 3, "eps": 1e-5, "bias": True}),
+    "RMSNorm()": (nn.RMSNorm, {"d": 3, "eps": 1e-5}),
+    "Dropout()": (nn.Dropout, {"p": 0.5, "rng": None}),
+    "ModuleList()": (nn.ModuleList, {"modules": ()}),
+    "KVCache()": (nn.KVCache, {"capacity": 3}),
+    "RotaryPositions()": (nn.RotaryPositions, {"d_head": 2, "base": 10.0, "interleaved": True}),
+    "RNN()": (
+        nn.RNN,
+        {"d_in": 3, "d_hidden": 2, "nonlinearity": "tanh", "bias": True, "bidirectional": True},
+    ),
+    "MultiHeadAttention()": (
+        nn.MultiHeadAttention,
+        {"d_model": 8, "num_heads": 2, "num_kv_heads": 1, "kdim": 3, "bias": True, "dropout": 0.5},
+    ),
+    "TransformerDecoderLayer()": (
+        nn.TransformerDecoderLayer,
+        {"d_model": 8, "num_heads": 2, "d_ff": 3, "activation": "relu", "norm_first": True},
+    ),
+    "Linear": (nn.Linear(8, 3), {"x": X}),
+    "LayerNorm": (nn.LayerNorm(8), {"x": X}),
+    "Dropout": (nn.Dropout(0.5), {"x": X}),
+    "Embedding": (nn.Embedding(5, 3), {"tokens": [[0, 4]]}),
+    "GRU": (nn.GRU(8, 3), {"x": X, "state": None, "lengths": [3, 2]}),
+    "MultiHeadAttention": (
+        nn.MultiHeadAttention(8, 2),
+        {
+            "x": X,
+            "keys": M,
+            "values": M,
+            "mask": None,
+            "causal": True,
+            "offset": 1,
+            "cache": None,
+            "method": "auto",
+            "return_weights": False,
+            "return_stages": False,
+        },
+    ),
+    "MultiHeadAttention, ALiBi": (
+        nn.MultiHeadAttention(8, 2, positions=nn.AlibiBias(2)),
+        {"x": X, "mask": None, "offset": 1},
+    ),
+    "TransformerEncoderLayer": (
+        nn.TransformerEncoderLayer(8, 2, 3),
+        {"x": X, "mask": None, "causal": True, "cache": None, "return_weights": True},
+    ),
+    "TransformerDecoderLayer": (
+        nn.TransformerDecoderLayer(8, 2, 3),
+        {"x": X, "memory": M, "mask": None, "memory_mask": None, "cache": None},
+    ),
+    "KVCache": (nn.KVCache().append, {"k": HEADS, "v": HEADS}),
+    "load_state_dict": (nn.Linear(3, 2).load_state_dict, {"state": nn.Linear(3, 2).state_dict()}),
+    "astype": (nn.Linear(3, 2).astype, {"dtype": np.float64}),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of NaN and ∞ that are let in
+def test_a_wrong_argument_is_refused_by_an_error_of_ours(name: str) -> None:
+    """Or taken; never an error of NumPy's or an AttributeError from inside."""
+    function, right = RIGHT[name]
+    function(**right)
+    for argument in right:
+        messages = []
+        for wrong in WRONG:
+            try:
+                function(**{**right, argument: wrong})
+            except TensorError as error:
+                messages.append(str(error))
+        assert len(messages) >= 5, f"{argument} takes nearly anything"
+        assert max(map(len, messages)) < 600
+
+
+def test_an_argument_in_a_wrong_place_is_seen(rng: np.random.Generator) -> None:
+    with pytest.raises(DTypeError, match="Linear: bias must be True or False, got Generator"):
+        nn.Linear(3, 2, rng)
+    with pytest.raises(DTypeError, match=r"requires_grad: expected .*; a dtype is given by name"):
+        Tensor([1.0], np.float64)

@@ -231,3 +231,11 @@ def test_reprs_say_the_sizes() -> None:
     assert repr(RotaryPositions(4)) == "RotaryPositions(4, base=10000)"
     assert repr(RotaryPositions(4, interleaved=True)).endswith("interleaved=True)")
     assert repr(AlibiBias(4)) == "AlibiBias(4)"
+
+
+def test_alibi_takes_whole_numbers() -> None:
+    for wrong in (-1, 1.5, np.array([1, 2, 3])):
+        with pytest.raises(ShapeError, match="AlibiBias: offset must be an integer of 0 or more"):
+            AlibiBias(2)(3, 3, wrong)
+        with pytest.raises(ShapeError, match="AlibiBias: keys must be an integer of 0 or more"):
+            AlibiBias(2)(3, wrong)

@@ -62,7 +62,10 @@ def test_wrong_states_are_refused() -> None:
         (lambda: nn.GRU(2, 1.5), "GRU: d_hidden must be an integer of 1 or more, got 1.5"),
         (lambda: nn.LSTM(2, 3, 0), "LSTM: num_layers must be an integer of 1 or more, got 0"),
         (lambda: nn.LSTM(2, 3, dropout=1.0), r"LSTM: .* must lie in \[0, 1\), got 1.0"),
-        (lambda: nn.RNN(2, 3, nonlinearity="elu"), 'must be "tanh" or "relu", got \'elu\''),
+        (
+            lambda: nn.RNN(2, 3, nonlinearity="elu"),
+            r"RNN: nonlinearity must be one of \('tanh', 'relu'\), got 'elu'",
+        ),
     ],
 )
 def test_wrong_options_are_refused(make: Any, message: str) -> None:

@@ -57,8 +57,8 @@ class Tensor(Operators):
         ours = isinstance(data, (int, float, complex, list, tuple, Tensor))  # no foreign buffer
         self._data = locked(array if ours else array.copy())
         self._name, self.node = name, None
-        if requires_grad:
-            self.requires_grad = True
+        if requires_grad is not False:
+            self.requires_grad = requires_grad
 
     # ── the array ────────────────────────────────────────────────────────────────────────────────
     @property
@@ -108,6 +108,11 @@ class Tensor(Operators):
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
+        if not isinstance(wanted, (int, np.bool_)):
+            raise DTypeError(
+                f"requires_grad: expected True or False, got {wanted!r:.80}; a dtype is given by "
+                "name, dtype=..."
+            )
         if self.node is not None and self.node.op is not None:
             raise GraphError(
                 "requires_grad: can only be changed on a leaf; use .detach() to cut the graph here"

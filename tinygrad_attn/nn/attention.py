@@ -14,7 +14,7 @@ from ..engine import DTypeError, ShapeError, Tensor
 from . import functional
 from .cache import KVCache
 from .functional import Mask
-from .functional.layers import operand, probability
+from .functional.layers import array_of, flag, operand, probability
 from .layers import Linear, positive, uniform
 from .module import Module
 from .parameter import Parameter
@@ -83,7 +83,8 @@ class MultiHeadAttention(Module):
             self.q_proj_weight = xavier(d_model, d_model, rng)
             self.k_proj_weight = xavier(self.d_kv, kdim, rng)
             self.v_proj_weight = xavier(self.d_kv, vdim, rng)
-        self.in_proj_bias = Parameter(np.zeros(d_model + 2 * self.d_kv)) if bias else None
+        has_bias = flag("MultiHeadAttention", "bias", bias)
+        self.in_proj_bias = Parameter(np.zeros(d_model + 2 * self.d_kv)) if has_bias else None
         self.out_proj = Linear(d_model, d_model, bias, rng=rng)
         if self.out_proj.bias is not None:
             self.out_proj.bias.data = np.zeros(d_model)
@@ -121,12 +122,18 @@ class MultiHeadAttention(Module):
 
         Raises:
             ShapeError: shapes do not fit, or the cache is full.  The cache is then unchanged.
-            DTypeError: the mask is of a wrong kind.
+            DTypeError: the mask or the cache is of a wrong kind.
         """
         x = operand(x)
         keys = x if keys is None else operand(keys)
         values = keys if values is None else operand(values)
         self.check(x, keys, values)
+        if cache is not None and not isinstance(cache, KVCache):
+            raise DTypeError(
+                f"MultiHeadAttention: cache must be a KVCache or None, got {type(cache).__name__}"
+            )
+        for name, value in (("return_weights", return_weights), ("return_stages", return_stages)):
+            flag("MultiHeadAttention", name, value)
         mask, past = head_mask(mask), 0 if cache is None else cache.length
         offset = offset if cache is None else past
         heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
@@ -239,7 +246,8 @@ def head_mask(mask: Any) -> Any:
         return None
     if isinstance(mask, Mask):
         return mask.for_layers()
-    mask = mask if isinstance(mask, Tensor) else np.asarray(mask)
+    if not isinstance(mask, Tensor):
+        mask = array_of("MultiHeadAttention", "the rows of the mask", mask)
     if mask.ndim not in (1, 2, 3, 4):
         raise ShapeError(
             "MultiHeadAttention: expected a mask (S), (T, S), (B, T, S) or "

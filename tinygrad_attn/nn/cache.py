@@ -7,6 +7,7 @@ import numpy as np
 from .. import ops
 from ..engine import Array, ShapeError, Tensor
 from ..engine.tensor import locked, wrapped
+from .layers import natural
 
 
 class KVCache:
@@ -23,8 +24,8 @@ class KVCache:
     """
 
     def __init__(self, capacity: int | None = None) -> None:
-        if capacity is not None and capacity < 1:
-            raise ShapeError(f"KVCache: capacity must be 1 or more, or None, got {capacity}")
+        if capacity is not None and not (natural(capacity) and capacity):
+            raise ShapeError(f"KVCache: capacity must be 1 or more, or None, got {capacity!r:.80}")
         self.capacity = capacity
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
@@ -70,8 +71,8 @@ class KVCache:
         Raises:
             ShapeError: there are fewer.
         """
-        if not 0 <= length <= self.length:
-            raise ShapeError(f"KVCache: expected a length of 0 … {self.length}, got {length}")
+        if not (natural(length) and length <= self.length):
+            raise ShapeError(f"KVCache: expected a length of 0 … {self.length}, got {length!r:.80}")
         self.rooms = [None, None]  # others may still see what is there
         if self.keys is not None and self.values is not None:
             self.keys, self.values = (

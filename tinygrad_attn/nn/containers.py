@@ -13,6 +13,8 @@ class ModuleList(Module):
     """Modules in a list, named "0", "1", …; it is not called itself."""
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
+        if not isinstance(modules, Iterable):
+            raise DTypeError(f"{type(self).__name__}: expected modules, got {modules!r:.80}")
         for module in modules:
             self.append(module)
 

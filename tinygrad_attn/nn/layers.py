@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from sys import maxsize
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from ..engine import ShapeError, Tensor
 from ..rng import generator
 from . import functional
-from .functional.layers import probability
+from .functional.layers import epsilon, flag, probability
 from .module import Module
 from .parameter import Parameter
 
@@ -20,10 +21,15 @@ def uniform(shape: tuple[int, ...], bound: float, rng: np.random.Generator | Non
     return Parameter(generator(rng).uniform(-bound, bound, shape))
 
 
+def natural(n: Any) -> bool:
+    """Is `n` an integer of 0 or more that an array can have elements?"""
+    return isinstance(n, (int, np.integer)) and not isinstance(n, bool) and 0 <= int(n) <= maxsize
+
+
 def positive(who: str, **sizes: int) -> None:
     """Refuse sizes that are not integers of 1 or more."""
     for name, size in sizes.items():
-        if not isinstance(size, (int, np.integer)) or size < 1:
+        if not (natural(size) and size):
             raise ShapeError(f"{who}: {name} must be an integer of 1 or more, got {size!r}")
 
 
@@ -40,7 +46,8 @@ class Linear(Module):
     ) -> None:
         positive("Linear", d_in=d_in, d_out=d_out)
         self.weight = uniform((d_out, d_in), 1 / sqrt(d_in), rng)
-        self.bias = uniform((d_out,), 1 / sqrt(d_in), rng) if bias else None
+        has_bias = flag("Linear", "bias", bias)
+        self.bias = uniform((d_out,), 1 / sqrt(d_in), rng) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d_in) -> (..., d_out)."""
@@ -85,8 +92,8 @@ class LayerNorm(Module):
     def __init__(self, d: int, eps: float = 1e-5, bias: bool = True) -> None:
         positive("LayerNorm", d=d)
         self.weight = Parameter(np.ones(d))
-        self.bias = Parameter(np.zeros(d)) if bias else None
-        self.eps = eps
+        self.bias = Parameter(np.zeros(d)) if flag("LayerNorm", "bias", bias) else None
+        self.eps = epsilon("LayerNorm", eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
@@ -107,7 +114,7 @@ class RMSNorm(Module):
     def __init__(self, d: int, eps: float = 1e-6) -> None:
         positive("RMSNorm", d=d)
         self.weight = Parameter(np.ones(d))
-        self.eps = eps
+        self.eps = epsilon("RMSNorm", eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
@@ -126,6 +133,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         self.p, self.rng = probability("Dropout", p), rng
+        generator(rng)  # refuses what is none
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape; `x` itself in evaluation."""

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import Array, DTypeError, ShapeError, Tensor, scope
+from ..engine.errors import reraised
+from .functional.layers import array_of
 from .parameter import Parameter
 
 Item = TypeVar("Item")
@@ -129,9 +131,12 @@ class Module:
         Raises:
             ShapeError: names are missing or unknown, or arrays have other shapes or hold something
                 else than numbers; all of them are listed, and no parameter has changed.
+            DTypeError: `state` is no mapping.
         """
-        own = dict(self.named_parameters())
-        arrays = {name: np.asarray(value) for name, value in state.items() if name in own}
+        own, who = dict(self.named_parameters()), f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state, Mapping):
+            raise DTypeError(f"{who}: expected arrays by name, got {type(state).__name__}")
+        arrays = {n: array_of(who, f"rows of {n}", x) for n, x in state.items() if n in own}
         problems = [f"{name} is missing" for name in own if name not in state]
         problems += [f"{name} is not in this model" for name in state if name not in own]
         problems += [
@@ -145,7 +150,7 @@ class Module:
             if not np.can_cast(array.dtype, own[name].dtype, "same_kind")
         ]
         if problems:
-            raise ShapeError(f"{type(self).__name__}.load_state_dict: " + "; ".join(problems))
+            raise ShapeError(f"{who}: " + "; ".join(problems))
         for name, array in arrays.items():
             own[name].data = array
 
@@ -154,7 +159,10 @@ class Module:
 
         Make the optimiser afterwards: its state has the dtype of the parameters.
         """
-        dtype = np.dtype(dtype)
+        try:
+            dtype = np.dtype(dtype)
+        except TypeError as error:
+            raise reraised(error, f"{type(self).__name__}.astype") from error
         if dtype.kind not in "fc":
             raise DTypeError(
                 f"{type(self).__name__}.astype: expected a floating dtype such as "

@@ -17,8 +17,8 @@ from .. import ops
 from ..engine import Array, DTypeError, ShapeError, Tensor
 from ..engine.tensor import locked
 from ..rng import generator
-from .functional.layers import operand
-from .layers import positive
+from .functional.layers import flag, operand, real
+from .layers import natural, positive
 from .module import Module
 from .parameter import Parameter
 
@@ -117,12 +117,13 @@ class RotaryPositions(Module):
 
     def __init__(self, d_head: int, *, base: float = 10_000.0, interleaved: bool = False) -> None:
         positive("RotaryPositions", d_head=d_head)
-        if d_head % 2 or not base > 0:
+        if d_head % 2 or not 0 < real("RotaryPositions", "base", base) < np.inf:
             raise ShapeError(
                 "RotaryPositions: features turn in pairs, so d_head must be even, and "
                 f"base positive; got {d_head=}, {base=}"
             )
-        self.d_head, self.base, self.interleaved = d_head, base, interleaved
+        self.d_head, self.base = d_head, base
+        self.interleaved = flag("RotaryPositions", "interleaved", interleaved)
         self.rates: Array = locked(inverse_powers(base, d_head))
 
     def apply(self, x: Tensor, offset: int = 0) -> Tensor:
@@ -173,7 +174,16 @@ class AlibiBias(Module):
         self.slopes: Array = locked(np.concatenate([geometric(lower), between])[:num_heads])
 
     def forward(self, queries: int, keys: int, offset: int = 0) -> Array:
-        """What to add to the scores (heads, queries, keys): a read-only array, float64."""
+        """What to add to the scores (heads, queries, keys): a read-only array, float64.
+
+        Raises:
+            ShapeError: queries, keys or offset is not an integer of 0 or more.
+        """
+        for name, n in (("queries", queries), ("keys", keys), ("offset", offset)):
+            if not natural(n):
+                raise ShapeError(
+                    f"AlibiBias: {name} must be an integer of 0 or more, got {n!r:.80}"
+                )
         distance = np.abs(np.arange(queries)[:, None] + offset - np.arange(keys))
         bias: Array = locked(-self.slopes[:, None, None] * distance)
         return bias
@@ -202,7 +212,7 @@ def stretch(who: str, x: Any, limits: tuple[int | None, int], offset: int) -> sl
         raise ShapeError(f"{who}: expected x (..., T, {width}), got {x.shape}")
     if x.dtype.kind not in "fc":
         raise DTypeError(f"{who}: expected floating x, got {x.dtype}")
-    if not isinstance(offset, (int, np.integer)) or offset < 0:
+    if not natural(offset):
         raise ShapeError(f"{who}: offset must be an integer of 0 or more, got {offset!r}")
     end = int(offset) + x.shape[-2]
     if max_length is not None and end > max_length:

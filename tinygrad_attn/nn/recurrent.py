@@ -18,11 +18,10 @@ import numpy as np
 
 from .. import ops
 from ..engine import Array, DTypeError, ShapeError, Tensor
-from ..engine.dispatch import plain
 from ..engine.tensor import locked
 from ..ops.recurrent import gru_cell, lstm_cell
 from . import functional
-from .functional.layers import probability
+from .functional.layers import choice, flag, integers_of, probability
 from .layers import positive, uniform
 from .module import Module
 from .parameter import Parameter
@@ -69,7 +68,8 @@ class Recurrent(Module):
         who = type(self).__name__
         positive(who, d_in=d_in, d_hidden=d_hidden, num_layers=num_layers)
         self.d_in, self.d_hidden, self.num_layers = d_in, d_hidden, num_layers
-        self.bias, self.bidirectional = bias, bidirectional
+        self.bias = flag(who, "bias", bias)
+        self.bidirectional = flag(who, "bidirectional", bidirectional)
         self.dropout, self.rng = probability(who, dropout), rng
         rows, bound = self.gates * d_hidden, 1 / sqrt(d_hidden)
         for layer in range(num_layers):
@@ -220,9 +220,7 @@ class RNN(Recurrent):
         dropout: float = 0.0,
         rng: np.random.Generator | None = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ShapeError(f'RNN: nonlinearity must be "tanh" or "relu", got {nonlinearity!r}')
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = choice("RNN", "nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
             d_in,
             d_hidden,
@@ -283,8 +281,8 @@ def real_steps(who: str, lengths: Any, batch: int, time: int) -> Array | None:
     """
     if lengths is None:
         return None
-    array: Array = np.asarray(plain(lengths))
-    if array.dtype.kind not in "iu" and array.size:
+    array = integers_of(who, "lengths", lengths)
+    if array.dtype.kind not in "iu":
         raise DTypeError(f"{who}: lengths must be integers, got {array.dtype}")
     if array.shape != (batch,):
         raise ShapeError(f"{who}: expected lengths ({batch},), one a sequence, got {array.shape}")

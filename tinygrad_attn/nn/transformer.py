@@ -22,7 +22,7 @@ from ..engine import ShapeError, Tensor
 from . import functional
 from .attention import MultiHeadAttention
 from .cache import KVCache
-from .functional.layers import operand
+from .functional.layers import choice, flag, operand
 from .layers import Dropout, LayerNorm, Linear, positive
 from .module import Module
 from .positions import AlibiBias, RotaryPositions
@@ -81,7 +81,8 @@ class TransformerLayer(Module):
         who = type(self).__name__
         positive(who, d_model=d_model, num_heads=num_heads, d_ff=d_ff)
         check_activation(who, activation)
-        self.d_model, self.activation, self.norm_first = d_model, activation, norm_first
+        self.d_model, self.activation = d_model, activation
+        self.norm_first = flag(who, "norm_first", norm_first)
         attention = partial(
             MultiHeadAttention, d_model, num_heads, bias=bias, dropout=dropout, rng=rng
         )
@@ -240,5 +241,4 @@ class TransformerDecoderLayer(TransformerLayer):
 
 def check_activation(who: str, name: str) -> None:
     """Refuse the name of an activation that does not exist."""
-    if name not in ACTIVATIONS:
-        raise ShapeError(f"{who}: activation must be one of {list(ACTIVATIONS)}, got {name!r}")
+    choice(who, "activation", name, list(ACTIVATIONS))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import wraps
 from inspect import signature
-from math import prod, sqrt
+from math import isfinite, prod, sqrt
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -24,7 +24,7 @@ from ...engine.fused import Fused
 from ...engine.primitive import PRIMITIVES
 from ...kernels import Plan
 from ...rng import generator
-from .layers import probability, real
+from .layers import choice, flag, probability, real
 from .limits import limiting, total_bias
 from .masks import Window
 
@@ -156,7 +156,7 @@ def attention(
     q, k, v, added, plan = planned(
         q, k, v, mask, causal, offset, window, scale, softcap, dropout, rng, empty_row, method
     )
-    if return_stages:
+    if flag("attention", "return_stages", return_stages):
         stages = steps(q, k, v, added, plan)
         return stages.context, stages.retain()
     return chosen(method, plan)(q, k, v, added, plan=plan)
@@ -192,6 +192,7 @@ def planned(
 ) -> tuple[Tensor, Tensor, Tensor, Any, Plan]:
     """q, k and v as tensors, what is added to the scores, and everything else in one plan."""
     check_options(empty_row, method, scale, softcap)
+    causal, rng = flag("attention", "causal", causal), generator(rng)
     q, k, v = (x if isinstance(x, Tensor) else Tensor(x) for x in (q, k, v))
     shape = score_shape(q, k, v)
     limits, added = limiting(mask, shape, q.dtype, causal, offset, window, empty_row)
@@ -203,7 +204,7 @@ def planned(
         )
     factors = None
     if probability("attention", dropout):
-        seed = int(generator(rng).integers(1 << 63))
+        seed = int(rng.integers(1 << 63))
         factors = kernels.Factors(seed, dropout, shape, q.dtype)
     plan = Plan(
         shape,
@@ -326,10 +327,8 @@ def score_shape(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
 
 def check_options(empty_row: str, method: str, scale: Any, softcap: Any) -> None:
     """Refuse options that do not exist."""
-    if empty_row not in EMPTY_ROWS:
-        raise ShapeError(f"attention: empty_row must be one of {EMPTY_ROWS}, got {empty_row!r}")
-    if method not in METHODS:
-        raise ShapeError(f"attention: method must be one of {METHODS}, got {method!r}")
+    choice("attention", "empty_row", empty_row, EMPTY_ROWS)
+    choice("attention", "method", method, METHODS)
     advice = {"scale": "multiply q by it", "softcap": "apply c·tanh(scores/c) yourself"}
     for name, number in (("scale", scale), ("softcap", softcap)):
         if isinstance(number, Tensor) and number.node is not None:
@@ -337,7 +336,7 @@ def check_options(empty_row: str, method: str, scale: Any, softcap: Any) -> None
                 f"attention: {name} is a plain number and gets no gradient; to learn it, "
                 f"{advice[name]}"
             )
-        if number is not None:
-            real("attention", name, number)
+        if number is not None and not isfinite(real("attention", name, number)):
+            raise ShapeError(f"attention: {name} must be finite, got {number}")
     if softcap is not None and not softcap > 0:
         raise ShapeError(f"attention: softcap must be positive, got {softcap}")

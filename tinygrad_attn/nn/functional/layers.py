@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from numbers import Real
 from typing import Any
@@ -16,8 +17,13 @@ from ...rng import generator
 
 
 def operand(x: Any) -> Any:
-    """`x`, as a constant tensor where it is a list or a number."""
-    return x if isinstance(x, (Tensor, np.ndarray)) else Tensor(x)
+    """`x`, as a constant tensor where it is a list or a number.
+
+    Raises:
+        DTypeError: it does not consist of numbers.
+    """
+    ready = isinstance(x, Tensor) or (isinstance(x, np.ndarray) and x.dtype.kind in "biufc")
+    return x if ready else Tensor(x)
 
 
 def last_axis(who: str, x: Any, width: int) -> None:
@@ -27,14 +33,25 @@ def last_axis(who: str, x: Any, width: int) -> None:
         raise ShapeError(f"{who}: expected last axis {width}, got shape {shape}")
 
 
+def parameter(who: str, name: str, x: Any, shape: tuple[int | str, ...]) -> Any:
+    """`x`, if it fits `shape`; a letter there stands for any length."""
+    x = operand(x)
+    pairs = zip(x.shape, shape)
+    if x.ndim != len(shape) or any(isinstance(n, int) and n != m for m, n in pairs):
+        expected = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+        raise ShapeError(f"{who}: expected {name} {expected}, got {x.shape}")
+    return x
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b: (..., d_in) with weight (d_out, d_in) -> (..., d_out).
 
     Raises:
-        ShapeError: the last axis of x is not d_in.
+        ShapeError: the last axis of x is not d_in, or weight and bias have other shapes.
     """
-    x = operand(x)
+    x, weight = operand(x), parameter("Linear", "weight", weight, ("d_out", "d_in"))
     last_axis("Linear", x, weight.shape[1])
+    bias = None if bias is None else parameter("Linear", "bias", bias, weight.shape[:1])
     *lead, d_in = x.shape
     # One flat product: a stack of small ones costs more, and the weight's gradient many times more.
     flat = x if len(lead) == 1 else ops.reshape(x, (prod(lead), d_in))
@@ -47,11 +64,31 @@ def embedding(tokens: Any, weight: Tensor) -> Tensor:
     """Rows of `weight` (n, d) named by integers: (...) -> (..., d).
 
     Raises:
+        ShapeError: weight is not of that shape.
         DTypeError: tokens are not integers.
         IndexingError: a token lies outside [0, n).
     """
+    weight = parameter("Embedding", "weight", weight, ("n", "d"))
     rows: Tensor = ops.take(weight, whole_numbers("Embedding", "tokens", tokens, len(weight)), 0)
     return rows
+
+
+def array_of(who: str, what: str, values: Any) -> Array:
+    """`values` as an array.
+
+    Raises:
+        ShapeError: they are lists of different lengths.
+    """
+    try:
+        return np.asarray(plain(values))
+    except ValueError:
+        raise ShapeError(f"{who}: {what} must all have one length; pad the shorter ones") from None
+
+
+def integers_of(who: str, what: str, values: Any) -> Array:
+    """`values` as an array, an empty list being one of integers."""
+    array = array_of(who, what, values)
+    return array if array.size or not isinstance(values, (list, tuple)) else array.astype(int)
 
 
 def whole_numbers(who: str, what: str, values: Any, limit: int) -> Array:
@@ -62,10 +99,7 @@ def whole_numbers(who: str, what: str, values: Any, limit: int) -> Array:
         DTypeError: they are not integers.
         IndexingError: one lies outside.
     """
-    try:
-        array: Array = np.asarray(plain(values))
-    except ValueError:
-        raise ShapeError(f"{who}: {what} must all have one length; pad the shorter ones") from None
+    array = integers_of(who, what, values)
     if array.dtype.kind not in "iu":
         raise DTypeError(f"{who}: {what} must be an array of integers, got {array.dtype}")
     if array.size and not (array.min() >= 0 and array.max() < limit):
@@ -81,12 +115,11 @@ def layer_norm(
     """(x − mean) / √(var + eps) ∘ weight + bias over the last axis (Ba et al. 2016, eq. 4).
 
     Raises:
-        ShapeError: weight or bias do not fit the last axis of x.
+        ShapeError: weight or bias do not fit the last axis of x, or eps is negative.
+        DTypeError: eps is not a number.
     """
-    x = operand(x)
-    for scale in (weight, bias):
-        if scale is not None:
-            last_axis("LayerNorm", x, scale.size)
+    x, eps = operand(x), epsilon("LayerNorm", eps)
+    weight, bias = (fitting("LayerNorm", x, scale) for scale in (weight, bias))
     centred = x - ops.mean(x, -1, True)
     out: Tensor = centred * ops.rsqrt(ops.mean(ops.square(centred), -1, True) + eps)
     out = out if weight is None else out * weight
@@ -97,13 +130,52 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tens
     """x / √(mean x² + eps) ∘ weight over the last axis (Zhang and Sennrich 2019, eq. 4).
 
     Raises:
-        ShapeError: weight does not fit the last axis of x.
+        ShapeError: weight does not fit the last axis of x, or eps is negative.
+        DTypeError: eps is not a number.
     """
-    x = operand(x)
-    if weight is not None:
-        last_axis("RMSNorm", x, weight.size)
+    x, eps = operand(x), epsilon("RMSNorm", eps)
+    x = x if x.dtype.kind in "fc" else ops.astype(x, np.float64)  # squares of small integers wrap
+    weight = fitting("RMSNorm", x, weight)
     out: Tensor = x * ops.rsqrt(ops.mean(ops.square(x), -1, True) + eps)
     return out if weight is None else out * weight
+
+
+def fitting(who: str, x: Any, scale: Any) -> Any:
+    """What a norm multiplies with or adds, if it is as long as the last axis of `x`."""
+    if scale is None:
+        return None
+    scale = parameter(who, "weight and bias", scale, ("d",))
+    last_axis(who, x, scale.size)
+    return scale
+
+
+def epsilon(who: str, eps: Any) -> float:
+    """`eps`, if it is a number that keeps a norm's root real."""
+    if not 0 <= real(who, "eps", eps) < np.inf:
+        raise ShapeError(f"{who}: eps must be 0 or more, and finite, got {eps}")
+    return float(eps)
+
+
+def flag(who: str, what: str, value: Any) -> bool:
+    """`value`, if it is True or False (or 1 or 0).
+
+    Raises:
+        DTypeError: it is something else, such as an argument in a wrong place.
+    """
+    if not isinstance(value, (int, np.integer, np.bool_)) or value not in (0, 1):
+        raise DTypeError(f"{who}: {what} must be True or False, got {value!r:.80}")
+    return bool(value)
+
+
+def choice(who: str, what: str, value: Any, options: Sequence[str]) -> str:
+    """`value`, if it is one of `options`.
+
+    Raises:
+        ShapeError: it is not.
+    """
+    if not isinstance(value, str) or value not in options:
+        raise ShapeError(f"{who}: {what} must be one of {options}, got {value!r:.80}")
+    return value
 
 
 def real(who: str, what: str, x: Any) -> float:
@@ -135,7 +207,7 @@ def dropout_mask(
     shape: tuple[int, ...], p: float, dtype: Any, rng: np.random.Generator | None = None
 ) -> Array:
     """0 with probability p, else 1/(1 − p): what dropout multiplies with."""
-    kept = generator(rng).random(shape, dtype=np.float32) >= p
+    kept = generator(rng).random(shape, dtype=np.float32) >= probability("dropout_mask", p)
     return locked(np.multiply(kept, np.asarray(1 / (1 - p), dtype)))
 
 
@@ -154,4 +226,6 @@ def dropout(
     x = operand(x)
     if probability("dropout", p) == 0 and mask is None:
         return x
-    return x * (dropout_mask(x.shape, p, x.dtype, rng) if mask is None else mask)
+    factors = dropout_mask(x.shape, p, x.dtype, rng) if mask is None else mask
+    out: Tensor = ops.multiply(x, factors)
+    return out

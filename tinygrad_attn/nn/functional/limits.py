@@ -14,8 +14,10 @@ import numpy as np
 
 from ... import ops
 from ...engine import Array, DTypeError, ShapeError, Tensor
+from ...engine.dispatch import plain
 from ...engine.tensor import frozen, locked
 from ...kernels import Limits, reached
+from .layers import array_of
 from .masks import Band, Mask, Window, check_window, whole
 
 Shape = tuple[int, ...]
@@ -65,27 +67,27 @@ def limiting(
     """What limits scores of `shape` (..., T, S), and what is added to them (None for nothing).
 
     Raises:
-        ShapeError: the mask does not broadcast to `shape`, a length lies beyond the sequence, or
-            the window is negative.
+        ShapeError: the mask does not broadcast to `shape`, adds NaN or +∞, a length lies beyond the
+            sequence, or the window is negative.
         DTypeError: the mask is neither a Mask nor boolean nor floating, or the window is no pair.
     """
     low, high = (None, None) if window is None else check_window(window, "attention")
     bands = [Band(low, 0 if causal else high, whole("attention", "offset", offset))]
     kept: list[Array] = []
-    added: Any = None
+    parts: list[Any] = []
     if isinstance(mask, Mask):
         bands += mask.bands
         kept = [*mask.kept, *(counted(n, shape) for n in mask.counts)]
-        added = reduce(lambda a, b: a + b, mask.added) if mask.added else None
+        parts = [*mask.added]
     elif mask is not None:
-        values = mask._data if isinstance(mask, Tensor) else np.asarray(mask)
+        values = array_of("attention", "the rows of the mask", mask)
         if values.dtype == bool:
             kept = [frozen(values)]
         else:
-            added = mask if isinstance(mask, Tensor) else frozen(values)
-    for x in [*kept, *([] if added is None else [added])]:
+            parts = [mask if isinstance(mask, Tensor) else frozen(values)]
+    for x in [*kept, *parts]:
         check_mask(x, shape)
-    added = None if added is None else converted(added, dtype)
+    added = converted(reduce(lambda a, b: a + b, parts), dtype) if parts else None
     kept += [banded(band, shape) for band in bands if not isinstance(band.offset, int)]
     low, high = narrowest(bands)
     keep = locked(reduce(np.logical_and, kept)) if kept else None
@@ -174,3 +176,5 @@ def check_mask(values: Any, shape: Shape) -> None:
         fits = False
     if not fits:
         raise ShapeError(f"attention: mask {values.shape} does not broadcast to the scores {shape}")
+    if values.dtype.kind != "b" and not (plain(values).real < np.inf).all():
+        raise ShapeError("attention: a mask must not add NaN or +∞; −∞ blocks")

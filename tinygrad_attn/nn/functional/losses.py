@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...engine import ShapeError, Tensor
-from ...engine.dispatch import plain
+from ...engine import DTypeError, ShapeError, Tensor
 from ...engine.tensor import locked
-from .layers import whole_numbers
+from .layers import array_of, choice, operand, real, whole_numbers
 
 
 def cross_entropy(
@@ -35,18 +34,23 @@ def cross_entropy(
 
     Raises:
         ShapeError: shapes do not fit, or an option has an impossible value.
-        DTypeError: targets are not integers.
+        DTypeError: targets are not integers, or an option is no number.
         IndexingError: a target is no class.
     """
-    targets, shape = np.asarray(plain(targets)), np.shape(logits)
+    logits, targets = operand(logits), array_of("cross_entropy", "targets", targets)
+    shape = logits.shape
     if not shape or shape[-1] == 0 or targets.shape != shape[:-1]:
         raise ShapeError(
             "cross_entropy: logits (..., classes) need targets (...), got logits "
             f"{shape} and targets {targets.shape}"
         )
-    if not 0 <= label_smoothing <= 1:
+    if not 0 <= real("cross_entropy", "label_smoothing", label_smoothing) <= 1:
         raise ShapeError(
             f"cross_entropy: label_smoothing must lie in [0, 1], got {label_smoothing}"
+        )
+    if ignore_index is not None and not isinstance(ignore_index, (int, np.integer)):
+        raise DTypeError(
+            f"cross_entropy: ignore_index must be an integer or None, got {ignore_index!r:.80}"
         )
     ignored = np.zeros(targets.shape, bool) if ignore_index is None else targets == ignore_index
     classes = whole_numbers(
@@ -67,10 +71,11 @@ def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor
     Raises:
         ShapeError: the shapes differ (they are not broadcast), or `reduction` is unknown.
     """
-    if np.shape(prediction) != np.shape(target):
+    prediction, target = operand(prediction), operand(target)
+    if prediction.shape != target.shape:
         raise ShapeError(
             "mse_loss: prediction and target must have one shape, got "
-            f"{np.shape(prediction)} and {np.shape(target)}"
+            f"{prediction.shape} and {target.shape}"
         )
     squares = ops.square(ops.subtract(prediction, target))
     return reduced(squares, reduction, "mse_loss", squares.size)
@@ -78,9 +83,7 @@ def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor
 
 def reduced(losses: Tensor, reduction: str, who: str, count: int) -> Tensor:
     """`losses`, their sum, or their sum over `count`."""
-    if reduction not in ("mean", "sum", "none"):
-        raise ShapeError(f'{who}: reduction must be "mean", "sum" or "none", got {reduction!r}')
-    if reduction == "none":
+    if choice(who, "reduction", reduction, ("mean", "sum", "none")) == "none":
         return losses
     total = losses.sum()
     return total if reduction == "sum" else total / max(count, 1)

@@ -19,6 +19,7 @@ from ... import ops
 from ...engine import Array, DTypeError, ShapeError, Tensor
 from ...engine.dispatch import plain
 from ...engine.tensor import frozen, locked
+from .layers import array_of, integers_of
 
 Window = tuple[int | None, int | None]
 RANKS = (1, 2, 3, 4)
@@ -86,7 +87,7 @@ class Mask:
             ShapeError: the rank is not 1 to 4, or there is NaN or +∞ in it.
             DTypeError: `bias` is not floating.
         """
-        values = np.asarray(plain(bias))
+        values = array_of("Mask.additive", "the rows", bias)
         ranked("additive", values)
         if values.dtype.kind not in "fc":
             raise DTypeError(
@@ -172,7 +173,7 @@ class Mask:
 
 def booleans(who: str, values: Any) -> Array:
     """`values` as a read-only boolean array that nobody else writes into."""
-    array = np.asarray(plain(values))
+    array = array_of(f"Mask.{who}", "the rows", values)
     ranked(who, array)
     if array.dtype != bool:
         other = "; numbers to add go to Mask.additive" if array.dtype.kind in "fc" else ""
@@ -194,7 +195,7 @@ def ranked(who: str, array: Array) -> None:
 
 def whole(who: str, what: str, value: Any) -> Any:
     """`value`, an integer or a read-only array of integers."""
-    array = np.asarray(plain(value))
+    array = integers_of(who, f"the rows of {what}", value)
     if array.dtype.kind not in "iu" or array.ndim > 2:
         raise DTypeError(
             f"{who}: {what} must be an integer, or integers for a batch, got {value!r}"
