@@ -1,6 +1,7 @@
 """Queries that may attend to no key: no NaN in any output or gradient, and no warning.
 
-{attention, MultiHeadAttention} × {boolean, additive −∞, lengths, causal & lengths} × every method.
+{attention, MultiHeadAttention} × {boolean, additive −∞, lengths, causal & lengths} × every method ×
+{float32, float64}, to second order.  Encoder and decoder layers: test_nn_transformer_masks.py.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ MASKS: dict[str, tuple[Any, np.ndarray]] = {
     "Mask.block": (Mask.block(~EMPTY), EMPTY),
     "additive": (np.where(EMPTY, 0.0, -np.inf), EMPTY),
     "learned": (Tensor(np.where(EMPTY, 0.0, -np.inf), requires_grad=True), EMPTY),
+    "Mask.additive": (
+        Mask.additive(Tensor(np.where(EMPTY, 0.5, -np.inf), requires_grad=True)),
+        EMPTY,
+    ),
     "lengths": (Mask.lengths(LENGTHS), np.broadcast_to(IN_RANGE, EMPTY.shape)),
     "causal & lengths": (
         Mask.causal(-1) & Mask.lengths(LENGTHS),
@@ -52,21 +57,60 @@ def of_rank_4(mask: Any) -> Any:
     return ta.expand_dims(mask, 1) if isinstance(mask, Tensor) else mask[:, None]
 
 
+def learned_in(mask: Any) -> list[Tensor]:
+    """The variables that a mask adds to the scores."""
+    parts = mask.added if isinstance(mask, Mask) else [mask]
+    return [part for part in parts if isinstance(part, Tensor)]
+
+
+def gradients(out: Tensor, variables: list[Tensor], rng: np.random.Generator) -> list[np.ndarray]:
+    """First ones, of each variable, then second ones."""
+    g = rng.standard_normal(out.shape).astype(out.dtype)
+    parts = ta.grad(out, variables, g, create_graph=True)
+    total = sum((part * rng.standard_normal(part.shape).astype(part.dtype)).sum() for part in parts)
+    seconds = ta.grad(total, variables, allow_unused=True)
+    return [part.data for part in (*parts, *seconds) if part is not None]
+
+
 @every
 def test_attention(kind: str, method: str, dtype: type, rng: np.random.Generator) -> None:
     mask, allowed = MASKS[kind]
     dead = ~allowed.any(-1)
     xs = [Tensor(rng.standard_normal((B, H, T, 3)), True, dtype) for _ in range(3)]
-    learned = [mask] if isinstance(mask, Tensor) else []
     out = attention(*xs, of_rank_4(mask), method=method)
-    g = rng.standard_normal(out.shape).astype(dtype)
-    parts = ta.grad(out, [*xs, *learned], g)
+    parts = gradients(out, [*xs, *learned_in(mask)], rng)
     assert dead.sum() >= T
     assert np.isfinite(out.data).all()
-    assert all(np.isfinite(part.data).all() for part in parts)
+    assert all(np.isfinite(part).all() for part in parts)
     assert not np.moveaxis(out.data, 1, 2)[dead].any()
-    assert not np.moveaxis(parts[0].data, 1, 2)[dead].any()
+    assert not np.moveaxis(parts[0], 1, 2)[dead].any()
+    for part in parts[3 : 3 + len(learned_in(mask))]:
+        assert not part[dead].any()
     assert np.moveaxis(out.data, 1, 2)[~dead].all()
+
+
+@every
+@pytest.mark.parametrize("empty_row", ["uniform", "nan"])
+def test_other_policies(
+    empty_row: str, kind: str, method: str, dtype: type, rng: np.random.Generator
+) -> None:
+    """Nothing leaves the empty rows: q, k and the mask get finite gradients, zero from there."""
+    mask, allowed = MASKS[kind]
+    dead = ~allowed.any(-1)
+    q, k, v = (Tensor(rng.standard_normal((B, H, T, 3)), True, dtype) for _ in range(3))
+    out = attention(q, k, v, of_rank_4(mask), empty_row=empty_row, method=method)
+    rows = np.moveaxis(out.data, 1, 2)
+    assert np.isfinite(rows[~dead]).all()
+    if empty_row == "nan":
+        assert np.isnan(rows[dead]).all()
+    else:
+        means = np.broadcast_to(v.data.mean(2)[:, None], rows.shape)
+        np.testing.assert_allclose(rows[dead], means[dead], rtol=1e-5)
+    parts = ta.grad(out, [q, k, *learned_in(mask)], rng.standard_normal(out.shape).astype(dtype))
+    assert all(np.isfinite(part.data).all() for part in parts)
+    assert not np.moveaxis(parts[0].data, 1, 2)[dead].any()
+    with pytest.raises(ShapeError, match=r"attention: query \(.*\) may attend to no key"):
+        attention(q, k, v, of_rank_4(mask), empty_row="error", method=method)
 
 
 @every
@@ -79,10 +123,9 @@ def test_multi_head_attention(
     layer.out_proj.bias.data = rng.standard_normal(6)
     x = Tensor(rng.standard_normal((B, T, 6)), True, dtype)
     out = layer(x, mask=mask, method=method)
-    g = rng.standard_normal(out.shape).astype(dtype)
-    parts = ta.grad(out, [x, *layer.parameters()], g)
+    parts = gradients(out, [x, *layer.parameters(), *learned_in(mask)], rng)
     assert np.isfinite(out.data).all()
-    assert all(np.isfinite(part.data).all() for part in parts)
+    assert all(np.isfinite(part).all() for part in parts)
     np.testing.assert_array_equal(
         out.data[dead], np.broadcast_to(layer.out_proj.bias.data, (dead.sum(), 6))
     )

@@ -10,6 +10,7 @@ from test_nn_transformer import Array, B, D, S, T, decoder, encoder, padding
 
 import tinygrad_attn as ta
 from tinygrad_attn import Tensor, nn
+from tinygrad_attn.nn.functional.attention import chosen
 
 
 def test_padding_changes_nothing(rng: np.random.Generator) -> None:
@@ -35,6 +36,7 @@ def test_padding_changes_nothing(rng: np.random.Generator) -> None:
 BLOCKED = {
     "boolean": (np.array([[1, 0, 1], [0, 0, 0], [0, 1, 1]], bool), {}),
     "additive": (np.where([[1, 0, 1], [0, 0, 0], [0, 1, 1]], 0.3, -np.inf), {}),
+    "learned additive": (np.where([[1, 0, 1], [0, 0, 0], [0, 1, 1]], 0.3, -np.inf), {}),
     "lengths": (padding([2, 0], T), {}),
     "causal and lengths": (padding([2, 0], T), {"causal": True}),
     "Mask.lengths": (nn.Mask.lengths([2, 0]), {}),
@@ -47,17 +49,30 @@ BLOCKED = {
 }
 
 
+# The largest numbers of weights that "auto" takes the definition for, and the fused kernel.
+SIZES = {"definition": (1 << 18, 1 << 24), "fused": (0, 1 << 24), "tiled": (0, 0)}
+
+
+@pytest.mark.parametrize("method", SIZES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("name", BLOCKED)
 def test_rows_that_may_attend_to_nothing(
-    name: str, norm_first: bool, dtype: Any, rng: np.random.Generator
+    name: str,
+    norm_first: bool,
+    dtype: Any,
+    method: str,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No NaN in any output or gradient (pytorch#41508), by any kind of mask, in any layer."""
+    for limit, weights in zip(("SMALL", "LARGE"), SIZES[method], strict=True):
+        monkeypatch.setitem(chosen.__globals__, limit, weights)
+    monkeypatch.setitem(chosen.__globals__, "LARGE_BAND", SIZES[method][1])
     mask, options = BLOCKED[name]
     x, memory = rng.standard_normal((2, B, T, D)).astype(dtype)
-    if name == "additive":
-        mask = mask.astype(dtype)
+    if "additive" in name:
+        mask = Tensor(mask, name == "learned additive", dtype)
     enc, dec = (layer(norm_first=norm_first).astype(dtype) for layer in (encoder, decoder))
     decoding = {"causal": False, **options}
     assert check_finite(enc, [x], mask=mask, **options)
@@ -69,7 +84,8 @@ def test_rows_that_may_attend_to_nothing(
 def check_finite(layer: nn.Module, arrays: list[Array], **options: Any) -> bool:
     """Results, weights and every gradient, by steps and kernels; was there an empty row?"""
     inputs = [Tensor(x, requires_grad=True) for x in arrays]
-    variables = [*inputs, *layer.parameters()]
+    masks = [x for x in options.values() if isinstance(x, Tensor) and x.requires_grad]
+    variables = [*inputs, *layer.parameters(), *masks[:1]]
     out, *weights = layer(*inputs, **options, return_weights=True)
     g = np.random.default_rng(2).standard_normal(out.shape).astype(out.dtype)
     parts = [out, *weights]
