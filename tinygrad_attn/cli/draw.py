@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine import Tensor, keep_grads, no_grad
+from ..data import Vocabulary
+from ..engine import Array, Tensor, keep_grads, no_grad
 from ..models import GPT, GPTConfig
 from ..models.gpt import Block
 from ..nn import Stages, functional
@@ -23,7 +24,8 @@ from .sample import language_model, opened
 
 SUMMARY = "draw the graph of attention, of a layer or of a model"
 TEXT = """Run something on a small input, forward and backward, and draw its graph: operations,
-shapes, what is kept for the backward pass, and the norm of every gradient."""
+shapes, what is kept for the backward pass, and the norm of every gradient.  Models read "the
+animal didn't cross the street because it was too tired"."""
 CHOICES = """
 what can be drawn:
   softmax      softmax of a matrix
@@ -39,8 +41,10 @@ gpt --depth 2 --out gpt.png
 block --checkpoint tinygrad-attn-demo/model.safetensors --layer 1"""
 KINDS = ("softmax", "attention", "multihead", "block", "gpt")
 SUFFIXES = (".svg", ".png", ".pdf", ".html", ".htm", ".dot", ".gv")
-SMALL = GPTConfig(vocab_size=11, max_length=6, num_layers=2, num_heads=2, d_model=8)
-TIME = 6  # steps of the input
+SENTENCE = "the animal didn't cross the street because it was too tired"
+WORDS = Vocabulary.of([SENTENCE.split()])
+TIME = len(SENTENCE.split())
+SMALL = GPTConfig(len(WORDS), max_length=TIME, num_layers=2, num_heads=2, d_model=8)
 Drawn = tuple[Tensor, Any]  # a result, and whose parameters made it
 
 
@@ -146,15 +150,15 @@ FUNCTIONS: dict[str, Callable[[np.random.Generator], Drawn]] = {
 
 def of_model(options: argparse.Namespace, rng: np.random.Generator) -> Drawn:
     """A layer, a block or the whole of a GPT, trained where there is a checkpoint."""
-    model = GPT(SMALL, rng=rng).eval()
+    model, tokens = GPT(SMALL, rng=rng).eval(), WORDS.encode(SENTENCE.split())[None]
     if options.checkpoint:
-        model, _ = language_model(opened(options.checkpoint), options.checkpoint)
+        model, vocabulary = language_model(opened(options.checkpoint), options.checkpoint)
+        tokens = beginning(vocabulary, min(TIME, model.config.max_length + 1))
     config = model.config
     if options.layer >= config.num_layers:
         raise UsageError(
             f"--layer: this model has the layers 0 to {config.num_layers - 1}, got {options.layer}"
         )
-    tokens = rng.integers(0, config.vocab_size, (1, min(TIME, config.max_length) + 1))
     if options.what == "gpt":
         with keep_grads():
             loss = model.loss(tokens[:, :-1], tokens[:, 1:])
@@ -170,6 +174,12 @@ def of_model(options: argparse.Namespace, rng: np.random.Generator) -> Drawn:
     with keep_grads():
         output, stages = block.attn(x, causal=True, return_stages=True)
         return walked(named(stages, output), rng), block.attn
+
+
+def beginning(vocabulary: Vocabulary, length: int) -> Array:
+    """The sentence in characters that a model knows, or any where it knows too few: (1, length)."""
+    known = [c for c in SENTENCE if c in vocabulary.token]
+    return vocabulary.encode((known + [vocabulary.symbols[0]] * length)[:length])[None]
 
 
 def block_of(model: GPT, layer: int) -> Block:
