@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import isfinite, prod
 from numbers import Real
 from typing import Any
 
@@ -115,7 +115,7 @@ def layer_norm(
     """(x − mean) / √(var + eps) ∘ weight + bias over the last axis (Ba et al. 2016, eq. 4).
 
     Raises:
-        ShapeError: weight or bias do not fit the last axis of x, or eps is negative.
+        ShapeError: weight or bias do not fit the last axis of x, or eps is not finite.
         DTypeError: eps is not a number.
     """
     x, eps = operand(x), epsilon("LayerNorm", eps)
@@ -130,7 +130,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tens
     """x / √(mean x² + eps) ∘ weight over the last axis (Zhang and Sennrich 2019, eq. 4).
 
     Raises:
-        ShapeError: weight does not fit the last axis of x, or eps is negative.
+        ShapeError: weight does not fit the last axis of x, or eps is not finite.
         DTypeError: eps is not a number.
     """
     x, eps = operand(x), epsilon("RMSNorm", eps)
@@ -150,9 +150,9 @@ def fitting(who: str, x: Any, scale: Any) -> Any:
 
 
 def epsilon(who: str, eps: Any) -> float:
-    """`eps`, if it is a number that keeps a norm's root real."""
-    if not 0 <= real(who, "eps", eps) < np.inf:
-        raise ShapeError(f"{who}: eps must be 0 or more, and finite, got {eps}")
+    """`eps`, if it is a finite number; whether the root stays real the data decide."""
+    if not isfinite(real(who, "eps", eps)):
+        raise ShapeError(f"{who}: eps must be finite, got {eps}")
     return float(eps)
 
 
