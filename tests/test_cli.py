@@ -150,16 +150,17 @@ def test_sample_writes_what_the_model_generates(here, capsys):
     saved = checkpoint.load("run/model.safetensors")
     vocabulary = ta.data.Vocabulary(saved.state["vocabulary"])
     tokens = vocabulary.encode("she ")[None]
-    expected = saved.model.generate(tokens, 8, temperature=0.8, rng=np.random.default_rng(1))
-    assert texts[0].startswith(vocabulary.decode(expected[0]))
+    expected = saved.model.generate(tokens, 20, temperature=0.8, rng=np.random.default_rng(1))
+    assert texts[0] == vocabulary.decode(expected[0]) + "\n"
 
 
 def test_sample_options(here, capsys):
-    greedy = []
-    for options in (["--temperature", "0"], ["--top-k", "1", "--temperature", "2"]):
-        assert main(["sample", "run/model.safetensors", "--tokens", "15", *options]) == 0
-        greedy.append(capsys.readouterr().out)
-    assert greedy[0] == greedy[1]
+    texts = []
+    for options in ("--temperature 0", "--top-k 1", "--top-p 1e-9", "--top-p 1"):
+        arguments = ["--temperature", "2", *options.split()]
+        assert main(["sample", "run/model.safetensors", "--tokens", "15", *arguments]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] == texts[2] != texts[3]
 
 
 def test_check_prints_the_measured_errors(capsys):
@@ -269,6 +270,7 @@ MISTAKES = {
     "sample run/model.safetensors --tokens -1": "got '-1'",
     "sample run/model.safetensors --temperature -1": "expected a number from 0 to 100",
     "sample run/model.safetensors --top-k 0": "got '0'",
+    "sample run/model.safetensors --top-p 0": "expected a number above 0 to 1, got '0'",
     "check zzz": "tinygrad-attn: no operation or layer is called 'zzz'; all names: tinygrad-attn "
     "check --list",
     "check sofmax": "'sofmax'; did you mean softmax",

@@ -174,6 +174,67 @@ def test_generation_continues_the_tokens_and_restores_the_mode(made: Any) -> Non
     assert model(TOKENS).requires_grad
 
 
+@every_model
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_stream_draws_what_generation_draws(name: str, options: dict[str, Any]) -> None:
+    """Also beyond max_length; each token is the caller's own to change."""
+    model, drawn = sharp(MODELS[name]()), []
+    for token in model.stream(TOKENS, 8, rng=np.random.default_rng(3), **options):
+        drawn.append(token.copy())
+        token[:] = 0
+    out = model.generate(TOKENS, 8, rng=np.random.default_rng(3), **options)
+    np.testing.assert_array_equal(np.stack(drawn, 1), out[:, 4:])
+    assert {token.dtype for token in drawn} == {np.dtype(np.int64)}
+
+
+@both
+@pytest.mark.parametrize(("use_cache", "lengths"), [(True, [4, 1, 1]), (False, [4, 5, 6])])
+def test_a_stream_computes_each_position_once(
+    made: Any, use_cache: bool, lengths: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen = made(), []
+    forward = type(model).forward
+
+    def watched(self: Any, tokens: Array, cache: Any = None) -> Any:
+        seen.append(tokens.shape[1])
+        return forward(self, tokens, cache)
+
+    monkeypatch.setattr(type(model), "forward", watched)
+    assert len(list(model.stream(TOKENS, 3, use_cache=use_cache))) == 3
+    assert seen == lengths
+
+
+@both
+def test_between_two_tokens_everything_is_the_callers(made: Any) -> None:
+    """Its mode, and the recording of its operations; also where it stops early or switches."""
+    model = made()
+    model.blocks[0].eval()
+    modes = [module.training for module in model.modules()]
+    stream = model.stream(TOKENS, 5)
+    for _ in range(2):
+        next(stream)
+        assert [module.training for module in model.modules()] == modes
+        assert model(TOKENS).requires_grad
+    with ta.no_grad():
+        next(stream)
+        assert not model(TOKENS).requires_grad
+    assert model(TOKENS).requires_grad
+    model.train()
+    stream.close()
+    assert all(module.training for module in model.modules())
+    model.eval()
+    assert len(list(model.stream(TOKENS, 2))) == 2
+    assert not any(module.training for module in model.modules())
+
+
+def test_a_stream_drops_nothing_though_the_model_is_training() -> None:
+    model = sharp(gpt(dropout=0.5))
+    drawn = [next(model.stream(TOKENS, 1, temperature=0)) for _ in range(3)]
+    assert model.training
+    for token in drawn:
+        np.testing.assert_array_equal(token, model.eval().generate(TOKENS, 1, temperature=0)[:, 4])
+
+
 def test_generation_does_not_drop() -> None:
     model = sharp(gpt(dropout=0.5))
     out = model.generate(TOKENS, 4, temperature=0)
@@ -272,7 +333,8 @@ def test_tokens_of_any_kind_of_integer(kind: Any) -> None:
 def test_wrong_tokens(made: Any) -> None:
     model = made()
     name = type(model).__name__
-    for use in (model, lambda tokens: model.generate(tokens, 3)):
+    uses = (model, lambda tokens: model.generate(tokens, 3), lambda tokens: model.stream(tokens, 3))
+    for use in uses:
         with pytest.raises(IndexingError, match=rf"{name}: tokens must lie in \[0, 7\), got 0 … 7"):
             use([[0, 7]])
         with pytest.raises(IndexingError, match=r"got -1 … 3"):
@@ -301,9 +363,11 @@ def test_wrong_tokens(made: Any) -> None:
         {"steps": -1},
     ],
 )
-def test_wrong_options_of_generate(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("way", ["generate", "stream"])
+def test_wrong_options_of_generate(way: str, options: dict[str, Any]) -> None:
+    """A stream refuses them when it is made, before a token is asked for."""
     with pytest.raises(ShapeError, match="expected temperature ≥ 0, steps ≥ 0, top_k ≥ 1 and 0 <"):
-        gpt().generate(TOKENS, **{"steps": 1, **options})
+        getattr(gpt(), way)(TOKENS, **{"steps": 1, **options})
 
 
 @pytest.mark.parametrize(
@@ -320,9 +384,12 @@ def test_wrong_options_of_generate(options: dict[str, Any]) -> None:
         ({"rng": 3}, "rng: expected an np.random.Generator or None, got int"),
     ],
 )
-def test_options_of_generate_of_a_wrong_kind(options: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize("way", ["generate", "stream"])
+def test_options_of_generate_of_a_wrong_kind(
+    way: str, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(DTypeError, match=message):
-        gpt().generate(TOKENS, **{"steps": 1, **options})
+        getattr(gpt(), way)(TOKENS, **{"steps": 1, **options})
 
 
 @both

@@ -56,6 +56,13 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         metavar="K",
         help="draw among the K most probable characters only",
     )
+    parser.add_argument(
+        "--top-p",
+        type=number(0, 1, above=True),
+        metavar="P",
+        help="draw among the fewest most probable characters that together have at least the "
+        "probability P",
+    )
     add_seed(parser, "the draws")
     parser.set_defaults(execute=execute)
 
@@ -71,6 +78,7 @@ def execute(options: argparse.Namespace) -> int:
         np.random.default_rng(options.seed),
         temperature=options.temperature,
         top_k=options.top_k,
+        top_p=options.top_p,
     )
     sys.stdout.write(options.prompt)
     with limited_blas(1):
@@ -124,12 +132,16 @@ def written(
     *,
     temperature: float = 0.8,
     top_k: int | None = None,
+    top_p: float | None = None,
 ) -> Iterator[str]:
     """`count` characters that follow `prompt`, one by one."""
     start = prompt or ("\n" if "\n" in vocabulary.token else vocabulary.symbols[0])
-    tokens = vocabulary.encode(start)[None]
-    for _ in range(count):
-        tokens = model.generate(
-            tokens[:, -model.config.max_length :], 1, temperature=temperature, top_k=top_k, rng=rng
-        )
-        yield vocabulary.decode(tokens[0, -1:])
+    tokens = model.stream(
+        vocabulary.encode(start)[None],
+        count,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        rng=rng,
+    )
+    return map(vocabulary.decode, tokens)

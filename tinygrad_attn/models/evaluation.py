@@ -12,11 +12,12 @@ from ..nn import Module
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
     """Inside the block, evaluation mode and no recording; every module's own mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    learning = [module for module in model.modules() if module.training]
+    for module in learning:
+        module.training = False
     try:
         with no_grad():
             yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module in learning:
+            module.training = True

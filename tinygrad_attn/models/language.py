@@ -7,7 +7,7 @@ token        drawn from softmax(scores), and put at the end of the sequence
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,18 +119,49 @@ class LanguageModel(Module):
             ShapeError, DTypeError, IndexingError: an option is out of range, tokens are wrong, or
                 the model's logits are NaN or infinite.
         """
+        drawn = self.stream(
+            tokens,
+            steps,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            rng=rng,
+            use_cache=use_cache,
+        )
+        return np.column_stack([self.checked(tokens).astype(np.int64), *drawn])
+
+    def stream(
+        self,
+        tokens: Any,
+        steps: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        rng: np.random.Generator | None = None,
+        use_cache: bool = True,
+    ) -> Iterator[Array]:
+        """The tokens with which `generate` continues, one by one as they are drawn: integers (B,).
+
+        Arguments and errors are those of `generate`; wrong ones are refused at once.  Between two
+        tokens the model has its own mode again and operations are recorded as before; a change of
+        its weights there does not reach what the cache holds already.
+        """
         check_options(steps, temperature, top_k, top_p)
         given, draw = self.checked(tokens), generator(rng)
-        batch, start = given.shape
-        total = start + int(steps)
-        sequence = np.empty((batch, total), np.int64)
-        sequence[:, :start] = given
+        sequence = np.empty((len(given), given.shape[1] + int(steps)), np.int64)
+        sequence[:, : given.shape[1]] = given
         cache = self.new_cache() if use_cache else None
-        with evaluating(self):
-            for end in range(start, total):
-                logits = self.following(sequence[:, :end], cache)
-                sequence[:, end] = chosen(logits, temperature, top_k, top_p, draw)
-        return sequence
+
+        def drawn() -> Iterator[Array]:
+            for end in range(given.shape[1], sequence.shape[1]):
+                with evaluating(self):  # not around `yield`: what the caller does there is its own
+                    logits = self.following(sequence[:, :end], cache)
+                token = chosen(logits, temperature, top_k, top_p, draw)
+                sequence[:, end] = token
+                yield token
+
+        return drawn()
 
     def following(self, sequence: Array, cache: list[KVCache] | None) -> Array:
         """Logits (B, vocab_size) of the token after `sequence`; the cache holds its start."""
