@@ -155,11 +155,11 @@ WEIGHT, BIAS = Tensor(np.ones((2, 3))), Tensor(np.ones(3))
         ),
         (
             lambda: functional.linear(BIAS, WEIGHT, np.ones((5, 2))),
-            r"Linear: expected bias \(2,\), got \(5, 2\)",
+            r"Linear: expected bias \(2\), got \(5, 2\)",
         ),
         (
             lambda: functional.layer_norm(BIAS, np.ones((3, 1))),
-            r"LayerNorm: expected weight and bias \(d,\), got \(3, 1\)",
+            r"LayerNorm: expected weight and bias \(d\), got \(3, 1\)",
         ),
         (lambda: functional.layer_norm(BIAS, eps=np.inf), "LayerNorm: eps must be finite, got inf"),
         (lambda: functional.rms_norm(BIAS, eps=np.nan), "RMSNorm: eps must be finite, got nan"),

@@ -33,13 +33,13 @@ def last_axis(who: str, x: Any, width: int) -> None:
         raise ShapeError(f"{who}: expected last axis {width}, got shape {shape}")
 
 
-def parameter(who: str, name: str, x: Any, shape: tuple[int | str, ...]) -> Any:
-    """`x`, if it fits `shape`; a letter there stands for any length."""
+def parameter(who: str, name: str, x: Any, axes: str, length: int | None = None) -> Any:
+    """`x`, if it has an axis for each name in `axes`, the first of them so long."""
     x = operand(x)
-    pairs = zip(x.shape, shape)
-    if x.ndim != len(shape) or any(isinstance(n, int) and n != m for m, n in pairs):
-        expected = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
-        raise ShapeError(f"{who}: expected {name} {expected}, got {x.shape}")
+    shape = x.shape
+    if len(shape) != len(axes.split()) or length not in (None, shape[0]):
+        expected = ", ".join(axes.split()) if length is None else length
+        raise ShapeError(f"{who}: expected {name} ({expected}), got {shape}")
     return x
 
 
@@ -49,9 +49,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises:
         ShapeError: the last axis of x is not d_in, or weight and bias have other shapes.
     """
-    x, weight = operand(x), parameter("Linear", "weight", weight, ("d_out", "d_in"))
+    x, weight = operand(x), parameter("Linear", "weight", weight, "d_out d_in")
     last_axis("Linear", x, weight.shape[1])
-    bias = None if bias is None else parameter("Linear", "bias", bias, weight.shape[:1])
+    bias = None if bias is None else parameter("Linear", "bias", bias, "d_out", len(weight))
     *lead, d_in = x.shape
     # One flat product: a stack of small ones costs more, and the weight's gradient many times more.
     flat = x if len(lead) == 1 else ops.reshape(x, (prod(lead), d_in))
@@ -68,7 +68,7 @@ def embedding(tokens: Any, weight: Tensor) -> Tensor:
         DTypeError: tokens are not integers.
         IndexingError: a token lies outside [0, n).
     """
-    weight = parameter("Embedding", "weight", weight, ("n", "d"))
+    weight = parameter("Embedding", "weight", weight, "n d")
     rows: Tensor = ops.take(weight, whole_numbers("Embedding", "tokens", tokens, len(weight)), 0)
     return rows
 
@@ -144,16 +144,17 @@ def fitting(who: str, x: Any, scale: Any) -> Any:
     """What a norm multiplies with or adds, if it is as long as the last axis of `x`."""
     if scale is None:
         return None
-    scale = parameter(who, "weight and bias", scale, ("d",))
+    scale = parameter(who, "weight and bias", scale, "d")
     last_axis(who, x, scale.size)
     return scale
 
 
 def epsilon(who: str, eps: Any) -> float:
     """`eps`, if it is a finite number; whether the root stays real the data decide."""
-    if not isfinite(real(who, "eps", eps)):
+    number = eps if isinstance(eps, float) else real(who, "eps", eps)
+    if not isfinite(number):
         raise ShapeError(f"{who}: eps must be finite, got {eps}")
-    return float(eps)
+    return number
 
 
 def flag(who: str, what: str, value: Any) -> bool:
