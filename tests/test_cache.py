@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_attn import DTypeError, ShapeError, Tensor, nn, no_grad
+from tinygrad_attn import DTypeError, ShapeError, Tensor, TensorError, nn, no_grad
 from tinygrad_attn.nn.positions import AlibiBias, RotaryPositions
 
 B, H, T, D, DV = 2, 3, 5, 4, 6
@@ -127,6 +127,22 @@ def test_an_error_leaves_the_cache_as_it_was(rng: np.random.Generator) -> None:
     with pytest.raises(DTypeError, match="causal must be True or False"):
         layer(x[:, :1], causal="yes", cache=cache)
     assert cache.length == 3
+
+
+def test_an_error_after_the_self_attention_too(rng: np.random.Generator) -> None:
+    """Tried again with the right mask, the step is what it would have been at once."""
+    layer = nn.TransformerDecoderLayer(8, 2, 5, rng=rng).astype(np.float64)
+    x, memory, cache = rng.standard_normal((B, 4, 8)), rng.standard_normal((B, T, 8)), nn.KVCache()
+    whole = layer(x, memory)
+    layer(x[:, :3], memory, cache=cache)
+    keys, values = cache.keys, cache.values
+    for wrong in (np.ones((3, 3), bool), np.ones(T, int), nn.Mask.lengths([T, T + 1])):
+        with pytest.raises(TensorError, match="attention: "):
+            layer(x[:, 3:], memory, memory_mask=wrong, cache=cache)
+        assert cache.keys is keys
+        assert cache.values is values
+    again = layer(x[:, 3:], memory, memory_mask=np.ones(T, bool), cache=cache)
+    np.testing.assert_allclose(again.data, whole.data[:, 3:], rtol=1e-12, atol=1e-14)
 
 
 def test_a_cache_of_another_kind(rng: np.random.Generator) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from .. import ops
 from ..engine import DTypeError, ShapeError, Tensor
 from . import functional
-from .cache import KVCache
+from .cache import KVCache, restoring
 from .functional import Mask
 from .functional.layers import array_of, flag, operand, probability
 from .layers import Linear, positive, uniform
@@ -89,6 +89,7 @@ class MultiHeadAttention(Module):
         if self.out_proj.bias is not None:
             self.out_proj.bias.data = np.zeros(d_model)
 
+    @restoring
     def forward(
         self,
         x: Tensor,
@@ -128,10 +129,6 @@ class MultiHeadAttention(Module):
         keys = x if keys is None else operand(keys)
         values = keys if values is None else operand(values)
         self.check(x, keys, values)
-        if cache is not None and not isinstance(cache, KVCache):
-            raise DTypeError(
-                f"MultiHeadAttention: cache must be a KVCache or None, got {type(cache).__name__}"
-            )
         for name, value in (("return_weights", return_weights), ("return_stages", return_stages)):
             flag("MultiHeadAttention", name, value)
         mask, past = head_mask(mask), 0 if cache is None else cache.length
@@ -142,14 +139,9 @@ class MultiHeadAttention(Module):
             q, k = self.positions.apply(q, offset), self.positions.apply(k, past)
         if cache is not None:
             k, v = cache.append(k, v)
-        try:
-            context, stages = self.attended(
-                q, k, v, mask, causal, offset, method, return_weights or return_stages
-            )
-        except Exception:
-            if cache is not None:
-                cache.truncate(past)
-            raise
+        context, stages = self.attended(
+            q, k, v, mask, causal, offset, method, return_weights or return_stages
+        )
         concat = ops.transpose(context, (0, 2, 1, 3)).reshape(x.shape)  # (B, T, D)
         out = self.out_proj(concat)
         if return_stages:

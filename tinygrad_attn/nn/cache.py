@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
 import numpy as np
 
 from .. import ops
-from ..engine import Array, ShapeError, Tensor
+from ..engine import Array, DTypeError, ShapeError, Tensor
 from ..engine.tensor import locked, wrapped
 from .layers import natural
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class KVCache:
@@ -105,3 +111,26 @@ class KVCache:
     def __repr__(self) -> str:
         of = "" if self.capacity is None else f" of {self.capacity}"
         return f"KVCache({self.length}{of} positions)"
+
+
+def restoring(forward: F) -> F:
+    """Let `forward(self, ..., *, cache=None)` leave the cache as it was where it fails."""
+
+    @wraps(forward)
+    def inner(self: Any, *args: Any, cache: Any = None, **options: Any) -> Any:
+        if cache is None:
+            return forward(self, *args, **options)
+        if not isinstance(cache, KVCache):
+            raise DTypeError(
+                f"{type(self).__name__}: cache must be a KVCache or None, got "
+                f"{type(cache).__name__}"
+            )
+        before = cache.keys, cache.values
+        try:
+            return forward(self, *args, cache=cache, **options)
+        except BaseException:  # an interrupted step too may be tried again
+            cache.keys, cache.values = before
+            cache.rooms = [None, None]
+            raise
+
+    return cast(F, inner)

@@ -21,7 +21,7 @@ import numpy as np
 from ..engine import ShapeError, Tensor
 from . import functional
 from .attention import MultiHeadAttention
-from .cache import KVCache
+from .cache import KVCache, restoring
 from .functional.layers import choice, flag, operand
 from .layers import Dropout, LayerNorm, Linear, positive
 from .module import Module
@@ -142,6 +142,7 @@ class TransformerLayer(Module):
 class TransformerEncoderLayer(TransformerLayer):
     """Self-attention, then the feed-forward network.  Arguments are TransformerLayer's."""
 
+    @restoring
     def forward(
         self,
         x: Tensor,
@@ -163,8 +164,8 @@ class TransformerEncoderLayer(TransformerLayer):
             return_weights: return (out, weights), the weights (B, heads, T, T) before dropout.
 
         Raises:
-            ShapeError: shapes do not fit.
-            DTypeError: the mask is of a wrong kind.
+            ShapeError: shapes do not fit.  The cache is then unchanged.
+            DTypeError: the mask or the cache is of a wrong kind.
         """
         x = self.sequence("x", "T", x)
         x, weights = self.attended(
@@ -188,6 +189,7 @@ class TransformerDecoderLayer(TransformerLayer):
 
     has_memory = True
 
+    @restoring
     def forward(
         self,
         x: Tensor,
@@ -213,8 +215,8 @@ class TransformerDecoderLayer(TransformerLayer):
                 attention to the memory (B, heads, T, S)), both before dropout.
 
         Raises:
-            ShapeError: shapes do not fit.
-            DTypeError: a mask is of a wrong kind.
+            ShapeError: shapes do not fit.  The cache is then unchanged.
+            DTypeError: a mask or the cache is of a wrong kind.
         """
         x = self.sequence("x", "T", x)
         memory = self.sequence("memory", "S", memory, x.shape[0])
