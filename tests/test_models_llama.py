@@ -11,7 +11,7 @@ import pytest
 from derivatives import of_parameters, worst_error
 
 import tinygrad_attn as ta
-from tinygrad_attn import ShapeError, checkpoint, interop, optim
+from tinygrad_attn import DTypeError, ShapeError, checkpoint, interop, optim
 from tinygrad_attn.models import Llama, LlamaConfig
 from tinygrad_attn.nn import functional
 
@@ -152,10 +152,17 @@ def test_settings_it_has_not_are_listed(tmp_path: Path) -> None:
         ({"num_kv_heads": 3}, "num_kv_heads=3"),
         ({"d_ff": 0}, "d_ff must be an integer of 1 or more"),
         ({"num_kv_heads": 0}, "num_kv_heads must be an integer of 1 or more"),
-        ({"rope_base": -1.0}, "base positive"),
+        ({"rope_base": -1.0}, "rope_base must be positive and finite, got -1.0"),
+        ({"rope_base": np.inf}, "rope_base must be positive and finite, got inf"),
         ({"eps": -1e-6}, "eps must be 0 or more, got -1e-06"),
     ],
 )
 def test_wrong_sizes(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(ShapeError, match=words):
-        tiny(**changes)
+    with pytest.raises(ShapeError, match=f"LlamaConfig: .*{words}"):
+        LlamaConfig(**{**vars(CONFIG), **changes})
+
+
+@pytest.mark.parametrize("name", ["rope_base", "eps"])
+def test_numbers_of_a_wrong_kind(name: str) -> None:
+    with pytest.raises(DTypeError, match=f"LlamaConfig: {name} must be a number, got 'x'"):
+        LlamaConfig(**{**vars(CONFIG), name: "x"})

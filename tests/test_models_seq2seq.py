@@ -54,6 +54,17 @@ def test_loss_is_that_of_the_tokens_and_the_end(name: str) -> None:
     np.testing.assert_allclose(model.loss(SOURCE, TARGET).item(), np.mean(losses), rtol=1e-12)
 
 
+def test_labels_can_be_smoothed() -> None:
+    """Mixed with the mean over all tokens, where there is one to predict."""
+    model = made("bahdanau")
+    logits = model(SOURCE, TARGET).data
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    counted = [log_p[b, t].mean() for b, length in enumerate([5, 2, 4]) for t in range(length)]
+    wanted = 0.9 * model.loss(SOURCE, TARGET).item() - 0.1 * np.mean(counted)
+    smooth = model.loss(SOURCE, TARGET, label_smoothing=0.1).item()
+    np.testing.assert_allclose(smooth, wanted, rtol=1e-12)
+
+
 @every_model
 def test_padding_changes_nothing(name: str) -> None:
     model = made(name)
@@ -73,7 +84,7 @@ def test_no_prediction_sees_the_target_to_come(name: str) -> None:
     before = model(SOURCE, TARGET).data
     for t in range(4):
         changed = TARGET.copy()
-        changed[:, t:] = 6 - changed[:, t:]
+        changed[:, t:] = 3 + (changed[:, t:] + 2) % 4
         after = model(SOURCE, changed).data
         np.testing.assert_array_equal(after[:, : t + 1], before[:, : t + 1])
         assert (after[:, t + 1] != before[:, t + 1]).any()
@@ -192,8 +203,24 @@ def test_wrong_lengths_and_steps_are_refused() -> None:
         model.loss(SOURCE, TARGET, [5, 6, 1])
     with pytest.raises(ShapeError, match=r"expected lengths \(3,\)"):
         model.generate(SOURCE, 2, 3)
-    with pytest.raises(ShapeError, match="generate: expected max_steps of 0 or more, got -1"):
+    with pytest.raises(
+        ShapeError, match=r"Seq2Seq.generate: expected max_steps of 0 or more, got -1"
+    ):
         model.generate(SOURCE, -1)
+    for steps in (2.5, True, "3", None):
+        with pytest.raises(
+            DTypeError, match=r"Seq2Seq.generate: max_steps must be an integer, got "
+        ):
+            model.generate(SOURCE, steps)
+
+
+@pytest.mark.parametrize("token", [1, 2])
+def test_a_target_with_the_start_or_the_end_is_refused(token: int) -> None:
+    target = TARGET.copy()
+    target[2, 1] = token
+    for use in (made("bahdanau"), made("luong dot").loss):
+        with pytest.raises(ShapeError, match=r"Seq2Seq: .* without the start 1 and the end 2"):
+            use(SOURCE, target)
 
 
 @pytest.mark.parametrize(

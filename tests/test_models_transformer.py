@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from derivatives import of_parameters, worst_error
 
-from tinygrad_attn import DTypeError, IndexingError, ShapeError, optim
+from tinygrad_attn import DTypeError, IndexingError, ShapeError, Tensor, optim
 from tinygrad_attn.models import Transformer, TransformerConfig
 from tinygrad_attn.nn import KVCache
 
@@ -77,7 +77,7 @@ def test_no_position_sees_a_later_target() -> None:
         assert before.shape == (3, 4, 9)
         for at in range(3):
             changed = TARGET.copy()
-            changed[:, at] = (changed[:, at] + 1) % 9
+            changed[:, at] = 3 + (changed[:, at] + 1) % 6
             after = model(SOURCE, changed).data
             np.testing.assert_array_equal(before[:, : at + 1], after[:, : at + 1])
             assert (before[:, at + 1 :] != after[:, at + 1 :]).any(-1).all()
@@ -301,8 +301,8 @@ def test_wrong_tokens() -> None:
     model = tiny()
     with pytest.raises(IndexingError, match=r"source must lie in \[0, 11\), got 1 … 11"):
         model(SOURCE + 1, TARGET)
-    with pytest.raises(IndexingError, match=r"target must lie in \[0, 9\), got 0 … 10"):
-        model(SOURCE, SOURCE)
+    with pytest.raises(IndexingError, match=r"target must lie in \[0, 9\), got 2 … 10"):
+        model(SOURCE, TARGET + 2)
     with pytest.raises(DTypeError, match="source must be an array of integers, got float64"):
         model.generate(SOURCE / 2, 3)
     with pytest.raises(
@@ -321,9 +321,36 @@ def test_wrong_tokens() -> None:
         model.loss(SOURCE, np.full((3, 6), 4))
     with pytest.raises(ShapeError, match="source has 3 sequences but target has 2"):
         model.loss(SOURCE, TARGET[:2])
-    for steps in (-1, 7, 2.5):
+    for steps in (-1, 7):
         with pytest.raises(ShapeError, match=f"max_steps from 0 to max_length=6, got {steps}"):
             model.generate(SOURCE, steps)
+
+
+@pytest.mark.parametrize("token", [1, 2])
+def test_a_target_with_the_start_or_the_end_is_refused(token: int) -> None:
+    target = TARGET.copy()
+    target[1, 1] = token
+    for use in (tiny(), tiny().loss):
+        with pytest.raises(ShapeError, match=r"Transformer: .* without the start 1 and the end 2"):
+            use(SOURCE, target)
+
+
+@pytest.mark.parametrize("steps", [2.5, True, "3", None])
+def test_steps_of_a_wrong_kind(steps: Any) -> None:
+    with pytest.raises(DTypeError, match=r"Transformer.generate: max_steps must be an integer"):
+        tiny().generate(SOURCE, steps)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.uint64, np.ndarray.tolist, Tensor])
+def test_tokens_of_any_kind_of_integer(kind: Any) -> None:
+    """Also of one that cannot hold the special tokens."""
+    model = tiny(target_vocab=300, start=298, end=299)
+    source, target = (
+        x.astype(kind) if kind in (np.uint8, np.int32, np.uint64) else kind(x)
+        for x in (SOURCE, TARGET)
+    )
+    assert model.loss(source, target).item() == model.loss(SOURCE, TARGET).item()
+    np.testing.assert_array_equal(model.generate(source, np.int8(4)), model.generate(SOURCE, 4))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""Whole models, one to a file; what GPT and Llama share stands in language.py."""
+"""Whole models, one to a file.
+
+What GPT and Llama share stands in language.py, and what Seq2Seq and Transformer share in
+translation.py.
+"""
 
 from .bert import BERT, BERTConfig
 from .gpt import GPT, GPTConfig

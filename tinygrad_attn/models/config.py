@@ -48,6 +48,6 @@ def check_special_tokens(config: Any) -> None:
         )
 
 
-def name_of(config: Any) -> str:
-    """The name of the configuration's class, with which messages begin."""
-    return type(config).__name__
+def name_of(thing: Any) -> str:
+    """The name of the configuration's or the model's class, with which messages begin."""
+    return type(thing).__name__

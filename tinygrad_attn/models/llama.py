@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from ..nn import (
     RotaryPositions,
     functional,
 )
+from ..nn.functional.layers import real
 from ..nn.layers import positive
 from ..rng import generator
 from .config import check_eps, check_sizes
@@ -53,6 +55,7 @@ class LlamaConfig:
 
     Raises:
         ShapeError: sizes that do not fit.
+        DTypeError: rope_base or eps is not a number.
     """
 
     vocab_size: int
@@ -70,6 +73,10 @@ class LlamaConfig:
         check_sizes(self)
         positive("LlamaConfig", num_kv_heads=self.kv_heads)
         check_eps(self)
+        if not 0 < real("LlamaConfig", "rope_base", self.rope_base) < inf:
+            raise ShapeError(
+                f"LlamaConfig: rope_base must be positive and finite, got {self.rope_base}"
+            )
         if self.d_model % (2 * self.num_heads) or self.num_heads % self.kv_heads:
             raise ShapeError(
                 "LlamaConfig: num_heads must divide d_model into even widths, and num_kv_heads "
@@ -87,9 +94,9 @@ class GatedMLP(Module):
     """W_down(silu(W_gate x) ∘ W_up x) (Shazeer 2020, eq. 6: SwiGLU)."""
 
     def __init__(self, config: LlamaConfig, rng: np.random.Generator) -> None:
-        self.gate = Linear(config.d_model, config.d_ff, False, rng=rng)
-        self.up = Linear(config.d_model, config.d_ff, False, rng=rng)
-        self.down = Linear(config.d_ff, config.d_model, False, rng=rng)
+        self.gate = Linear(config.d_model, config.d_ff, bias=False, rng=rng)
+        self.up = Linear(config.d_model, config.d_ff, bias=False, rng=rng)
+        self.down = Linear(config.d_ff, config.d_model, bias=False, rng=rng)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
@@ -142,7 +149,7 @@ class Llama(LanguageModel):
         self.blocks = ModuleList(LlamaBlock(config, rng) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.d_model, config.eps)
         self.head = (
-            None if config.tied else Linear(config.d_model, config.vocab_size, False, rng=rng)
+            None if config.tied else Linear(config.d_model, config.vocab_size, bias=False, rng=rng)
         )
         for parameter in self.parameters():
             if parameter.ndim == 2:

@@ -1,6 +1,6 @@
 """Sequence to sequence with attention: read with one recurrent network, write with another.
 
-    encoder    source tokens -> embedding -> GRU in both directions -> keys, one a source position
+    encoder    source tokens -> embedding -> GRU in both directions -> keys, one per source position
     decoder    each target token from the one before, the decoder's state, and what attention
                collects from the keys
 
@@ -20,12 +20,14 @@ import numpy as np
 from .. import ops
 from ..engine import Array, ShapeError, Tensor
 from ..engine.dispatch import plain
-from ..nn import Dropout, Embedding, Linear, Module, functional
+from ..nn import Dropout, Embedding, Linear, Module
 from ..nn.alignment import SCORES, BahdanauAttention, LuongAttention
-from ..nn.functional.layers import probability, whole_numbers
+from ..nn.functional.layers import probability
 from ..nn.recurrent import GRU
+from ..rng import generator
 from .config import check_sizes, check_special_tokens
 from .evaluation import evaluating
+from .translation import TranslationModel
 
 ATTENTIONS = ("bahdanau", "luong")
 
@@ -78,14 +80,17 @@ class Memory(NamedTuple):
     """A source as the decoder sees it: what attention needs for every step."""
 
     keys: Tensor  # (B, S, H)
-    prepared: Tensor
+    prepared: Tensor  # (B, S, ·): attention.prepare(keys)
     mask: Array  # (B, S), True where a real token stands
 
 
 class Encoder(Module):
-    """Embedding and a GRU in both directions (Bahdanau et al. 2015, section 3.2)."""
+    """Embedding and a GRU in both directions (Bahdanau et al. 2015, section 3.2).
 
-    def __init__(self, config: Seq2SeqConfig, rng: np.random.Generator | None) -> None:
+    The decoder starts from where both directions ended; in the paper from the backward one's end.
+    """
+
+    def __init__(self, config: Seq2SeqConfig, rng: np.random.Generator) -> None:
         self.embedding = Embedding(config.source_vocab, config.d_embed, rng=rng)
         self.drop = Dropout(config.dropout, rng=rng)
         self.gru = GRU(config.d_embed, config.d_hidden // 2, bidirectional=True, rng=rng)
@@ -99,9 +104,13 @@ class Encoder(Module):
 
 
 class BahdanauDecoder(Module):
-    """Attend, step, predict (Bahdanau et al. 2015, section A.2.2)."""
+    """Attend, step, predict (Bahdanau et al. 2015, section A.2.2).
 
-    def __init__(self, config: Seq2SeqConfig, rng: np.random.Generator | None) -> None:
+    In the paper a maxout layer makes the prediction, of the state before the step; here a tanh
+    does, of the state after it.
+    """
+
+    def __init__(self, config: Seq2SeqConfig, rng: np.random.Generator) -> None:
         width = config.d_hidden
         self.embedding = Embedding(config.target_vocab, config.d_embed, rng=rng)
         self.drop = Dropout(config.dropout, rng=rng)
@@ -134,9 +143,12 @@ class BahdanauDecoder(Module):
 
 
 class LuongDecoder(Module):
-    """Step, attend, predict: all steps at once (Luong et al. 2015, equations 5 and 6)."""
+    """Step, attend, predict: all steps at once (Luong et al. 2015, equations 5 and 6).
 
-    def __init__(self, config: Seq2SeqConfig, rng: np.random.Generator | None) -> None:
+    Without input feeding (section 3.3), which would make each step wait for the one before.
+    """
+
+    def __init__(self, config: Seq2SeqConfig, rng: np.random.Generator) -> None:
         width = config.d_hidden
         self.embedding = Embedding(config.target_vocab, config.d_embed, rng=rng)
         self.drop = Dropout(config.dropout, rng=rng)
@@ -157,16 +169,21 @@ class LuongDecoder(Module):
         return self.output(self.drop(features)), state, weights
 
 
-class Seq2Seq(Module):
+class Seq2Seq(TranslationModel):
     """Encoder, attention decoder, and the way between tokens and losses.
 
     Args:
         config: the sizes.
         rng: generator for initial values and dropout; the library's own where None.
+
+    Attributes:
+        encoder: Encoder.
+        decoder: BahdanauDecoder or LuongDecoder.
     """
 
     def __init__(self, config: Seq2SeqConfig, *, rng: np.random.Generator | None = None) -> None:
         self.config = config
+        rng = generator(rng)
         self.encoder = Encoder(config, rng)
         decoder = BahdanauDecoder if config.attention == "bahdanau" else LuongDecoder
         self.decoder = decoder(config, rng)
@@ -191,26 +208,24 @@ class Seq2Seq(Module):
             Logits (B, T + 1, target_vocab).
 
         Raises:
-            ShapeError: tokens are not (B, S) and (B, T), or a length does not fit.
+            ShapeError: tokens are not (B, S) and (B, T), the start or the end is among the targets,
+                or a length does not fit.
             DTypeError: tokens or lengths are not integers.
             IndexingError: a token is outside its vocabulary.
         """
-        target = self.tokens("target", target, self.config.target_vocab)
-        state, memory = self.read(source, source_lengths)
-        if len(target) != len(memory.mask):
-            raise ShapeError(
-                f"Seq2Seq: source has {len(memory.mask)} sequences but target has {len(target)}"
-            )
-        first = np.full((len(target), 1), self.config.start)
-        logits, _, weights = self.decoder(np.concatenate([first, target], 1), state, memory)
+        source = self.source(source)
+        started = self.started(source, self.target(target))
+        logits, _, weights = self.decoder(started, *self.read(source, source_lengths))
         return (logits, weights) if return_weights else logits
 
-    def loss(self, source: Any, target: Any, source_lengths: Any = None) -> Tensor:
-        """Mean cross-entropy, in nats, of the target tokens and the end; see `forward`."""
-        logits = self(source, target, source_lengths)
-        return functional.cross_entropy(
-            logits, self.with_end(target), ignore_index=self.config.padding
-        )
+    def loss(
+        self, source: Any, target: Any, source_lengths: Any = None, *, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """Mean cross-entropy, in nats, of the target tokens and the end; see `forward`.
+
+        `label_smoothing` is `functional.cross_entropy`'s.
+        """
+        return self.cross_entropy(self(source, target, source_lengths), target, label_smoothing)
 
     def generate(
         self,
@@ -232,52 +247,26 @@ class Seq2Seq(Module):
 
         Raises:
             ShapeError: max_steps is negative, or as in `forward`.
+            DTypeError: max_steps is not an integer, or as in `forward`.
+            IndexingError: as in `forward`.
         """
-        if max_steps < 0:
-            raise ShapeError(f"generate: expected max_steps of 0 or more, got {max_steps}")
-        config = self.config
+        self.check_steps(max_steps)
         with evaluating(self):
-            state, memory = self.read(source, source_lengths)
-            batch, length = memory.mask.shape
-            tokens = np.full((batch, max_steps), config.padding)
-            weights = np.zeros((batch, max_steps, length), state.dtype)
-            last, alive = np.full((batch, 1), config.start), np.ones(batch, bool)
-            for step in range(max_steps):
+            state, memory = self.read(self.source(source), source_lengths)
+
+            def step(last: Array) -> tuple[Tensor, Tensor]:
+                nonlocal state
                 logits, state, row = self.decoder(last, state, memory)
-                scores = logits.numpy()  # (B, 1, V)
-                scores[..., [config.padding, config.start]] = -np.inf
-                last = scores.argmax(-1)
-                alive &= last[:, 0] != config.end
-                if not alive.any():
-                    break
-                tokens[alive, step] = last[alive, 0]
-                weights[alive, step] = row._data[alive, 0]
+                return logits, row
+
+            batch, length = memory.mask.shape
+            weights = np.zeros((batch, max_steps, length), state.dtype)
+            tokens = self.written(step, weights)
         return (tokens, weights) if return_weights else tokens
 
-    def read(self, source: Any, lengths: Any) -> tuple[Tensor, Memory]:
+    def read(self, source: Array, lengths: Any) -> tuple[Tensor, Memory]:
         """The decoder's first state, and what its attention needs."""
-        source = self.tokens("source", source, self.config.source_vocab)
         lengths = self.lengths(source) if lengths is None else np.asarray(plain(lengths))
         keys, state = self.encoder(source, lengths)
         mask = np.arange(source.shape[1]) < lengths[:, None]
         return state, Memory(keys, self.decoder.attention.prepare(keys), mask)
-
-    def with_end(self, target: Any) -> Array:
-        """Targets (B, T) with the end after each one's last token, (B, T + 1)."""
-        rows = np.pad(
-            np.asarray(plain(target)), ((0, 0), (0, 1)), constant_values=self.config.padding
-        )
-        rows[np.arange(len(rows)), self.lengths(rows)] = self.config.end
-        return rows
-
-    def lengths(self, tokens: Array) -> Array:
-        """How many tokens stand up to the last that is not padding, (B,)."""
-        places = np.arange(1, tokens.shape[1] + 1)
-        return np.where(tokens == self.config.padding, 0, places).max(axis=1, initial=0)
-
-    def tokens(self, what: str, values: Any, vocabulary: int) -> Array:
-        """`values` as an array (B, time) of tokens."""
-        array = whole_numbers("Seq2Seq", what, values, vocabulary)
-        if array.ndim != 2:
-            raise ShapeError(f"Seq2Seq: expected {what} tokens (B, time), got {array.shape}")
-        return array

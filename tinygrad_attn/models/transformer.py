@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, ShapeError, Tensor
-from ..engine.dispatch import plain
 from ..nn import (
     Dropout,
     Embedding,
@@ -31,13 +30,13 @@ from ..nn import (
     SinusoidalPositions,
     TransformerDecoderLayer,
     TransformerEncoderLayer,
-    functional,
 )
-from ..nn.functional.layers import probability, whole_numbers
+from ..nn.functional.layers import probability
 from ..nn.transformer import check_activation
 from ..rng import generator
 from .config import check_divides, check_sizes, check_special_tokens
 from .evaluation import evaluating
+from .translation import TranslationModel
 
 POSITIONS = ("sinusoidal", "learned")
 
@@ -48,12 +47,13 @@ class TransformerConfig:
 
     Attributes:
         source_vocab, target_vocab: numbers of different tokens.
-        max_length: longest source, and longest target with one special token.
+        max_length: longest source, and longest target counted with its start token.
         num_layers: number of encoder layers, and of decoder layers.
         num_heads: attention heads in each; divides d_model.
         d_model: width.
         d_ff: width inside the feed-forward networks.
-        padding: token that fills up short rows; nothing attends to it and no loss counts it.
+        padding: token that fills up short rows; no token of the row or the other side attends to
+            it, and no loss counts it.
         start, end: tokens before and after every target.
         dropout: probability of dropping embeddings, attention weights and branches in training.
         activation: of the feed-forward networks; see nn.TransformerEncoderLayer.
@@ -109,7 +109,7 @@ class Stack(Module):
         self,
         layer: type[TransformerEncoderLayer | TransformerDecoderLayer],
         config: TransformerConfig,
-        rng: np.random.Generator | None,
+        rng: np.random.Generator,
     ) -> None:
         self.layers = ModuleList(
             layer(
@@ -143,7 +143,7 @@ class Stack(Module):
         return (out, weights) if return_weights else out
 
 
-class Transformer(Module):
+class Transformer(TranslationModel):
     """An encoder and a decoder of the sizes in `config`.
 
     Args:
@@ -151,8 +151,11 @@ class Transformer(Module):
         rng: generator for initial values and dropout; the library's own where None.
 
     Attributes:
-        source_embedding, target_embedding: drawn from N(0, 1/d_model), so that times √d_model they
-            are as large as the positions.
+        source_embedding, target_embedding: Embedding, weights (source_vocab, d_model) and
+            (target_vocab, d_model) drawn from N(0, 1/d_model), so that times √d_model they are
+            about as large as sinusoidal positions.
+        source_positions, target_positions: SinusoidalPositions or LearnedPositions.
+        dropout: of the sums of embeddings and positions.
         encoder, decoder: the layers, named as in torch.nn.Transformer.
         output: Linear, to the logits.
     """
@@ -160,7 +163,7 @@ class Transformer(Module):
     def __init__(
         self, config: TransformerConfig, *, rng: np.random.Generator | None = None
     ) -> None:
-        self.config = config
+        self.config, self.longest = config, config.max_length
         width, rng = config.d_model, generator(rng)
         self.source_embedding = Embedding(config.source_vocab, width, rng=rng)
         self.target_embedding = Embedding(config.target_vocab, width, rng=rng)
@@ -188,31 +191,24 @@ class Transformer(Module):
             Logits (B, T + 1, target_vocab).
 
         Raises:
-            ShapeError: tokens are not (B, S) and (B, T), or too many for max_length.
+            ShapeError: tokens are not (B, S) and (B, T), they are too many for max_length, or the
+                start or the end is among the targets.
             DTypeError: tokens are not integers.
             IndexingError: a token is outside its vocabulary.
         """
-        source = self.tokens("source", source, self.config.source_vocab)
-        target = self.tokens("target", target, self.config.target_vocab, 1)
-        if len(source) != len(target):
-            raise ShapeError(
-                f"Transformer: source has {len(source)} sequences but target has {len(target)}"
-            )
-        first = np.full((len(target), 1), self.config.start)
-        return self.write(np.hstack([first, target]), *self.read(source), return_weights)
+        source = self.source(source)
+        started = self.started(source, self.target(target))
+        return self.write(started, *self.read(source), return_weights)
 
     def loss(self, source: Any, target: Any, *, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy, in nats, of the target tokens and the end; see `forward`.
 
         `label_smoothing` is `functional.cross_entropy`'s; the paper's is 0.1 (section 5.4).
         """
-        logits = self(source, target)
-        return functional.cross_entropy(
-            logits, self.with_end(target), self.config.padding, label_smoothing
-        )
+        return self.cross_entropy(self(source, target), target, label_smoothing)
 
     def generate(self, source: Any, max_steps: int, *, return_weights: bool = False) -> Any:
-        """The most probable token at each step, until the end or `max_steps`.
+        """The most probable token at each step, until the end or `max_steps`; without dropout.
 
         Args:
             source: as in `forward`.
@@ -225,37 +221,19 @@ class Transformer(Module):
 
         Raises:
             ShapeError: max_steps is out of range, or as in `forward`.
+            DTypeError: max_steps is not an integer, or as in `forward`.
+            IndexingError: as in `forward`.
         """
-        config = self.config
-        if not isinstance(max_steps, (int, np.integer)) or not 0 <= max_steps <= config.max_length:
-            raise ShapeError(
-                "Transformer.generate: expected max_steps from 0 to "
-                f"max_length={config.max_length}, got {max_steps}"
-            )
-        source = self.tokens("source", source, config.source_vocab)
-        batch, length = source.shape
-        tokens = np.full((batch, max_steps + 1), config.padding)
-        tokens[:, 0], alive = config.start, np.ones(batch, bool)
+        self.check_steps(max_steps)
         with evaluating(self):
-            memory, keep = self.read(source)
-            weights = np.zeros((batch, config.num_heads, max_steps, length), memory.dtype)
-            caches = [KVCache(config.max_length) for _ in self.decoder.layers]
-            for step in range(max_steps):
-                logits, seen = self.write(tokens[:, step : step + 1], memory, keep, True, caches)
-                following = self.likeliest(logits._data[:, -1])
-                alive &= following != config.end
-                if not alive.any():
-                    break
-                tokens[alive, step + 1] = following[alive]
-                weights[alive, :, step] = seen._data[alive, :, -1]
-        return (tokens[:, 1:], weights) if return_weights else tokens[:, 1:]
-
-    def likeliest(self, logits: Array) -> Array:
-        """One token for each row of logits (B, V), of those that may follow."""
-        scores = logits.copy()
-        scores[:, [self.config.padding, self.config.start]] = -np.inf
-        tokens: Array = scores.argmax(axis=-1)
-        return tokens
+            memory, keep = self.read(self.source(source))
+            caches = [KVCache(self.longest) for _ in self.decoder.layers]
+            shape = (len(memory), self.config.num_heads, max_steps, memory.shape[1])
+            weights = np.zeros(shape, memory.dtype)
+            tokens = self.written(
+                lambda last: self.write(last, memory, keep, True, caches), weights
+            )
+        return (tokens, weights) if return_weights else tokens
 
     def read(self, source: Array) -> tuple[Tensor, Array]:
         """Tokens (B, S) -> memory (B, S, D) and its mask (B, 1, S), True where a token stands."""
@@ -273,7 +251,7 @@ class Transformer(Module):
     ) -> Any:
         """Tokens (B, T), the start first -> logits (B, T, V) of the token after each; weights.
 
-        With caches, one a layer, the tokens continue those that came before.
+        With caches, one per layer, the tokens continue those that came before.
         """
         past = caches[0].length if caches else 0
         x = self.embedded(tokens, self.target_embedding, self.target_positions, past)
@@ -289,25 +267,6 @@ class Transformer(Module):
         """Tokens (B, T), the first at position `offset` -> (B, T, D)."""
         x: Tensor = self.dropout(positions(embedding(tokens) * sqrt(self.config.d_model), offset))
         return x
-
-    def with_end(self, target: Any) -> Array:
-        """Targets (B, T) with the end after each one's last token, (B, T + 1)."""
-        padding = self.config.padding
-        rows = np.pad(np.asarray(plain(target)), ((0, 0), (0, 1)), constant_values=padding)
-        places = np.where(rows == padding, 0, np.arange(1, rows.shape[1] + 1))
-        rows[np.arange(len(rows)), places.max(axis=1)] = self.config.end
-        return rows
-
-    def tokens(self, what: str, values: Any, vocabulary: int, special: int = 0) -> Array:
-        """`values` as an array (B, time) of tokens, to which `special` ones will be added."""
-        array = whole_numbers("Transformer", what, values, vocabulary)
-        most = self.config.max_length - special
-        if array.ndim != 2 or array.shape[1] > most:
-            raise ShapeError(
-                f"Transformer: expected {what} tokens (B, time), at most {most} in a "
-                f"row, got {array.shape}"
-            )
-        return array
 
 
 def positions(config: TransformerConfig, rng: np.random.Generator) -> Module:
