@@ -169,6 +169,14 @@ def test_a_large_mask_is_drawn_in_part() -> None:
     assert lines[-1].endswith("the first of 3 heads; the first 12 × 32 of 40 × 50")
 
 
+def test_masks_that_fit_in_a_layer_only_have_no_picture() -> None:
+    per_sequence = Mask.keep(np.ones((B, T, S), bool))
+    both = per_sequence & Mask.keep(np.ones((B, H, T, S), bool))
+    assert repr(both).endswith("no picture: as masks of `attention` their shapes do not broadcast")
+    x, keys = np.zeros((B, T, 6)), np.zeros((B, S, 6))
+    assert nn.MultiHeadAttention(6, H)(x, keys, mask=both).shape == x.shape
+
+
 @pytest.mark.parametrize(
     "mask",
     [

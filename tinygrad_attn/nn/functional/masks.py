@@ -231,7 +231,10 @@ def listed(array: Any) -> str:
 
 def drawn(mask: Mask) -> str:
     """A picture: a row for each query, a column for each key, of the first head and sequence."""
-    shape = extent(mask)
+    try:
+        shape = extent(mask)
+    except ValueError:  # `&` cannot know yet: a layer reads rank 3 in another way
+        return "\n  no picture: as masks of `attention` their shapes do not broadcast"
     rows, columns = (0 if 0 in shape else min(n, most) for n, most in zip(shape[2:], DRAWN))
     cells = pattern(mask, shape, rows, columns)
     seen = ", ".join(
