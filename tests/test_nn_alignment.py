@@ -71,6 +71,25 @@ def test_values_are_the_papers(name: str, keep: Array, rng: np.random.Generator)
 
 
 @every_score
+def test_lists_are_taken_too(name: str, rng: np.random.Generator) -> None:
+    layer = made(name)
+    arrays = inputs(layer, rng)
+    lists = [x.tolist() for x in arrays]
+    np.testing.assert_allclose(layer(*lists).data, layer(*arrays).data, rtol=1e-6)
+    prepared = layer.prepare(arrays[1]).tolist()
+    again = layer(*lists, prepared=prepared)
+    np.testing.assert_allclose(again.data, layer(*arrays).data, rtol=1e-6)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_what_is_no_array_of_numbers_is_refused(place: int) -> None:
+    given: list[Any] = [Q, K, K]
+    given[place] = "a"
+    with pytest.raises(DTypeError):
+        nn.BahdanauAttention(DQ, DK, DA)(*given)
+
+
+@every_score
 def test_values_are_the_keys_where_none_are_given(name: str, rng: np.random.Generator) -> None:
     layer = made(name)
     q, k, _ = inputs(layer, rng)
@@ -213,6 +232,7 @@ Q, K = np.ones((B, T, DQ)), np.ones((B, S, DK))
             r"expected a mask .* = \(2, 5\) or \(B, T, S\) = \(2, 3, 5\), got \(2, 4\)",
         ),
         ((Q, K, K, np.ones((B, 4, S), bool)), r"expected a mask .* got \(2, 4, 5\)"),
+        ((Q, K, K, [[True], [True] * S]), "rows of the mask must all have one length"),
         ((Q, K, K, np.ones(S, bool)), r"expected a mask \(B, S\) = \(2, 5\) .* got \(5,\)"),
     ],
 )
@@ -226,12 +246,15 @@ def test_a_mask_of_numbers_is_refused() -> None:
         nn.BahdanauAttention(DQ, DK, DA)(Q, K, mask=np.ones((B, S), int))
 
 
-def test_prepared_keys_must_be_of_these_keys() -> None:
-    layer = nn.BahdanauAttention(DQ, DK, DA)
-    with pytest.raises(
-        ShapeError, match=r"BahdanauAttention: expected prepared keys .* \(2, 3, 6\)"
-    ):
-        layer(Q, K, prepared=layer.prepare(Tensor(K[:, :3])))
+@every_score
+@pytest.mark.parametrize("shape", [(B, 3, 0), (1, S, 0), (B, S, 1), (B, S)])
+def test_prepared_keys_must_be_of_these_keys(name: str, shape: tuple[int, ...]) -> None:
+    """`shape`, its last number added to the width that they should have."""
+    layer = made(name)
+    q = np.ones((B, T, layer.d_query))
+    wrong = np.ones((*shape[:2], *(layer.prepare(K).shape[2] + n for n in shape[2:])))
+    with pytest.raises(ShapeError, match=r"Attention: expected prepared keys \(B, S, [4-7]\)"):
+        layer(q, K, prepared=wrong)
 
 
 def test_wrong_options_are_refused() -> None:

@@ -18,6 +18,7 @@ from .. import ops
 from ..engine import ShapeError, Tensor
 from . import functional
 from .functional.attention import normalised
+from .functional.layers import array_of, operand
 from .functional.limits import masking
 from .functional.masks import Mask
 from .layers import Linear, positive
@@ -33,12 +34,15 @@ class Alignment(Module):
 
     Attributes:
         d_query, d_key: widths of the queries and the keys.
-        prepare: keys (B, S, d_key) -> the part of the scores that depends on them alone (B, S, …).
+        d_prepared: width of the prepared keys.
+        prepare: keys (B, S, d_key) -> the part of the scores that depends on them alone
+            (B, S, d_prepared).
         scores: queries (B, T, d_query) and prepared keys -> (B, T, S).
     """
 
     d_query: int
     d_key: int
+    d_prepared: int
     prepare: Callable[[Tensor], Tensor]
     scores: Callable[[Tensor, Tensor], Tensor]
 
@@ -48,8 +52,8 @@ class Alignment(Module):
         keys: Tensor,
         values: Tensor | None = None,
         mask: Any = None,
-        return_weights: bool = False,
         *,
+        return_weights: bool = False,
         prepared: Tensor | None = None,
     ) -> Any:
         """What the queries collect from the values.
@@ -68,19 +72,20 @@ class Alignment(Module):
 
         Raises:
             ShapeError: shapes do not fit.
-            DTypeError: the mask is of a wrong kind.
+            DTypeError: inputs are not numbers, or the mask is of a wrong kind.
         """
-        values = keys if values is None else values
+        query, keys = operand(query), operand(keys)
+        values = keys if values is None else operand(values)
         self.check(query, keys, values)
-        prepared = self.prepare(keys) if prepared is None else prepared
-        if prepared.shape[:2] != keys.shape[:2]:
+        prepared = self.prepare(keys) if prepared is None else operand(prepared)
+        if prepared.shape != (*keys.shape[:2], self.d_prepared):
             raise ShapeError(
-                f"{type(self).__name__}: expected prepared keys (B, S, …) for keys {keys.shape}, "
-                f"got {prepared.shape}"
+                f"{type(self).__name__}: expected prepared keys (B, S, {self.d_prepared}) for keys "
+                f"{keys.shape}, got {prepared.shape}"
             )
-        single = np.ndim(query) == 2
+        single = query.ndim == 2
         queries = ops.expand_dims(query, 1) if single else query
-        weights = self.normalised(self.scores(queries, prepared), mask)  # (B, T, S)
+        weights = self.weights(self.scores(queries, prepared), mask)  # (B, T, S)
         context = ops.matmul(weights, values)  # (B, T, width)
         if single:
             context, weights = ops.squeeze(context, 1), ops.squeeze(weights, 1)
@@ -88,23 +93,21 @@ class Alignment(Module):
 
     def check(self, query: Tensor, keys: Tensor, values: Tensor) -> None:
         """Refuse inputs that do not fit together."""
-        who, shape = type(self).__name__, np.shape(query)
+        who, shape = type(self).__name__, query.shape
         if len(shape) not in (2, 3) or shape[-1] != self.d_query:
             raise ShapeError(
                 f"{who}: expected query (B, T, {self.d_query}) or (B, {self.d_query}), got {shape}"
             )
-        if np.ndim(keys) != 3 or keys.shape[-1] != self.d_key or len(keys) != shape[0]:
+        if keys.ndim != 3 or keys.shape[-1] != self.d_key or len(keys) != shape[0]:
             raise ShapeError(
-                f"{who}: expected keys (B, S, {self.d_key}), got {np.shape(keys)} beside query "
-                f"{shape}"
+                f"{who}: expected keys (B, S, {self.d_key}), got {keys.shape} beside query {shape}"
             )
-        if np.ndim(values) != 3 or values.shape[:2] != keys.shape[:2]:
+        if values.ndim != 3 or values.shape[:2] != keys.shape[:2]:
             raise ShapeError(
-                f"{who}: expected values (B, S, width) for keys {keys.shape}, got "
-                f"{np.shape(values)}"
+                f"{who}: expected values (B, S, width) for keys {keys.shape}, got {values.shape}"
             )
 
-    def normalised(self, scores: Tensor, mask: Any) -> Tensor:
+    def weights(self, scores: Tensor, mask: Any) -> Tensor:
         """softmax(scores) over the keys a query may attend to; zeros where there is none."""
         if mask is None:
             return ops.softmax(scores)
@@ -117,13 +120,14 @@ class Alignment(Module):
         """A mask (B, S) or (B, T, S) as one that broadcasts to the scores (B, 1, T, S)."""
         if isinstance(mask, Mask):
             return mask.for_layers()
-        mask = mask if isinstance(mask, Tensor) else np.asarray(mask)
+        who = type(self).__name__
+        mask = mask if isinstance(mask, Tensor) else array_of(who, "rows of the mask", mask)
         batch, _, queries, keys = shape
         given = mask.shape
         wanted = (batch, keys) if len(given) == 2 else (batch, queries, keys)
         if len(given) != len(wanted) or any(n not in (1, m) for n, m in zip(given, wanted)):
             raise ShapeError(
-                f"{type(self).__name__}: expected a mask (B, S) = {(batch, keys)} or (B, T, S) = "
+                f"{who}: expected a mask (B, S) = {(batch, keys)} or (B, T, S) = "
                 f"{(batch, queries, keys)}, got {given}"
             )
         return ops.expand_dims(mask, (1, 2) if len(given) == 2 else 1)
@@ -148,7 +152,7 @@ class BahdanauAttention(Alignment):
         self, d_query: int, d_key: int, d_attn: int, *, rng: np.random.Generator | None = None
     ) -> None:
         positive("BahdanauAttention", d_query=d_query, d_key=d_key, d_attn=d_attn)
-        self.d_query, self.d_key = d_query, d_key
+        self.d_query, self.d_key, self.d_prepared = d_query, d_key, d_attn
         self.W = Linear(d_query, d_attn, bias=False, rng=rng)
         self.U = Linear(d_key, d_attn, bias=False, rng=rng)
         self.v = Linear(d_attn, 1, bias=False, rng=rng)
@@ -202,6 +206,7 @@ class LuongAttention(Alignment):
                 f'd_key={d_key}; "general" maps between them'
             )
         self.d_query, self.d_key, self.score = d_query, d_key, score
+        self.d_prepared = d_query
         if score == "general":
             self.W = Linear(d_key, d_query, bias=False, rng=rng)
         if score == "concat":
