@@ -129,6 +129,7 @@ def test_norms_without_weights(rng: np.random.Generator) -> None:
         lambda x: functional.gelu(x, "tanh"),
         functional.rms_norm,
         functional.layer_norm,
+        lambda x: functional.dropout(x, 0.3, rng=np.random.default_rng(0)),
         ta.erf,
         ta.softplus,
         ta.norm,

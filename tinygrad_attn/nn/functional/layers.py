@@ -26,6 +26,11 @@ def operand(x: Any) -> Any:
     return x if ready else Tensor(x)
 
 
+def floating(x: Any) -> Any:
+    """`x`, integers and booleans as float64: their squares would wrap, 1/(1 − p) be cut off."""
+    return x if x.dtype.kind in "fc" else ops.astype(x, np.float64)
+
+
 def last_axis(who: str, x: Any, width: int) -> None:
     """Refuse an `x` whose last axis is not `width` long."""
     shape = np.shape(x)
@@ -133,8 +138,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tens
         ShapeError: weight does not fit the last axis of x, or eps is not finite.
         DTypeError: eps is not a number.
     """
-    x, eps = operand(x), epsilon("RMSNorm", eps)
-    x = x if x.dtype.kind in "fc" else ops.astype(x, np.float64)  # squares of small integers wrap
+    x, eps = floating(operand(x)), epsilon("RMSNorm", eps)
     weight = fitting("RMSNorm", x, weight)
     out: Tensor = x * ops.rsqrt(ops.mean(ops.square(x), -1, True) + eps)
     return out if weight is None else out * weight
@@ -224,7 +228,7 @@ def dropout(
         ShapeError: p lies outside [0, 1).
         DTypeError: p is not a number.
     """
-    x = operand(x)
+    x = floating(operand(x))
     if probability("dropout", p) == 0 and mask is None:
         return x
     factors = dropout_mask(x.shape, p, x.dtype, rng) if mask is None else mask
