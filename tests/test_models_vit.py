@@ -160,8 +160,11 @@ def test_names_and_initial_values() -> None:
 def test_wrong_images() -> None:
     model = tiny()
     for shape in ((6, 6), (2, 6, 5), (2, 3, 6, 6), (2, 6, 6, 1)):
-        with pytest.raises(ShapeError, match=r"ViT: expected images \(B, 1, 6, 6\), got \("):
+        wanted = r"ViT: expected images \(B, 1, 6, 6\) or \(B, 6, 6\), got \("
+        with pytest.raises(ShapeError, match=wanted):
             model(np.ones(shape))
+    with pytest.raises(ShapeError, match="inhomogeneous"):
+        model([[1.0, 2.0], [3.0]])
     with pytest.raises(ShapeError, match=r"ViT: expected images \(B, 3, 6, 6\), got \(2, 6, 6\)"):
         tiny(channels=3)(np.ones((2, 6, 6)))
     with pytest.raises(DTypeError, match="ViT: expected floating images, got uint8"):

@@ -1,7 +1,7 @@
 """Whole models, one to a file.
 
-What GPT and Llama share stands in language.py, and what Seq2Seq and Transformer share in
-translation.py.
+What several share stands in language.py (GPT, Llama), translation.py (Seq2Seq, Transformer) and
+stack.py (BERT, ViT, Transformer).
 """
 
 from .bert import BERT, BERTConfig

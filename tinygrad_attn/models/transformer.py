@@ -26,7 +26,6 @@ from ..nn import (
     LearnedPositions,
     Linear,
     Module,
-    ModuleList,
     SinusoidalPositions,
     TransformerDecoderLayer,
     TransformerEncoderLayer,
@@ -36,6 +35,7 @@ from ..nn.transformer import check_activation
 from ..rng import generator
 from .config import check_divides, check_sizes, check_special_tokens
 from .evaluation import evaluating
+from .stack import stacked
 from .translation import TranslationModel
 
 POSITIONS = ("sinusoidal", "learned")
@@ -111,19 +111,7 @@ class Stack(Module):
         config: TransformerConfig,
         rng: np.random.Generator,
     ) -> None:
-        self.layers = ModuleList(
-            layer(
-                config.d_model,
-                config.num_heads,
-                config.d_ff,
-                dropout=config.dropout,
-                activation=config.activation,
-                norm_first=config.norm_first,
-                bias=config.bias,
-                rng=rng,
-            )
-            for _ in range(config.num_layers)
-        )
+        self.layers = stacked(layer, config, rng, norm_first=config.norm_first, bias=config.bias)
         self.norm = LayerNorm(config.d_model, bias=config.bias) if config.norm_first else None
 
     def forward(

@@ -1,12 +1,15 @@
 """The Vision Transformer: an image as a sequence of patches (Dosovitskiy et al. 2021).
 
-image -> patches -> linear -> class token before them -> + position -> encoder layers -> norm
-      -> the class token's features -> linear -> logits
+image -> patches -> linear -> class token before them -> + position    (equation 1)
+      -> encoder layers                                                (equations 2 and 3)
+      -> the class token's features -> norm                            (equation 4)
+      -> linear -> logits
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,6 @@ from ..nn import (
     LearnedPositions,
     Linear,
     Module,
-    ModuleList,
     Parameter,
     TransformerEncoderLayer,
     functional,
@@ -29,6 +31,7 @@ from ..nn.transformer import check_activation
 from ..rng import generator
 from .config import check_divides, check_eps, check_sizes
 from .evaluation import evaluating
+from .stack import stacked, through
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,12 @@ class ViT(Module):
         rng: generator for initial values and dropout; the library's own where None.
 
     Attributes:
-        patch_embed: Linear; a row of its weight is a patch (channel, row, column), flattened: the
-            convolution that other libraries have here, reshaped.
+        patch_embed: Linear, channels·patch_size² to d_model; a row of its weight is a patch
+            (channel, row, column), flattened: the convolution that other libraries have here,
+            reshaped.
         cls_token: (1, 1, d_model), drawn from N(0, 0.02²).
-        pos_embed: LearnedPositions, the class token's first, then the patches', row by row.
+        pos_embed: LearnedPositions (1 + patches, d_model), the class token's first, then the
+            patches', row by row.
         blocks: the encoder layers.
         norm, head: the last norm, and the Linear that makes the logits.
     """
@@ -101,19 +106,7 @@ class ViT(Module):
         self.cls_token = Parameter(rng.normal(0.0, 0.02, (1, 1, width)))
         self.pos_embed = LearnedPositions(1 + config.num_patches, width, rng=rng)
         self.dropout = Dropout(config.dropout, rng=rng)
-        self.blocks = ModuleList(
-            TransformerEncoderLayer(
-                width,
-                config.num_heads,
-                config.d_ff,
-                dropout=config.dropout,
-                activation=config.activation,
-                norm_first=True,
-                eps=config.eps,
-                rng=rng,
-            )
-            for _ in range(config.num_layers)
-        )
+        self.blocks = stacked(TransformerEncoderLayer, config, rng, norm_first=True, eps=config.eps)
         self.norm = LayerNorm(width, config.eps)
         self.head = Linear(width, config.num_classes, rng=rng)
 
@@ -132,22 +125,18 @@ class ViT(Module):
         x = self.patch_embed(self.patches(images))
         first = ops.broadcast_to(self.cls_token, (len(x), 1, self.config.d_model))
         x = self.dropout(self.pos_embed(ops.concat([first, x], 1)))
-        weights: list[Tensor] = []
-        for block in self.blocks:
-            x = block(x, return_weights=return_weights)
-            if return_weights:
-                x, found = x
-                weights.append(found)
+        x, weights = through(self.blocks, x, repeat(None), return_weights)
         logits = self.head(self.norm(x[:, 0]))
         return (logits, weights) if return_weights else logits
 
     def patches(self, images: Any) -> Any:
         """Images -> flattened patches (B, patches, channels·patch_size²), row by row."""
         c, size, p = self.config.channels, self.config.image_size, self.config.patch_size
-        shape = np.shape(images)
-        if shape[1:] != (c, size, size) and not (c == 1 and shape[1:] == (size, size)):
-            raise ShapeError(f"ViT: expected images (B, {c}, {size}, {size}), got {shape}")
         images = operand(images)
+        shape = images.shape
+        if shape[1:] != (c, size, size) and not (c == 1 and shape[1:] == (size, size)):
+            grey = f" or (B, {size}, {size})" if c == 1 else ""
+            raise ShapeError(f"ViT: expected images (B, {c}, {size}, {size}){grey}, got {shape}")
         if images.dtype.kind not in "fc":
             raise DTypeError(
                 f"ViT: expected floating images, got {images.dtype}; divide by the largest value"
