@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import stat
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +187,19 @@ def test_a_vision_transformer_travels(channels: int, tmp_path: Path) -> None:
     assert shapes["classifier.weight"] == (3, 4)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_two_classes_may_go_without_names(kept: bool, tmp_path: Path) -> None:
+    model = vit(num_classes=2)
+    path = interop.save(model, tmp_path) / "config.json"
+    values = json.loads(path.read_text()) | {"id2label": None, "label2id": None}
+    names = {k: v for k, v in values.items() if kept or v is not None}
+    path.write_text(json.dumps(names))
+    read: Any = interop.load(tmp_path)
+    assert read.config == model.config
+    path.write_text(json.dumps(values | {"id2label": {}}))
+    assert "num_classes must be an integer of 1 or more, got 0" in problems(tmp_path)[0]
+
+
 def test_sides_of_images_may_be_written_twice(tmp_path: Path) -> None:
     interop.save(vit(), tmp_path)
     read: Any = interop.load(configured(tmp_path, image_size=[6, 6], patch_size=[3, 3]))
@@ -305,6 +320,21 @@ def test_a_wrong_file(name: str, content: bytes | None, words: str, folder: Path
     (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
     (problem,) = problems(folder)
     assert problem.startswith(words)
+
+
+def test_a_name_of_the_hub_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InteropError, match=r"config.json cannot be read .*; nothing is downloaded"):
+        interop.load("gpt2")
+
+
+@pytest.mark.parametrize("travelled", [copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_an_error_reaches_another_process_whole(travelled: Any) -> None:
+    error = InteropError("the weights", ["a is missing", "b is missing"])
+    again = travelled(error)
+    assert type(again) is InteropError
+    assert str(again) == str(error) == "the weights:\n  a is missing\n  b is missing"
+    assert (again.where, again.problems) == ("the weights", error.problems)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

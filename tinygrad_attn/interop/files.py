@@ -38,7 +38,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         name = Path(error.filename or folder).name
         raise InteropError(str(folder), [
             f"{name} cannot be read ({error.strerror}); expected a folder with {CONFIG} and "
-            f"{WEIGHTS}, weights in one file"
+            f"{WEIGHTS}, weights in one file; nothing is downloaded"
         ]) from error  # fmt: skip
     except ValueError as error:
         raise InteropError(str(folder), [f"{CONFIG} is not JSON ({error})"]) from error

@@ -53,7 +53,7 @@ def config_here(values: dict[str, Any], names: Set[str]) -> GPTConfig:
         ("add_cross_attention", False), ("tie_word_embeddings", True),
     ):  # fmt: skip
         given.only(name, value)
-    values = {
+    sizes = {
         "vocab_size": given.get("vocab_size"),
         "max_length": given.get("n_positions"),
         "num_layers": given.get("n_layer"),
@@ -63,7 +63,7 @@ def config_here(values: dict[str, Any], names: Set[str]) -> GPTConfig:
         "bias": given.get("bias", True),
     }
     given.settle()
-    return GPTConfig(**values)
+    return GPTConfig(**sizes)
 
 
 def config_there(config: GPTConfig) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Models from and to Hugging Face folders.
 
-model = interop.load("gpt2")                    # a folder with config.json, model.safetensors
+model = interop.load("path/to/gpt2")            # a folder with config.json, model.safetensors
 interop.save(model, "mine")                     # AutoModel.from_pretrained("mine") opens it
+
+Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from .layout import exported, imported
 # model_type -> the module with LAYOUT, MODEL and how the configuration reads here and there.
 KINDS: dict[str, Any] = {"bert": bert, "gpt2": gpt2, "llama": llama, "vit": vit}
 
-# Settings that may differ: of training, of names, and what the arrays tell.
+# Settings that do not change what is computed: dropout, the classes' names; and `bias`, which the
+# arrays show.
 WITHOUT_EFFECT = r"pdrop|dropout|label|^bias$"
 
 
@@ -70,6 +73,7 @@ def load_weights(model: Any, folder: str | os.PathLike[str]) -> None:
     Raises:
         InteropError: as in `load`, or the folder's model computes something else with them: it has
             other heads, another activation, …  The model is then untouched.
+        ExtraError: safetensors is not installed.
     """
     values, tensors = files.read(Path(folder))
     kind = kind_for(model, kind_of(values))

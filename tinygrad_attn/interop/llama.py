@@ -1,6 +1,7 @@
 """Llama as in Hugging Face's LlamaForCausalLM.
 
-Keys with as many heads as queries are packed with them into one array here.
+With as many key heads as query heads W_Q, W_K and W_V are one array here, in_proj_weight; else
+three.
 """
 
 from __future__ import annotations

@@ -49,10 +49,11 @@ def config_here(values: dict[str, Any], names: Set[str]) -> ViTConfig:
     """Their configuration as ours; the `names` of the arrays do not matter."""
     given = Settings(values)
     given.only("qkv_bias", True)
+    classes = given.get("id2label", None)  # transformers leaves it out where there are 2
     sizes = {
         "image_size": given.side("image_size", 224),
         "patch_size": given.side("patch_size", 16),
-        "num_classes": len(given.get("id2label", {"0": "", "1": ""})),
+        "num_classes": 2 if classes is None else len(classes),
         "channels": given.get("num_channels", 3),
         **sizes_here(given, dropout=0.0),
     }
