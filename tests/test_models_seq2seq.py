@@ -214,6 +214,13 @@ def test_wrong_lengths_and_steps_are_refused() -> None:
             model.generate(SOURCE, steps)
 
 
+def test_a_model_that_has_diverged() -> None:
+    model = made("luong dot")
+    model.decoder.output.bias.data = np.full(7, np.nan)
+    with pytest.raises(ShapeError, match=r"Seq2Seq.generate: the logits are not finite; look for"):
+        model.generate(SOURCE, 2)
+
+
 @pytest.mark.parametrize("token", [1, 2])
 def test_a_target_with_the_start_or_the_end_is_refused(token: int) -> None:
     target = TARGET.copy()

@@ -326,6 +326,26 @@ def test_wrong_tokens() -> None:
             model.generate(SOURCE, steps)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_that_has_diverged(value: float) -> None:
+    """The mode is restored after an error too."""
+    model = tiny().train()
+    model.output.bias.data = np.full(9, value)
+    with pytest.raises(ShapeError, match=r"Transformer.generate: the logits are not finite"):
+        model.generate(SOURCE, 2)
+    assert model.training
+
+
+def test_special_tokens_may_be_numpys() -> None:
+    """Small integers do not make small tokens."""
+    special = {"padding": np.uint8(0), "start": np.uint8(1), "end": np.uint8(2)}
+    model = tiny(target_vocab=300, **special)
+    model.output.bias.data = np.eye(1, 300, 298)[0] * 9
+    np.testing.assert_array_equal(model.generate(SOURCE, 3), 298)
+    target = np.where(TARGET, 298, 0)
+    assert np.isfinite(model.loss(SOURCE, target).item())
+
+
 @pytest.mark.parametrize("token", [1, 2])
 def test_a_target_with_the_start_or_the_end_is_refused(token: int) -> None:
     target = TARGET.copy()

@@ -1,4 +1,4 @@
-"""What the configurations of several models check alike."""
+"""What several models check alike: their configurations, and integers they are asked with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import ShapeError
+from ..engine import DTypeError, ShapeError
 from ..nn.functional.layers import real
 from ..nn.layers import positive
 
@@ -46,6 +46,12 @@ def check_special_tokens(config: Any) -> None:
             f"{who}: padding must be a token of the source too, in [0, {source}), "
             f"got {config.padding}"
         )
+
+
+def check_integer(who: str, name: str, n: Any) -> None:
+    """Refuse an `n` that is no integer."""
+    if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
+        raise DTypeError(f"{who}: {name} must be an integer, got {n!r}")
 
 
 def name_of(thing: Any) -> str:

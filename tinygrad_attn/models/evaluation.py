@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..engine import no_grad
+import numpy as np
+
+from ..engine import Array, ShapeError, no_grad
 from ..nn import Module
 
 
@@ -21,3 +23,12 @@ def evaluating(model: Module) -> Iterator[None]:
     finally:
         for module in learning:
             module.training = True
+
+
+def check_logits(who: str, logits: Array) -> None:
+    """Refuse logits from which no token can be chosen: NaN or +∞."""
+    if not (logits < np.inf).all():
+        raise ShapeError(
+            f"{who}.generate: the logits are not finite; look for NaN and infinity in the "
+            "parameters"
+        )

@@ -16,7 +16,8 @@ from ..engine import Array, DTypeError, ShapeError, Tensor
 from ..nn import KVCache, Module, ModuleList, functional
 from ..nn.functional.layers import real, whole_numbers
 from ..rng import generator
-from .evaluation import evaluating
+from .config import check_integer, name_of
+from .evaluation import check_logits, evaluating
 
 
 class LanguageModel(Module):
@@ -44,14 +45,14 @@ class LanguageModel(Module):
         if past + array.shape[1] > self.config.max_length:
             after = f" after {past} in the cache" if past else ""
             raise ShapeError(
-                f"{type(self).__name__}: expected at most max_length={self.config.max_length} "
+                f"{name_of(self)}: expected at most max_length={self.config.max_length} "
                 f"tokens in a row, got {array.shape}{after}"
             )
         return array, past
 
     def checked(self, tokens: Any) -> Array:
         """`tokens` as an array (B, T) of this vocabulary."""
-        who = type(self).__name__
+        who = name_of(self)
         array = whole_numbers(who, "tokens", tokens, self.config.vocab_size)
         if array.ndim != 2 or not array.shape[1]:
             raise ShapeError(f"{who}: expected tokens (B, T), T at least 1, got {array.shape}")
@@ -65,7 +66,7 @@ class LanguageModel(Module):
         """Number of positions in a cache that fits this model."""
         if cache is None:
             return 0
-        who = type(self).__name__
+        who = name_of(self)
         if not isinstance(cache, Sequence) or not all(isinstance(one, KVCache) for one in cache):
             raise DTypeError(
                 f"{who}: expected a list with a cache for each block, as model.new_cache() makes "
@@ -170,11 +171,7 @@ class LanguageModel(Module):
         else:
             logits = self(sequence[:, -self.config.max_length :])
         last: Array = logits._data[:, -1]
-        if not (last < np.inf).all():
-            raise ShapeError(
-                f"{type(self).__name__}.generate: the logits are not finite; look for NaN and "
-                "infinity in the parameters"
-            )
+        check_logits(name_of(self), last)
         return last
 
 
@@ -182,8 +179,7 @@ class LanguageModel(Module):
 def check_options(steps: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
     """Refuse options of `generate` that are of a wrong kind or out of range."""
     for name, n in (("steps", steps), ("top_k", 1 if top_k is None else top_k)):
-        if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
-            raise DTypeError(f"generate: {name} must be an integer, got {n!r}")
+        check_integer("generate", name, n)
     for name, x in (("temperature", temperature), ("top_p", 1 if top_p is None else top_p)):
         real("generate", name, x)
     if (

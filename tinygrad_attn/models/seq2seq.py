@@ -246,7 +246,8 @@ class Seq2Seq(TranslationModel):
             Tokens (B, max_steps); the end and what follows are padding, as in a target.
 
         Raises:
-            ShapeError: max_steps is negative, or as in `forward`.
+            ShapeError: max_steps is negative, the model's logits are NaN or infinite, or as in
+                `forward`.
             DTypeError: max_steps is not an integer, or as in `forward`.
             IndexingError: as in `forward`.
         """

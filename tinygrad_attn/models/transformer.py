@@ -208,7 +208,8 @@ class Transformer(TranslationModel):
             Tokens (B, max_steps); the end and what follows are padding, as in a target.
 
         Raises:
-            ShapeError: max_steps is out of range, or as in `forward`.
+            ShapeError: max_steps is out of range, the model's logits are NaN or infinite, or as in
+                `forward`.
             DTypeError: max_steps is not an integer, or as in `forward`.
             IndexingError: as in `forward`.
         """

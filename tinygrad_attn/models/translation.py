@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, DTypeError, ShapeError, Tensor
+from ..engine import Array, ShapeError, Tensor
 from ..nn import Module, functional
 from ..nn.functional.layers import whole_numbers
-from .config import name_of
+from .config import check_integer, name_of
+from .evaluation import check_logits
 
 # The last tokens (B, 1) -> logits (B, 1, V) of those after them, attention weights (B, …, 1, S).
 Step = Callable[[Array], tuple[Tensor, Tensor]]
@@ -95,17 +96,13 @@ class TranslationModel(Module):
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
     def check_steps(self, max_steps: Any) -> None:
         """Refuse a `max_steps` of `generate` that is of a wrong kind or out of range."""
-        if not isinstance(max_steps, (int, np.integer)) or isinstance(max_steps, bool):
-            raise DTypeError(
-                f"{name_of(self)}.generate: max_steps must be an integer, got {max_steps!r}"
-            )
+        who = f"{name_of(self)}.generate"
+        check_integer(who, "max_steps", max_steps)
         if max_steps < 0 or (self.longest is not None and max_steps > self.longest):
             limit = "of 0 or more"
             if self.longest is not None:
                 limit = f"from 0 to max_length={self.longest}"
-            raise ShapeError(
-                f"{name_of(self)}.generate: expected max_steps {limit}, got {max_steps}"
-            )
+            raise ShapeError(f"{who}: expected max_steps {limit}, got {max_steps}")
 
     def written(self, step: Step, weights: Array) -> Array:
         """The most probable token at each step until the end, then padding: (B, max_steps).
@@ -113,12 +110,17 @@ class TranslationModel(Module):
         Args:
             step: computes what comes after the tokens it is given, and all those before.
             weights: zeros (B, …, max_steps, S), filled with the weights of the tokens written.
+
+        Raises:
+            ShapeError: the model's logits are NaN or infinite.
         """
         config = self.config
-        tokens = np.full((len(weights), weights.shape[-2]), config.padding)
-        last, alive = np.full((len(weights), 1), config.start), np.ones(len(weights), bool)
-        for at in range(weights.shape[-2]):
+        batch, max_steps = len(weights), weights.shape[-2]
+        tokens = np.full((batch, max_steps), config.padding, np.int64)
+        last, alive = np.full((batch, 1), config.start, np.int64), np.ones(batch, bool)
+        for at in range(max_steps):
             logits, seen = step(last)
+            check_logits(name_of(self), logits._data)
             scores = logits.numpy()  # (B, 1, V)
             scores[..., [config.padding, config.start]] = -np.inf  # neither can follow
             last = scores.argmax(-1)
