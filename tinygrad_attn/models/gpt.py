@@ -69,8 +69,8 @@ class MLP(Module):
     """Two linear layers, four times as wide inside, with GELU (its tanh form) between."""
 
     def __init__(self, config: GPTConfig, rng: np.random.Generator | None) -> None:
-        self.up = Linear(config.d_model, 4 * config.d_model, config.bias, rng=rng)
-        self.down = Linear(4 * config.d_model, config.d_model, config.bias, rng=rng)
+        self.up = Linear(config.d_model, 4 * config.d_model, bias=config.bias, rng=rng)
+        self.down = Linear(4 * config.d_model, config.d_model, bias=config.bias, rng=rng)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
@@ -104,6 +104,13 @@ class GPT(LanguageModel):
     Args:
         config: the sizes.
         rng: generator for initial values and dropout; the library's own where None.
+
+    Attributes:
+        wte, wpe: Embedding of the tokens, (vocab_size, d_model), and of their positions,
+            (max_length, d_model).
+        drop: of the sum of both.
+        blocks: the blocks.
+        ln_f: the last norm.
     """
 
     def __init__(self, config: GPTConfig, *, rng: np.random.Generator | None = None) -> None:
