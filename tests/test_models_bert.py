@@ -46,7 +46,7 @@ def test_the_embeddings_are_added_and_normalised_before_the_layers() -> None:
     )
     normed = functional.layer_norm(total, model.norm.weight, model.norm.bias, 1e-12)
     np.testing.assert_allclose(
-        model(TOKENS, TYPES).data, model.blocks[0](normed).data, rtol=0, atol=1e-14
+        model(TOKENS, token_types=TYPES).data, model.blocks[0](normed).data, rtol=0, atol=1e-14
     )
 
 
@@ -67,7 +67,7 @@ def test_logits_are_products_with_the_word_embedding(rng: np.random.Generator) -
 
 def test_gradients_through_the_logits() -> None:
     model = tiny(num_layers=1, pooler=False, window=1)
-    f, weights = of_parameters(model, lambda: model.logits(model(TOKENS, TYPES)))
+    f, weights = of_parameters(model, lambda: model.logits(model(TOKENS, token_types=TYPES)))
     assert worst_error(f, weights) < 1e-12
 
 
@@ -94,13 +94,15 @@ def test_the_first_layer_sees_what_is_near(mask: Any) -> None:
 
 def test_token_types_are_zeros_unless_said() -> None:
     model = tiny()
-    np.testing.assert_array_equal(model(TOKENS).data, model(TOKENS, np.zeros_like(TOKENS)).data)
-    assert abs(model(TOKENS).data - model(TOKENS, TYPES).data).max() > 1e-3
+    np.testing.assert_array_equal(
+        model(TOKENS).data, model(TOKENS, token_types=np.zeros_like(TOKENS)).data
+    )
+    assert abs(model(TOKENS).data - model(TOKENS, token_types=TYPES).data).max() > 1e-3
 
 
 def test_gradients_of_every_parameter() -> None:
     model = tiny(num_layers=1)
-    f, weights = of_parameters(model, lambda: model.pooled(model(TOKENS, TYPES)))
+    f, weights = of_parameters(model, lambda: model.pooled(model(TOKENS, token_types=TYPES)))
     assert worst_error(f, weights) < 1e-12
 
 
@@ -193,7 +195,13 @@ def test_a_missing_part_of_q_k_v_is_named(tmp_path: Path) -> None:
 )
 def test_wrong_input(tokens: Any, types: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
-        tiny()(tokens, types)
+        tiny()(tokens, token_types=types)
+
+
+def test_what_follows_the_tokens_is_named() -> None:
+    """Else a mask, second elsewhere, would be taken for token types of the same shape."""
+    with pytest.raises(TypeError, match="positional argument"):
+        tiny()(TOKENS, np.ones_like(TOKENS))
 
 
 def test_no_pooler() -> None:

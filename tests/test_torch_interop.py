@@ -182,7 +182,7 @@ def test_bert(case: int, torch: Any, transformers: Any, tmp_path: Path) -> None:
         torch.tensor(tokens), attention_mask=torch.tensor(kept).long(),
         token_type_ids=torch.tensor(types),
     )  # fmt: skip
-    features = ours(tokens, types, nn.Mask.lengths(lengths))
+    features = ours(tokens, token_types=types, mask=nn.Mask.lengths(lengths))
     results = [(features[kept], expected.last_hidden_state[torch.tensor(kept)])]
     results += [(ours.pooled(features), expected.pooler_output)] if pooler else []
     close_with_gradients(ours, theirs, results, 1e-10, tmp_path)

@@ -8,6 +8,7 @@ the first token's features -> linear -> tanh -> pooled
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from ..nn import (
     Linear,
     Mask,
     Module,
-    ModuleList,
     TransformerEncoderLayer,
     functional,
 )
@@ -30,6 +30,7 @@ from ..nn.functional.layers import probability, whole_numbers
 from ..nn.transformer import check_activation
 from ..rng import generator
 from .config import check_divides, check_eps, check_sizes
+from .stack import stacked, through
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class BERTConfig:
         dropout: probability of dropping embeddings, attention weights and branches in training.
         activation: of the feed-forward networks; see nn.TransformerEncoderLayer.
         eps: of the norms.
-        pooler: with the linear layer that makes one vector of a sequence.
+        pooler: has the linear layer that makes one vector of a sequence.
         window: how many positions to either side the first layer sees; None for all.  Words first
             collect what stands beside them, then look further (Beltagy et al. 2020, section 4.1).
 
@@ -100,23 +101,12 @@ class BERT(Module):
         self.position_embeddings = LearnedPositions(config.max_length, width, rng=rng)
         self.norm = LayerNorm(width, config.eps)
         self.dropout = Dropout(config.dropout, rng=rng)
-        self.blocks = ModuleList(
-            TransformerEncoderLayer(
-                width,
-                config.num_heads,
-                config.d_ff,
-                dropout=config.dropout,
-                activation=config.activation,
-                eps=config.eps,
-                rng=rng,
-            )
-            for _ in range(config.num_layers)
-        )
+        self.blocks = stacked(TransformerEncoderLayer, config, rng, eps=config.eps)
         self.pooler = Linear(width, width, rng=rng) if config.pooler else None
         self.initialise(rng)
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """BERT's initial values: zero biases, and weights from N(0, 0.02²)."""
+        """Zero biases, and weights from N(0, 0.02²), which the original cuts off at two deviations."""
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 parameter.data = rng.normal(0.0, 0.02, parameter.shape)
@@ -126,9 +116,9 @@ class BERT(Module):
     def forward(
         self,
         tokens: Any,
+        *,
         token_types: Any = None,
         mask: Any = None,
-        *,
         return_weights: bool = False,
     ) -> Any:
         """Tokens (B, T) -> features (B, T, d_model).
@@ -136,11 +126,11 @@ class BERT(Module):
         Args:
             token_types: integers (B, T); zeros where None.
             mask: which position may attend to which, as in nn.TransformerEncoderLayer; for padding
-                nn.Mask.lengths(n), or boolean (B, 1, T).
+                nn.Mask.lengths(n), or boolean (B, 1, T); not (B, T), which is read as (T, T).
             return_weights: return (features, list of the weights (B, heads, T, T) of every layer).
 
         Raises:
-            ShapeError: tokens are not (B, T), token types have another shape, or there are more
+            ShapeError: tokens are not (B, T), token types have another shape, or T is 0 or more
                 than max_length.
             DTypeError: tokens or types are not integers.
             IndexingError: one is outside its vocabulary.
@@ -158,13 +148,8 @@ class BERT(Module):
             )
         x = self.word_embeddings(tokens) + self.token_type_embeddings(types)
         x = self.dropout(self.norm(self.position_embeddings(x)))
-        weights: list[Tensor] = []
-        for layer, block in enumerate(self.blocks):
-            seen = mask if layer else self.nearby(mask)
-            x = block(x, seen, return_weights=return_weights)
-            if return_weights:
-                x, found = x
-                weights.append(found)
+        masks = chain([self.nearby(mask)], repeat(mask))
+        x, weights = through(self.blocks, x, masks, return_weights)
         return (x, weights) if return_weights else x
 
     def nearby(self, mask: Any) -> Any:
