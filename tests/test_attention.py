@@ -8,8 +8,8 @@ from derivatives import worst_error
 
 import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, ShapeError, Tensor, nn
-from tinygrad_attn.nn import functional
 from tinygrad_attn.nn.functional import attention
+from tinygrad_attn.nn.functional.attention import attend
 
 B, H, T, S, D, DV = 2, 3, 5, 7, 4, 6
 KEEP = np.random.default_rng(1).random((T, S)) < 0.6
@@ -372,10 +372,10 @@ def test_wrong_dtypes() -> None:
     ],
 )
 def test_options_of_a_wrong_kind(options: dict, message: str) -> None:
-    for function in (attention, functional.attend):
+    for function in (attention, attend):
         with pytest.raises(DTypeError, match=f"^attention: .*{message}"):
             function(**ONES, **options)
 
 
 def test_attend_has_the_defaults_of_attention() -> None:
-    np.testing.assert_array_equal(functional.attend(**ONES).context.data, attention(**ONES).data)
+    np.testing.assert_array_equal(attend(**ONES).context.data, attention(**ONES).data)

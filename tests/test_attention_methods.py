@@ -15,7 +15,13 @@ import tinygrad_attn as ta
 from tinygrad_attn import Tensor, kernels, nn
 from tinygrad_attn.kernels import limits
 from tinygrad_attn.nn.functional import attention
-from tinygrad_attn.nn.functional.attention import DEFAULTS, KERNELS, chosen, planned, score_shape
+from tinygrad_attn.nn.functional.attention import (
+    DEFAULTS,
+    IMPLEMENTATIONS,
+    chosen,
+    planned,
+    score_shape,
+)
 
 TOLERANCE = 1e-12
 DRAWS = 300
@@ -199,7 +205,7 @@ def test_the_draws_cover_what_they_should() -> None:
 @pytest.mark.parametrize("method", ["fused", "tiled"])
 def test_a_wrong_kernel_is_seen(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One gradient of three is off by 1e-10 of itself."""
-    kernel = KERNELS[method]
+    kernel = IMPLEMENTATIONS[method]
     right = kernel.backward
 
     def wrong(g: Any, residuals: Any, *arrays: Any, plan: Any) -> Any:
@@ -264,12 +270,12 @@ def test_the_steps_appear_when_backward_wants_them(rng: np.random.Generator) -> 
 
 def test_auto_takes_tiles_for_very_many_weights() -> None:
     plan = kernels.Plan((1, 1, 5000, 5000), kernels.Limits(), 1.0)
-    assert chosen("auto", plan) is KERNELS["tiled"]
-    assert chosen("auto", replace(plan, shape=(12, 4, 64, 64))) is KERNELS["definition"]
-    assert chosen("auto", replace(plan, shape=(12, 4, 256, 256))) is KERNELS["fused"]
+    assert chosen("auto", plan) is IMPLEMENTATIONS["tiled"]
+    assert chosen("auto", replace(plan, shape=(12, 4, 64, 64))) is IMPLEMENTATIONS["definition"]
+    assert chosen("auto", replace(plan, shape=(12, 4, 256, 256))) is IMPLEMENTATIONS["fused"]
     plan = replace(plan, shape=(2, 4, 1024, 1024))
-    assert chosen("auto", plan) is KERNELS["fused"]
-    assert chosen("auto", replace(plan, limits=kernels.Limits(high=0))) is KERNELS["tiled"]
+    assert chosen("auto", plan) is IMPLEMENTATIONS["fused"]
+    assert chosen("auto", replace(plan, limits=kernels.Limits(high=0))) is IMPLEMENTATIONS["tiled"]
 
 
 def test_memory_of_tiles_is_linear_in_the_length(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, ShapeError, Tensor, nn
 from tinygrad_attn.nn import Mask
 from tinygrad_attn.nn.functional import attention
+from tinygrad_attn.nn.functional.limits import banded
+from tinygrad_attn.nn.functional.masks import Band
 
 B, H, T, S = 2, 3, 5, 7
 KEEP = np.random.default_rng(1).random((T, S)) < 0.6
@@ -112,6 +115,18 @@ def test_a_mask_keeps_its_own_copy() -> None:
     np.testing.assert_array_equal(weights(mask), before)
 
 
+@pytest.mark.parametrize("method", ["definition", "fused", "tiled"])
+def test_a_blocked_key_that_is_not_finite_is_not_hidden(
+    method: str, rng: np.random.Generator
+) -> None:
+    """−∞ is added, so NaN stays NaN, by every method."""
+    q, k, v = (rng.standard_normal((B, H, n, 2)) for n in (T, S, S))
+    k[1, :, -1] = np.nan
+    out = attention(q, k, v, Mask.lengths([7, 3]), method=method).data
+    assert np.isfinite(out[0]).all()
+    assert np.isnan(out[1]).all()
+
+
 def test_the_least_number_blocks_without_a_warning() -> None:
     """np.finfo(np.float64).min is a common mask; in float32 it is −∞."""
     mask = np.where(KEEP, 0.0, np.finfo(np.float64).min)
@@ -147,7 +162,7 @@ Mask.causal() & Mask.lengths([4, 2])
     assert (
         repr(Mask.additive(bias))
         == """\
-Mask.additive([2, 3])
+Mask.additive(<shape (2, 3)>)
   ■ · ±
   ■ ■ ■
   ■ may attend, · must not, ± may attend, score shifted"""
@@ -163,10 +178,31 @@ Mask.block([True, False, False])
 
 def test_a_large_mask_is_drawn_in_part() -> None:
     lines = repr(Mask.keep(np.ones((3, 40, 50), bool)) & Mask.window(1, 0, [2])).splitlines()
-    assert lines[0] == "Mask.keep([3, 40, 50]) & Mask.window(1, 0, [2])"
+    assert lines[0] == "Mask.keep(<shape (3, 40, 50)>) & Mask.window(1, 0, [2])"
     assert lines[1].startswith("  · ■ ■ · ·")
     assert {len(line.split()) for line in lines[1:-1]} == {32}
-    assert lines[-1].endswith("the first of 3 heads; the first 12 × 32 of 40 × 50")
+    assert lines[-1].endswith(
+        "the first of 3 heads (of a layer's sequences); the first 12 × 32 of 40 × 50"
+    )
+
+
+def test_what_lies_before_the_heads_is_drawn_too() -> None:
+    """Scores (3, 2, heads, T, S): the arrays' first axis stands for the 2."""
+    mask = Mask.keep(np.ones((2, 1, 4, 1), bool)) & Mask.lengths([[1, 2], [3, 1], [2, 2]])
+    q, k = np.zeros((3, 2, 1, 4, 1)), np.zeros((3, 2, 1, 5, 1))
+    assert attention(q, k, k, mask).shape == q.shape
+    assert repr(mask).splitlines() == [
+        "Mask.keep(<shape (2, 1, 4, 1)>) & Mask.lengths(<shape (3, 2)>)",
+        *["  ■ · ·"] * 4,
+        "  ■ may attend, · must not; the first of 2 sequences",
+    ]
+    shifted = Mask.keep(np.ones((2, 1, 1, 3), bool)) & Mask.causal(np.ones((3, 2), int))
+    assert repr(shifted).splitlines()[1] == "  ■ ■ ·"
+
+
+def test_a_mask_that_lets_everything_through() -> None:
+    assert repr(Mask()).startswith("Mask()\n  ■")
+    assert let_through(Mask()).all()
 
 
 def test_masks_that_fit_in_a_layer_only_have_no_picture() -> None:
@@ -206,10 +242,16 @@ def test_masks_of_nothing_are_drawn(mask: Mask) -> None:
         (lambda: Mask.block(BIAS), "Mask.block: expected booleans, got float64"),
         (lambda: Mask.additive(KEEP), "Mask.additive: expected a floating array, got bool"),
         (lambda: Mask.causal(1.5), "Mask.causal: offset must be an integer, .* got 1.5"),
-        (lambda: Mask.window(1.0, 0), "Mask.window: a reach must be an integer"),
+        (
+            lambda: Mask.window(1.0, 0),
+            r"Mask.window: window must be .* an integer ≥ 0 or None, got",
+        ),
+        (lambda: Mask.window(0, True), r"Mask.window: window must be .* got \(0, True\)"),
         (lambda: Mask.lengths([1.0]), r"Mask.lengths: n must be an integer, .* got \[1.0\]"),
         (lambda: Mask.causal() & KEEP, "an array alone does not say what True means"),
-        (lambda: let_through(Mask), "floating"),
+        (lambda: KEEP & Mask.causal(), "an array alone does not say what True means"),
+        (lambda: let_through(Mask), r"floating \(added to the scores\), got object$"),
+        (lambda: let_through(np.eye(7, dtype=int)), r"got int64; for 0 and 1 pass mask.astype"),
     ],
 )
 def test_masks_of_a_wrong_kind(make: Any, message: str) -> None:
@@ -220,7 +262,10 @@ def test_masks_of_a_wrong_kind(make: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Mask.keep(True), r"Mask.keep: expected an array \(S\), .* got shape \(\)"),
+        (
+            lambda: Mask.keep(True),
+            r"Mask.keep: expected an array \(S\), .*, in layers \(B, T, S\), .* got shape \(\)",
+        ),
         (
             lambda: Mask.additive(np.zeros((1,) * 5)),
             r"Mask.additive: .* got shape \(1, 1, 1, 1, 1\)",
@@ -254,12 +299,31 @@ def test_masks_of_a_wrong_kind(make: Any, message: str) -> None:
             lambda: let_through(Mask.keep(KEEP.T)),
             r"attention: mask \(7, 5\) does not broadcast to the scores \(2, 3, 5, 7\)",
         ),
+        (
+            lambda: let_through(np.ones((B, S), bool)),
+            r"to the scores \(2, 3, 5, 7\); for padding \(B, S\) pass nn.Mask.lengths, or mask",
+        ),
+        (
+            lambda: let_through(np.ones((3, S), bool)),
+            r"mask \(3, 7\) does not broadcast to the scores \(2, 3, 5, 7\)$",
+        ),
         (lambda: let_through(True), "expected a mask of rank 1 or more"),
     ],
 )
 def test_masks_of_a_wrong_shape(make: Any, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         make()
+
+
+def test_an_offset_for_each_sequence_needs_booleans_only() -> None:
+    """Not distances, of eight bytes each."""
+    tracemalloc.start()
+    allowed = banded(Band(-300, 0, np.array([0])), (1, 1, 1000, 1000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * allowed.size
+    i, j = np.indices((1000, 1000))
+    np.testing.assert_array_equal(allowed[0, 0], (j <= i) & (j >= i - 300))
 
 
 def test_lengths_and_offsets_of_no_sequence() -> None:

@@ -11,6 +11,6 @@ Each stands beside a definition in primitives (see nn/functional), which it is c
 """
 
 from . import attention, tiled
-from .limits import BLOCK, Factors, Limits, Plan, reached
+from .limits import BLOCK, Factors, Limits, Plan, blocking, reached
 
-__all__ = ["BLOCK", "Factors", "Limits", "Plan", "attention", "reached", "tiled"]
+__all__ = ["BLOCK", "Factors", "Limits", "Plan", "attention", "blocking", "reached", "tiled"]

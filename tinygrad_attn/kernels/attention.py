@@ -1,23 +1,20 @@
 """Attention in one piece: the weights are computed in place, once, and kept for backward.
 
-With A = P∘F, the weights after dropout's factors F:
+With A = P∘F, the weights after dropout's factors F, and t = tanh(S/softcap):
 
-    C = A V          dV = Aᵀ dC
-    δ = rowsum(dC∘C) = rowsum(dP∘P)
-    dS′ = P∘(dC Vᵀ∘F − δ)
-    dR = dS′∘(1 − t²)·scale, t = tanh(S/softcap);  without softcap, dR = dS′·scale
-    dQ = dR K        dK = dRᵀ Q
+    C = A V               dV = Aᵀ dC              dP = (dC Vᵀ)∘F
+    dS′ = P∘(dP − δ)      δ = rowsum(dP∘P) = rowsum(dC∘C)     (Dao et al. 2022, appendix B.2)
+    dR = dS′∘(1 − t²)·scale; without softcap dS′·scale
+    dQ = dR K             dK = dRᵀ Q
 
 A group of query heads that shares a key head is one head with more queries.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from .limits import Array, Plan
+from .limits import Array, Plan, blocking
 
 EVERY = slice(None)
 Residuals = tuple[Array, Array | None, Array | None, Array]
@@ -26,7 +23,7 @@ Residuals = tuple[Array, Array | None, Array | None, Array]
 def forward(
     q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
 ) -> tuple[Array, Residuals]:
-    """C, and (P, t, F, C).
+    """C (..., H, T, dv), and the residuals (P, t, F, C).
 
     Args:
         q, k, v: (..., H, T, d), (..., Hk, S, d) and (..., Hk, S, dv).
@@ -79,7 +76,7 @@ def dropped(weights: Array, drop: Array | None) -> Array:
 
 
 def limited(scores: Array, added: Array | None, plan: Plan) -> Array:
-    """S′, in the memory of S: with what is added, and −∞ where a query must not attend."""
+    """S′, in place of S: with what is added, and −∞ where a query must not attend."""
     allowed = plan.limits.allowed(*(slice(0, n) for n in plan.shape[-2:]))
     if added is not None:
         scores += added
@@ -89,7 +86,7 @@ def limited(scores: Array, added: Array | None, plan: Plan) -> Array:
 
 
 def softmax(scores: Array, plan: Plan) -> Array:
-    """P, in the memory of S′; the rows that may attend to no key by their own rule."""
+    """P, in place of S′; the rows that may attend to no key by their own rule."""
     dead, empty_row = plan.limits.dead(EVERY), plan.limits.empty_row
     if dead is not None:
         np.copyto(scores, 0, where=dead)  # else ∞ − ∞ would arise
@@ -99,13 +96,6 @@ def softmax(scores: Array, plan: Plan) -> Array:
     if dead is not None and empty_row != "uniform":
         np.copyto(scores, 0 if empty_row == "zero" else np.nan, where=dead)
     return scores
-
-
-def blocking(allowed: Array, dtype: Any) -> Array:
-    """0 where allowed, else −∞: adding it costs a quarter of what choosing by `where` costs."""
-    bias = np.zeros(allowed.shape, dtype)
-    bias[~allowed] = -np.inf
-    return bias
 
 
 def folded(x: Array, shared: Array) -> Array:

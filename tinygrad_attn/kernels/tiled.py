@@ -1,10 +1,11 @@
-"""Attention over blocks of keys: nothing as large as the weights ever exists.
+"""Attention over blocks of keys: no array of all weights is made.
 
 Online softmax (Milakov and Gimelshein 2018) and backward by recomputation, as in FlashAttention
-(Dao et al. 2022, algorithms 1 and 4).  For each block, with m the largest score so far:
+(Dao et al. 2022, algorithms 2 and 4), with one division at the end, and L alone kept of m and l
+(Dao 2023, algorithms 1 and 2).  For each block, with m the largest score so far:
 
-    m ← max(m, max S′)      c = exp(m_before − m)      E = exp(S′ − m)
-    l ← c·l + rowsum(E)     C ← c·C + (E∘F) V          at the end C / l and L = m + log l
+    m ← max(m, max S′)          decay = exp(m_before − m)      E = exp(S′ − m)
+    l ← decay·l + rowsum(E)     C ← decay·C + (E∘F) V          at the end C / l and L = m + log l
 
 Backward computes P = exp(S′ − L) again, block by block.  Only C and L are kept.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .limits import Array, Plan, blocks_of, part
+from .limits import Array, Plan, blocking, blocks_of, part
 
 Residuals = tuple[Array, Array]
 
@@ -31,16 +32,16 @@ def forward(
     largest, total = np.full(rows, -np.inf, q.dtype), np.zeros(rows, q.dtype)
     out = np.zeros((*plan.shape[:-1], v.shape[-1]), q.dtype)
     for index, keys in enumerate(blocks_of(plan.shape[-1])):
-        some = seeing(keys, plan)
-        scores, _ = block_scores(q, k, added, some, keys, plan)
-        m, sums, c = (x[..., some, :] for x in (largest, total, out))
+        queries = seeing(keys, plan)
+        scores, _ = block_scores(q, k, added, queries, keys, plan)
+        m, sums, context = (x[..., queries, :] for x in (largest, total, out))
         before, m[:] = m.copy(), np.maximum(m, scores.max(axis=-1, keepdims=True))
         shift = np.where(np.isneginf(m), 0, m)  # no key so far: ∞ − ∞ must not arise
         decay, e = np.exp(before - shift), np.exp(scores - shift)
         sums[:] = decay * sums + e.sum(axis=-1, keepdims=True)
         if plan.factors is not None:
-            e *= plan.factors.block(index)[..., some, :]
-        c[:] = decay * c + e @ spread(v[..., keys, :], plan)
+            e *= plan.factors.block(index)[..., queries, :]
+        context[:] = decay * context + e @ spread(v[..., keys, :], plan)
     return finished(out, largest, total, plan)
 
 
@@ -65,29 +66,29 @@ def backward(
     dk, dv = np.zeros(k.shape, k.dtype), np.zeros(v.shape, v.dtype)
     dadded = np.zeros(added.shape, added.dtype) if added is not None and plan.learned else None
     for index, keys in enumerate(blocks_of(plan.shape[-1])):
-        some = seeing(keys, plan)
-        scores, slope = block_scores(q, k, added, some, keys, plan)
-        weights, dead = np.exp(scores - logsum[..., some, :]), plan.limits.dead(some)
+        queries = seeing(keys, plan)
+        scores, slope = block_scores(q, k, added, queries, keys, plan)
+        weights, dead = np.exp(scores - logsum[..., queries, :]), plan.limits.dead(queries)
         if dead is not None and plan.limits.empty_row == "nan":
             np.copyto(weights, np.nan, where=dead)
-        drop = None if plan.factors is None else plan.factors.block(index)[..., some, :]
-        above = g[..., some, :]
-        dscores = above @ spread(v[..., keys, :], plan).mT
+        drop = None if plan.factors is None else plan.factors.block(index)[..., queries, :]
+        g_part = g[..., queries, :]
+        dscores = g_part @ spread(v[..., keys, :], plan).mT
         if drop is not None:
             dscores *= drop
-        dscores = weights * (dscores - delta[..., some, :])
+        dscores = weights * (dscores - delta[..., queries, :])
         if dead is not None and plan.limits.empty_row != "zero":
             np.copyto(dscores, 0, where=dead)
         if dadded is not None:
-            place = part(dadded, some, keys)
+            place = part(dadded, queries, keys)
             place += summed_to(dscores, place.shape)
         if slope is not None:
             dscores *= 1 - slope * slope
         dscores *= plan.scale
-        dq[..., some, :] += dscores @ spread(k[..., keys, :], plan)
-        dk[..., keys, :] += gathered(dscores.mT @ q[..., some, :], k[..., keys, :].shape)
+        dq[..., queries, :] += dscores @ spread(k[..., keys, :], plan)
+        dk[..., keys, :] += gathered(dscores.mT @ q[..., queries, :], k[..., keys, :].shape)
         weights = weights if drop is None else weights * drop
-        dv[..., keys, :] += gathered(weights.mT @ above, v[..., keys, :].shape)
+        dv[..., keys, :] += gathered(weights.mT @ g_part, v[..., keys, :].shape)
     return dq, dk, dv, dadded
 
 
@@ -107,19 +108,19 @@ def block_scores(
 ) -> tuple[Array, Array | None]:
     """S′ of some queries and keys, and tanh(S/softcap) if there is a soft cap."""
     limits = plan.limits
-    scores = (q[..., queries, :] @ spread(k[..., keys, :], plan).mT) * q.dtype.type(plan.scale)
+    scores = (q[..., queries, :] @ spread(k[..., keys, :], plan).mT) * plan.scale
     lead = plan.shape[:-2]
     if scores.shape[:-2] != lead:  # axes that only the values have
         scores = np.broadcast_to(scores, (*lead, *scores.shape[-2:])).copy()
     slope = None
     if plan.softcap is not None:
         slope = np.tanh(scores / plan.softcap)
-        scores = slope * scores.dtype.type(plan.softcap)
+        scores = slope * plan.softcap
     if added is not None:
         scores += part(added, queries, keys)
     allowed = limits.allowed(queries, keys)
     if allowed is not None:
-        np.copyto(scores, -np.inf, where=~allowed)
+        scores += blocking(allowed, scores.dtype)
     dead = limits.dead(queries)
     if dead is not None and limits.empty_row == "uniform":
         np.copyto(scores, 0, where=dead)

@@ -14,6 +14,7 @@ from ..engine import DTypeError, ShapeError, Tensor
 from . import functional
 from .cache import KVCache, restoring
 from .functional import Mask
+from .functional.attention import attend
 from .functional.layers import array_of, flag, operand, probability
 from .layers import Linear, positive, uniform
 from .module import Module
@@ -171,7 +172,7 @@ class MultiHeadAttention(Module):
             "dropout": self.dropout if self.training else 0.0,
         }
         if wanted:
-            stages = functional.attend(q, k, v, mask, **options)
+            stages = attend(q, k, v, mask, **options)
             return stages.context, stages
         return functional.attention(q, k, v, mask, **options), None
 

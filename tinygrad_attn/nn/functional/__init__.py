@@ -1,7 +1,8 @@
 """Definitions in primitives: what layers compute, as functions without state.
 
 Everything here is composed of the operations of `tinygrad_attn.ops`, so it can be drawn,
-differentiated twice and checked.  Randomness enters as masks drawn beforehand.
+differentiated twice and checked; attention has kernels beside it (see kernels).  Randomness enters
+as masks drawn beforehand.
 
     layers.py      linear, embedding, norms, dropout
     attention.py   attention and its stages
@@ -10,7 +11,7 @@ differentiated twice and checked.  Randomness enters as masks drawn beforehand.
 """
 
 from ...ops import gelu, log_softmax, relu, sigmoid, silu, softmax, tanh
-from .attention import Stages, attend, attention
+from .attention import Stages, attention
 from .layers import dropout, dropout_mask, embedding, layer_norm, linear, rms_norm
 from .losses import cross_entropy, mse_loss
 from .masks import Mask
@@ -18,7 +19,6 @@ from .masks import Mask
 __all__ = [
     "Mask",
     "Stages",
-    "attend",
     "attention",
     "cross_entropy",
     "dropout",

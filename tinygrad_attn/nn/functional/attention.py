@@ -31,22 +31,23 @@ from .masks import Window
 EMPTY_ROWS = ("zero", "uniform", "nan", "error")
 METHODS = ("auto", "definition", "fused", "tiled")
 F = TypeVar("F", bound=Callable[..., Any])
-SMALL = 1 << 18  # up to here kernels gain little, and drawings show steps
-LARGE = 1 << 24  # more weights than these take up more than 64 MiB
-LARGE_BAND = 1 << 22  # tiles beyond a limit of distance are left out
+SMALL = 1 << 18  # weights: up to so many, kernels gain little, and drawings show steps
+LARGE = 1 << 24  # weights: more take up more than 64 MiB in float32
+LARGE_BAND = 1 << 22  # the same with a limit of distance: "tiled" leaves out what lies beyond
 
 
 @dataclass(frozen=True, repr=False)
 class Stages:
-    """The steps of one attention, each a Tensor.
+    """The steps of one attention, each a Tensor; of float16 in float32, all but the context.
 
     Attributes:
-        q, k, v: (..., heads, time, d).
+        q: (..., heads, T, d).
+        k, v: (..., kv_heads, S, d) and (..., kv_heads, S, dv), as given: not repeated for groups.
         raw: Q Kᵀ, (..., heads, T, S).
         scores: raw · scale.
         masked: scores after soft cap and masks; −∞ where a query must not attend.
         weights: softmax of masked, before dropout.
-        context: weights · V, (..., heads, T, dv).
+        context: weights · V, after dropout if there is any, (..., heads, T, dv).
         concat: the heads side by side, (..., T, heads·dv); only from a multi-head layer.
         output: after the output projection; only from a multi-head layer.
     """
@@ -130,23 +131,25 @@ def attention(
         k, v: keys (..., heads, S, d) and values (..., heads, S, dv); with fewer heads than the
             queries, each serves a group of neighbouring query heads (Ainslie et al. 2023).
         mask: an nn.Mask; or boolean (True = may attend) or floating (added to the scores),
-            broadcast to (..., heads, T, S).  A floating mask of 0 and 1 is added too: for one that
-            means must not and may attend, pass mask.astype(bool).
+            broadcast to (..., heads, T, S), so rank 3 is (heads, T, S) here, unlike in a layer.
+            A floating mask of 0s and 1s is added like any other; if 1 means may attend, pass
+            mask.astype(bool).
         causal: query i may attend to key j only if j ≤ i + offset.
         offset: number of keys before the first query, e.g. the length of a cache; an integer, or an
-            array with one for each sequence.
+            array (B,), one for each sequence.
         window: (left, right): so many keys before and after position i + offset; None: no limit.
         scale: factor of the scores; 1/√d where None.
         softcap: c limits the scores to c·tanh(scores/c), before the mask.
         dropout: probability of dropping a weight.
         rng: generator for dropout.
         empty_row: for a query that may attend to no key "zero" gives a zero row, "uniform" the mean
-            of the values (zeros where there are none), "nan" not-a-number; "error" raises.  It
-            gives q and k no gradient.
+            of the values (zeros where there are none), "nan" not-a-number; "error" raises.  Such
+            a query gives q and k no gradient.
         method: "definition" is composed of primitives, "fused" and "tiled" are kernels; "tiled"
-            needs memory linear in the lengths.  "auto" takes "definition" for few weights, "tiled"
-            for very many, else "fused".  Kernels give way to the definition where every step is
-            wanted (and "auto" also where another rule is planted in one of its primitives).
+            needs memory linear in the lengths, beside what an array as mask or offset takes.
+            "auto" takes "definition" for few weights, "tiled" for very many, else "fused".  Kernels
+            give way to the definition where every step is wanted (and "auto" also where another
+            rule is planted in one of its primitives).
         return_stages: return (context, Stages) with every step, whose gradients backward keeps.
 
     Raises:
@@ -171,7 +174,7 @@ DEFAULTS = {
 
 @widened
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, **options: Any) -> Stages:
-    """The steps of `attention`, which documents the arguments; no gradients are kept yet."""
+    """The Stages of `attention`, whose options it takes; gradients are kept after `.retain()`."""
     return steps(*planned(q, k, v, mask, **{**DEFAULTS, **options}))
 
 
@@ -203,9 +206,10 @@ def planned(
             f"another empty_row of {EMPTY_ROWS}"
         )
     factors = None
-    if probability("attention", dropout):
+    p = probability("attention", dropout)
+    if p:
         seed = int(rng.integers(1 << 63))
-        factors = kernels.Factors(seed, dropout, shape, q.dtype)
+        factors = kernels.Factors(seed, p, shape, q.dtype)
     plan = Plan(
         shape,
         limits,
@@ -247,14 +251,14 @@ def bound(kernel: Any) -> Fused:
     return fused
 
 
-KERNELS = {
+IMPLEMENTATIONS = {
     "definition": definition,
     "fused": bound(kernels.attention),
     "tiled": bound(kernels.tiled),
 }
 
 
-# The rules of the definition's primitives: where another is planted, it is to be met.
+# The definition's rules.  Where another is planted, "auto" must run into it: so no kernel.
 RULES = [
     (PRIMITIVES[name], PRIMITIVES[name].rules)
     for name in (
@@ -281,7 +285,7 @@ def chosen(method: str, plan: Plan) -> Any:
         large = weights > (LARGE if unbounded else LARGE_BAND)
         small = planted or weights <= SMALL
         method = "definition" if small else "tiled" if large else "fused"
-    return KERNELS[method]
+    return IMPLEMENTATIONS[method]
 
 
 def normalised(masked: Tensor, alive: Array | None, empty_row: str) -> Tensor:

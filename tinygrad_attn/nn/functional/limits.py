@@ -1,4 +1,4 @@
-"""From a mask and options to what limits the scores.
+"""From a mask and options to the kernels' Limits: which query may attend to which key.
 
 A boolean mask means True = may attend, everywhere.  An additive mask is added to the scores: 0 lets
 through, −∞ blocks.  Masks broadcast to the scores (..., heads, T, S).
@@ -16,7 +16,7 @@ from ... import ops
 from ...engine import Array, DTypeError, ShapeError, Tensor
 from ...engine.dispatch import plain
 from ...engine.tensor import frozen, locked
-from ...kernels import Limits, reached
+from ...kernels import Limits, blocking, reached
 from .layers import array_of
 from .masks import Band, Mask, Window, check_window, whole
 
@@ -50,9 +50,8 @@ def total_bias(limits: Limits, added: Any, shape: Shape, dtype: Any) -> Any:
     allowed = limits.allowed(slice(0, shape[-2]), slice(0, shape[-1]))
     if allowed is None:
         return added
-    bias = np.zeros(allowed.shape, dtype)
-    bias[~allowed] = -np.inf  # adding costs a quarter of choosing by `where`
-    return locked(bias) if added is None else added + locked(bias)
+    bias = locked(blocking(allowed, dtype))
+    return bias if added is None else added + bias
 
 
 def limiting(
@@ -71,7 +70,7 @@ def limiting(
             sequence, or the window is negative.
         DTypeError: the mask is neither a Mask nor boolean nor floating, or the window is no pair.
     """
-    low, high = (None, None) if window is None else check_window(window, "attention")
+    low, high = (None, None) if window is None else check_window("attention", window)
     bands = [Band(low, 0 if causal else high, whole("attention", "offset", offset))]
     kept: list[Array] = []
     parts: list[Any] = []
@@ -127,12 +126,11 @@ def narrowest(bands: list[Band]) -> tuple[int | None, int | None]:
 def banded(band: Band, shape: Shape) -> Array:
     """A band whose offset differs from sequence to sequence, as booleans."""
     offset = leading("offsets", np.asarray(band.offset), shape)
-    distance = np.arange(shape[-1]) - np.arange(shape[-2])[:, None] - offset
-    allowed = np.ones(distance.shape, bool)
-    if band.low is not None:
-        allowed &= distance >= band.low
-    if band.high is not None:
-        allowed &= distance <= band.high
+    middle, keys = np.arange(shape[-2])[:, None] + offset, np.arange(shape[-1])
+    lowest = -np.inf if band.low is None else band.low
+    highest = np.inf if band.high is None else band.high
+    # Nothing but booleans is as large as the scores.
+    allowed: Array = (keys >= middle + lowest) & (keys <= middle + highest)
     return allowed
 
 
@@ -164,9 +162,10 @@ def leading(what: str, numbers: Array, shape: Shape) -> Array:
 def check_mask(values: Any, shape: Shape) -> None:
     """Refuse a mask of another kind, or one that does not broadcast to `shape`."""
     if values.dtype.kind not in "bfc":
+        advice = "; for 0 and 1 pass mask.astype(bool)" if values.dtype.kind in "iu" else ""
         raise DTypeError(
             "attention: a mask is boolean (True = may attend) or floating (added to "
-            f"the scores), got {values.dtype}; for 0 and 1 pass mask.astype(bool)"
+            f"the scores), got {values.dtype}{advice}"
         )
     if not values.ndim:
         raise ShapeError(f"attention: expected a mask of rank 1 or more, got a single {values}")
@@ -175,6 +174,11 @@ def check_mask(values: Any, shape: Shape) -> None:
     except ValueError:
         fits = False
     if not fits:
-        raise ShapeError(f"attention: mask {values.shape} does not broadcast to the scores {shape}")
+        advice = ""
+        if len(shape) > 2 and values.shape == (shape[0], shape[-1]):
+            advice = "; for padding (B, S) pass nn.Mask.lengths, or mask[:, None, None]"
+        raise ShapeError(
+            f"attention: mask {values.shape} does not broadcast to the scores {shape}{advice}"
+        )
     if values.dtype.kind != "b" and not (plain(values).real < np.inf).all():
         raise ShapeError("attention: a mask must not add NaN or +∞; −∞ blocks")

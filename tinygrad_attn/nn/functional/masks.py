@@ -4,7 +4,8 @@
     Mask.block(array)      True = must not attend       Mask.window(2, 0)    so far to either side
     Mask.additive(array)   added to the scores          Mask.lengths([3, 5]) the first keys only
 
-`a & b` lets through what both let through.  Arrays broadcast to the scores (..., heads, T, S).
+`a & b` lets through what both let through.  Arrays broadcast to the scores (..., heads, T, S): one
+of rank 3 is (heads, T, S) for functional.attention; for layers, which have a batch, (B, T, S).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LEGEND = {"■": "may attend", "·": "must not", "±": "may attend, score shifte
 DRAWN = (12, 32)  # the largest part that is drawn: rows, columns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Band:
     """Query i may attend to key j only if low ≤ j − (i + offset) ≤ high; None for no bound.
 
@@ -42,6 +43,9 @@ class Band:
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Mask:
     """Which query may attend to which key; made by the functions below, combined with `&`.
+
+    An array is (S), (T, S), (heads, T, S) or (B, heads, T, S), and each length may be 1.  A layer
+    reads rank 3 as (B, T, S), for every head alike.
 
     Attributes:
         kept: booleans, True = may attend.
@@ -124,11 +128,10 @@ class Mask:
             ShapeError: left or right is negative.
             DTypeError: left, right or offset is not an integer.
         """
-        reaches = [None if n is None else whole("Mask.window", "a reach", n) for n in (left, right)]
-        low, high = check_window(tuple(reaches), "Mask.window")
+        low, high = check_window("Mask.window", (left, right))
         band = Band(low, high, whole("Mask.window", "offset", offset))
         after = f", {listed(offset)}" if offset_given(offset) else ""
-        return cls(bands=(band,), words=(f"Mask.window({reaches[0]}, {reaches[1]}{after})",))
+        return cls(bands=(band,), words=(f"Mask.window({left}, {right}{after})",))
 
     @classmethod
     def lengths(cls, n: Any) -> Mask:
@@ -158,6 +161,9 @@ class Mask:
             self.words + other.words,
         )
 
+    __array_ufunc__ = None  # so that `array & mask` comes here
+    __rand__ = __and__
+
     def for_layers(self) -> Mask:
         """The same with arrays of rank 3 read as (B, T, S), for every head alike."""
 
@@ -167,7 +173,7 @@ class Mask:
         return replace(self, kept=tuple(map(apart, self.kept)), added=tuple(map(apart, self.added)))
 
     def __repr__(self) -> str:
-        name = " & ".join(self.words)
+        name = " & ".join(self.words) or "Mask()"
         return f"{name}{drawn(self)}"
 
 
@@ -188,7 +194,7 @@ def ranked(who: str, array: Array) -> None:
     """Refuse an array that is not of rank 1 to 4."""
     if array.ndim not in RANKS:
         raise ShapeError(
-            f"Mask.{who}: expected an array (S), (T, S), (heads, T, S) or "
+            f"Mask.{who}: expected an array (S), (T, S), (heads, T, S), in layers (B, T, S), or "
             f"(B, heads, T, S), got shape {array.shape}"
         )
 
@@ -203,11 +209,13 @@ def whole(who: str, what: str, value: Any) -> Any:
     return int(array) if array.ndim == 0 else frozen(array)
 
 
-def check_window(window: Any, who: str) -> Window:
+def check_window(who: str, window: Any) -> Window:
     """(left, right) as bounds of the distance, if it is a pair and none is negative."""
     wrong = f"{who}: window must be (left, right), each an integer ≥ 0 or None, got {window!r}"
     reaches = window if isinstance(window, (tuple, list)) else ()
-    if len(reaches) != 2 or not all(isinstance(n, (int, np.integer, NoneType)) for n in reaches):
+    if len(reaches) != 2 or not all(
+        isinstance(n, (int, np.integer, NoneType)) and not isinstance(n, bool) for n in reaches
+    ):
         raise DTypeError(wrong)
     if any(reach is not None and reach < 0 for reach in reaches):
         raise ShapeError(wrong)
@@ -226,7 +234,7 @@ def offset_given(offset: Any) -> bool:
 def listed(array: Any) -> str:
     """A short array as a list, a long one by its shape."""
     array = np.asarray(array)
-    return str(array.tolist()) if array.ndim < 2 and array.size <= 8 else f"{list(array.shape)}"
+    return str(array.tolist()) if array.ndim < 2 and array.size <= 8 else f"<shape {array.shape}>"
 
 
 def drawn(mask: Mask) -> str:
@@ -240,7 +248,9 @@ def drawn(mask: Mask) -> str:
     seen = ", ".join(
         f"{cell} {text}" for cell, text in LEGEND.items() if cell != "±" or (cells == cell).any()
     )
-    notes = [f"the first of {n} {what}" for n, what in zip(shape, ("sequences", "heads")) if n > 1]
+    either = any(x.ndim == 3 for x in (*mask.kept, *mask.added))
+    names = ("sequences", "heads (of a layer's sequences)" if either else "heads")
+    notes = [f"the first of {n} {what}" for n, what in zip(shape, names) if n > 1]
     if (rows, columns) != shape[2:]:
         notes.append(f"the first {rows} × {columns} of {shape[2]} × {shape[3]}")
     return "\n  ".join(["", *(" ".join(row) for row in cells), "; ".join([seen, *notes])])
@@ -277,9 +287,10 @@ def extent(mask: Mask) -> tuple[int, int, int, int]:
     shape = np.broadcast_shapes((1, 1, 1, 1), *arrays)
     (batch,) = np.broadcast_shapes(
         shape[:1],
-        *(c.shape[:1] for c in mask.counts),
-        *(np.shape(band.offset)[:1] for band in mask.bands),
+        *(c.shape[-1:] for c in mask.counts),
+        *(np.shape(band.offset)[-1:] for band in mask.bands),
     )
     longest = max((int(c.max(initial=0)) for c in mask.counts), default=0)
     keys = shape[3] if shape[3] != 1 else max(longest, 6 if mask.bands else 1)
-    return batch, shape[1], keys if mask.bands and shape[2] == 1 else shape[2], keys
+    queries = keys if mask.bands and shape[2] == 1 else shape[2]
+    return batch, shape[1], queries, keys
