@@ -106,7 +106,7 @@ class BERT(Module):
         self.initialise(rng)
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Zero biases, and weights from N(0, 0.02²), which the original cuts off at two deviations."""
+        """Zero biases, and weights from N(0, 0.02²); the original cuts these off at ±0.04."""
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 parameter.data = rng.normal(0.0, 0.02, parameter.shape)
