@@ -9,7 +9,7 @@ import pytest
 from derivatives import of_parameters, worst_error
 
 import tinygrad_attn as ta
-from tinygrad_attn import ShapeError, Tensor, nn
+from tinygrad_attn import DTypeError, ShapeError, Tensor, nn
 
 STAGES = [field.name for field in fields(nn.Stages)]
 X, M, V = (
@@ -149,6 +149,20 @@ def test_stages_lie_on_the_way_of_the_output(rng: np.random.Generator) -> None:
 def test_wrong_input_of_the_layer(inputs: list, message: str) -> None:
     with pytest.raises(ShapeError, match=f"^MultiHeadAttention: .*{message}"):
         nn.MultiHeadAttention(6, 2)(*inputs)
+
+
+@pytest.mark.parametrize("before", [[], [M]])
+def test_a_mask_in_the_place_of_keys_or_values(before: list) -> None:
+    with pytest.raises(DTypeError, match="keys and values come first; pass mask=…"):
+        nn.MultiHeadAttention(6, 2)(X, *before, nn.Mask.causal())
+
+
+def test_an_offset_for_each_sequence(rng: np.random.Generator) -> None:
+    layer = nn.MultiHeadAttention(6, 2, rng=rng).astype(np.float64)
+    out = layer(X, M, causal=True, offset=np.array([1, 2])).data
+    for i, offset in enumerate((1, 2)):
+        alone = layer(X[i : i + 1], M[i : i + 1], causal=True, offset=offset).data
+        np.testing.assert_allclose(out[i], alone[0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("sizes", [{"num_heads": 4}, {"num_heads": 3, "num_kv_heads": 2}])

@@ -58,11 +58,13 @@ def test_what_does_not_fit_changes_nothing(rng: np.random.Generator) -> None:
         (k, pair(rng, 2)[1]): r"KVCache: expected keys \(..., heads, T, d\) and values",
         (k[:1], v[:1]): r"KVCache: holds keys float64\[2, 3, 4, 4\], which float64\[1, 3, 1, 4\]",
         (k, v[..., :2]): r"holds values float64\[2, 3, 4, 6\], which float64\[2, 3, 1, 2\] do not",
-        (k.astype(np.float32), v): r"which float32\[2, 3, 1, 4\] do not continue",
     }.items():
         with pytest.raises(ShapeError, match=message):
             cache.append(keys, values)
         assert cache.length == 4
+    with pytest.raises(DTypeError, match=r"which float32\[2, 3, 1, 4\] do not continue"):
+        cache.append(k.astype(np.float32), v)
+    assert cache.length == 4
     with pytest.raises(ShapeError, match="expected a length of 0 … 4, got 5"):
         cache.truncate(5)
     with pytest.raises(ShapeError, match="capacity must be 1 or more, or None, got 0"):
@@ -150,6 +152,17 @@ def test_a_cache_of_another_kind(rng: np.random.Generator) -> None:
         layer_of("plain")(rng.standard_normal((B, 3, 8)), cache=[nn.KVCache()])
 
 
+def test_the_offset_of_a_cache_is_its_length(rng: np.random.Generator) -> None:
+    layer, cache, x = layer_of("plain"), nn.KVCache(), rng.standard_normal((B, 5, 8))
+    layer(x[:, :3], causal=True, cache=cache)
+    for offset in (1, np.array([0, 2])):
+        with pytest.raises(ShapeError, match="with a cache the offset is its length, 3; leave off"):
+            layer(x[:, 3:], causal=True, offset=offset, cache=cache)
+        assert cache.length == 3
+    rest = layer(x[:, 3:], causal=True, offset=0, cache=cache)
+    np.testing.assert_allclose(rest.data, layer(x, causal=True).data[:, 3:], rtol=1e-12, atol=1e-14)
+
+
 # ── positions in a layer ─────────────────────────────────────────────────────────────────────────
 
 
@@ -166,6 +179,19 @@ def test_alibi_is_added_to_the_scores(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(
             layer(x, mask=mask).data, plain(x, mask=with_it).data, rtol=1e-12, atol=1e-14
         )
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_masks_of_a_wrong_kind_beside_positions(name: str, rng: np.random.Generator) -> None:
+    with pytest.raises(DTypeError, match=r"got int64; for 0 and 1 pass (mask)?\.astype\(bool\)"):
+        layer_of(name)(rng.standard_normal((B, T, 8)), mask=np.eye(T, dtype=int))
+
+
+@pytest.mark.parametrize("name", ["rotary", "ALiBi"])
+def test_positions_need_one_offset(name: str, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((3, 3, 8))  # as many sequences as keys: it would broadcast to them
+    with pytest.raises(ShapeError, match="offset must be an integer of 0 or more"):
+        layer_of(name)(x, causal=True, offset=np.array([0, 1, 2]))
 
 
 def test_rotary_scores_depend_on_distances_alone(rng: np.random.Generator) -> None:
@@ -187,4 +213,4 @@ def test_positions_for_other_heads() -> None:
             nn.MultiHeadAttention(8, 2, positions=positions)
     with pytest.raises(DTypeError, match="must be RotaryPositions or AlibiBias, got str"):
         nn.MultiHeadAttention(8, 2, positions="rotary")
-    assert "num_heads=2, positions=RotaryPositions" in repr(layer_of("rotary"))
+    assert repr(layer_of("rotary")).count("RotaryPositions") == 1

@@ -73,7 +73,7 @@ def test_only_distances_count(rng: np.random.Generator) -> None:
     """Nine positions later, queries and keys turn further, and score as before."""
     positions: Any = tiny().blocks[0].attn.positions
     x = rng.standard_normal((4, 3, 2))
-    first, later = positions.apply(ta.Tensor(x)), positions.apply(ta.Tensor(x), 9)
+    first, later = positions(ta.Tensor(x)), positions(ta.Tensor(x), 9)
     assert abs(first.data - later.data).max() > 0.1
     np.testing.assert_allclose((first @ first.mT).data, (later @ later.mT).data, atol=1e-13)
 

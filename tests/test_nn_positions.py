@@ -101,7 +101,7 @@ def test_rotary_scores_depend_on_distance_only(interleaved: bool, rng: np.random
     layer = RotaryPositions(D, interleaved=interleaved)
     q, k = rng.standard_normal((2, 1, D))
     score = {
-        (i, j): (layer.apply(q, i) @ layer.apply(k, j).swapaxes(-1, -2)).item()
+        (i, j): (layer(q, i) @ layer(k, j).swapaxes(-1, -2)).item()
         for i in range(7)
         for j in range(7)
     }
@@ -122,8 +122,8 @@ def test_rotary_attention_is_the_same_anywhere(rng: np.random.Generator) -> None
 def test_the_two_layouts_differ_by_the_order_of_features(rng: np.random.Generator) -> None:
     x = rng.standard_normal((T, D))
     order = np.concatenate([np.arange(0, D, 2), np.arange(1, D, 2)])
-    halves = RotaryPositions(D).apply(x[:, order], 2)
-    pairs = RotaryPositions(D, interleaved=True).apply(x, 2)
+    halves = RotaryPositions(D)(x[:, order], 2)
+    pairs = RotaryPositions(D, interleaved=True)(x, 2)
     np.testing.assert_array_equal(halves, pairs[:, order])
 
 
@@ -227,7 +227,7 @@ def test_wrong_sizes() -> None:
 
 def test_reprs_say_the_sizes() -> None:
     assert repr(SinusoidalPositions(4, 9)) == "SinusoidalPositions(4, max_length=9)"
-    assert repr(LearnedPositions(9, 4)) == "LearnedPositions(9, 4)"
+    assert repr(LearnedPositions(9, 4)) == "LearnedPositions(9, d_model=4)"
     assert repr(RotaryPositions(4)) == "RotaryPositions(4, base=10000)"
     assert repr(RotaryPositions(4, interleaved=True)).endswith("interleaved=True)")
     assert repr(AlibiBias(4)) == "AlibiBias(4)"

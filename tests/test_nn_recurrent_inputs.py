@@ -31,8 +31,8 @@ def test_wrong_inputs_are_refused(kind: Any) -> None:
     [
         ([1, 2, 6], ShapeError, "between 0 and the 5 steps of x, got 1 … 6"),
         ([-1, 2, 3], ShapeError, "between 0 and the 5 steps of x, got -1 … 3"),
-        ([1, 2], ShapeError, r"expected lengths \(3,\), one a sequence, got \(2,\)"),
-        (4, ShapeError, r"expected lengths \(3,\), one a sequence, got \(\)"),
+        ([1, 2], ShapeError, r"expected lengths \(3,\), one per sequence, got \(2,\)"),
+        (4, ShapeError, r"expected lengths \(3,\), one per sequence, got \(\)"),
         ([1.0, 2.0, 3.0], DTypeError, "lengths must be integers, got float64"),
         ([True, True, False], DTypeError, "lengths must be integers, got bool"),
     ],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine import DTypeError, ShapeError, Tensor
+from ..engine import Array, DTypeError, ShapeError, Tensor
 from . import functional
 from .cache import KVCache, restoring
 from .functional import Mask
@@ -39,10 +39,15 @@ class MultiHeadAttention(Module):
     Attributes:
         in_proj_weight: (3·d_model, d_model), the rows of W_Q, W_K and W_V, drawn from Xavier's
             uniform distribution.
-        q_proj_weight, k_proj_weight, v_proj_weight: instead of it, where widths or numbers of heads
-            differ.
-        in_proj_bias: the biases of q, k and v in one vector, zeros; None with bias=False.
+        q_proj_weight (d_model, d_model), k_proj_weight (d_kv, kdim), v_proj_weight (d_kv, vdim):
+            instead of it, where widths or numbers of heads differ; drawn alike.
+        d_kv: d_model / num_heads · num_kv_heads.
+        in_proj_bias: (d_model + 2·d_kv,), the biases of q, k and v, zeros; None with bias=False.
         out_proj: the output projection W_O, a Linear with zero bias.
+
+    Raises:
+        ShapeError: sizes do not fit, or the positions are for other heads.
+        DTypeError: the positions, dropout or bias are of a wrong kind.
     """
 
     def __init__(
@@ -99,7 +104,7 @@ class MultiHeadAttention(Module):
         mask: Any = None,
         *,
         causal: bool = False,
-        offset: int = 0,
+        offset: int | Array = 0,
         cache: KVCache | None = None,
         method: str = "auto",
         return_weights: bool = False,
@@ -111,21 +116,34 @@ class MultiHeadAttention(Module):
             keys: what is attended to; x itself where None.
             values: what is collected; the keys where None.
             mask: an nn.Mask; or boolean (True = may attend) or floating (added to the scores); of
-                shape (S), (T, S), (B, T, S) or (B, heads, T, S); each length may be 1.
-            causal, offset: query i may attend to key j only if j ≤ i + offset.
+                shape (S), (T, S), (B, T, S) or (B, heads, T, S); each length may be 1.  Rank 3 is
+                (B, T, S) here, unlike in `functional.attention`; (B, S) would be read as (T, S).
+            causal: query i may attend to key j only if j ≤ i + offset.
+            offset: number of keys before the first query, an integer; without `positions` also an
+                array (B,).  RotaryPositions turns the queries by offset, offset + 1, …, the keys by
+                0, 1, …
             cache: earlier keys and values; those of this call are appended to it, S counts them
                 all, and the offset is the number of earlier ones.
             method: see `functional.attention`.
             return_weights: return (out, weights), the weights (B, heads, T, S) before dropout.
-            return_stages: return (out, Stages) with every step, whose gradients backward keeps.
+            return_stages: return (out, Stages) with every step, whose gradients backward keeps; it
+                wins over return_weights.
 
         Returns:
             (B, T, d_model).
 
         Raises:
-            ShapeError: shapes do not fit, or the cache is full.  The cache is then unchanged.
+            ShapeError: shapes do not fit, an offset is given beside a cache, or the cache is full.
+                The cache is then unchanged.
             DTypeError: the mask or the cache is of a wrong kind.
         """
+        if isinstance(keys, Mask) or isinstance(values, Mask):
+            raise DTypeError("MultiHeadAttention: keys and values come first; pass mask=…")
+        if cache is not None and np.any(offset):
+            raise ShapeError(
+                f"MultiHeadAttention: with a cache the offset is its length, {cache.length}; "
+                "leave offset out"
+            )
         x = operand(x)
         keys = x if keys is None else operand(keys)
         values = keys if values is None else operand(values)
@@ -137,7 +155,7 @@ class MultiHeadAttention(Module):
         heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
         q, k, v = map(divided, self.projected(x, keys, values), heads)
         if isinstance(self.positions, RotaryPositions):
-            q, k = self.positions.apply(q, offset), self.positions.apply(k, past)
+            q, k = self.positions(q, offset), self.positions(k, past)
         if cache is not None:
             k, v = cache.append(k, v)
         context, stages = self.attended(
@@ -156,7 +174,7 @@ class MultiHeadAttention(Module):
         v: Tensor,
         mask: Any,
         causal: bool,
-        offset: int,
+        offset: int | Array,
         method: str,
         wanted: bool,
     ) -> tuple[Tensor, Any]:
@@ -215,8 +233,6 @@ class MultiHeadAttention(Module):
         notes = [f"{self.d_model}", f"num_heads={self.num_heads}"]
         if self.num_kv_heads != self.num_heads:
             notes.append(f"num_kv_heads={self.num_kv_heads}")
-        if self.positions is not None:
-            notes.append(f"positions={type(self.positions).__name__}")
         if self.dropout:
             notes.append(f"dropout={self.dropout}")
         return ", ".join(notes)
@@ -252,8 +268,8 @@ def head_mask(mask: Any) -> Any:
 def as_mask(mask: Any) -> Mask:
     """A mask of any kind as a Mask."""
     if mask is None or isinstance(mask, Mask):
-        return mask or Mask()
-    return Mask.keep(mask) if mask.dtype == bool else Mask.additive(mask)
+        return Mask() if mask is None else mask
+    return Mask.additive(mask) if mask.dtype.kind in "fc" else Mask.keep(mask)
 
 
 def checked_positions(positions: Any, num_heads: int, d_head: int) -> Any:

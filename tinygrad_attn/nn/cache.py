@@ -47,6 +47,7 @@ class KVCache:
 
         Raises:
             ShapeError: they do not fit to the earlier ones, or the cache is full.
+            DTypeError: they are of another dtype than the earlier ones.
         """
         k, v = (x if isinstance(x, Tensor) else Tensor(x) for x in (k, v))
         self.check(k, v)
@@ -67,7 +68,8 @@ class KVCache:
             self.rooms[place] = room = np.empty(
                 (*new.shape[:-2], self.capacity or 2 * total, new.shape[-1]), new.dtype
             )
-            room[..., :past, :] = 0 if old is None else old.data
+            if old is not None:
+                room[..., :past, :] = old.data
         room[..., past:total, :] = new.data
         return wrapped(locked(room[..., :total, :]), None)
 
@@ -93,12 +95,12 @@ class KVCache:
                 f"(..., heads, T, dv), got {k.shape} and {v.shape}"
             )
         for name, old, new in (("keys", self.keys, k), ("values", self.values, v)):
-            if old is not None and (old.shape[:-2], old.shape[-1], old.dtype) != (
-                new.shape[:-2],
-                new.shape[-1],
-                new.dtype,
-            ):
-                raise ShapeError(
+            if old is None:
+                continue
+            same_shape = old.shape[:-2] == new.shape[:-2] and old.shape[-1] == new.shape[-1]
+            if not same_shape or old.dtype != new.dtype:
+                kind = DTypeError if same_shape else ShapeError
+                raise kind(
                     f"KVCache: holds {name} {old.dtype}{list(old.shape)}, which "
                     f"{new.dtype}{list(new.shape)} do not continue"
                 )

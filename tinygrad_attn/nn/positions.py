@@ -91,7 +91,7 @@ class LearnedPositions(Module):
 
     def extra_repr(self) -> str:
         """max_length, d_model."""
-        return "{}, {}".format(*self.weight.shape)
+        return "{}, d_model={}".format(*self.weight.shape)
 
 
 class RotaryPositions(Module):
@@ -106,7 +106,7 @@ class RotaryPositions(Module):
         d_head: width of a head; even.
         base: of the angles.
         interleaved: feature 2i is paired with 2i + 1, as in the paper; else feature i with
-            i + d/2, as in Llama.
+            i + d/2, as in Hugging Face's Llama.
 
     Attributes:
         rates: θ, (d_head/2,) float64.
@@ -126,7 +126,7 @@ class RotaryPositions(Module):
         self.interleaved = flag("RotaryPositions", "interleaved", interleaved)
         self.rates: Array = locked(inverse_powers(base, d_head))
 
-    def apply(self, x: Tensor, offset: int = 0) -> Tensor:
+    def forward(self, x: Tensor, offset: int = 0) -> Tensor:
         """(..., T, d_head), the first row being position `offset` -> the same shape, turned.
 
         Raises:
@@ -142,8 +142,6 @@ class RotaryPositions(Module):
         a, b = ops.split(ops.reshape(x, (*x.shape[:-1], *pair)), 2, axis)
         turned: Tensor = ops.concat([a * cos - b * sin, b * cos + a * sin], axis)
         return turned.reshape(x.shape)
-
-    forward = apply
 
     def extra_repr(self) -> str:
         """d_head, and what is not as usual."""

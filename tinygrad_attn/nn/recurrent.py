@@ -11,6 +11,7 @@ direction starts at each sequence's own end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import sqrt
 from typing import Any
 
@@ -47,8 +48,10 @@ class Recurrent(Module):
         weight_hh_l0: (gates·H, H).
         bias_ih_l0, bias_hh_l0: (gates·H,); not there with bias=False.  All are drawn from
             U(−1/√H, 1/√H).
+        step: gi = W_i x + b and gh = W_h h, both (1, B, gates·H), and the state -> the next state.
     """
 
+    step: Callable[[Tensor, Tensor, State], State]
     weight_hh_l0: Parameter
     gates = 1  # pre-activations, in widths of the state
     state_names: tuple[str, ...] = ("h",)
@@ -110,7 +113,7 @@ class Recurrent(Module):
         batch, time, _ = x.shape
         real = real_steps(type(self).__name__, lengths, batch, time)
         x = ops.transpose(x, (1, 0, 2))  # (T, B, D): one step is one block of memory
-        x = x if real is None else ops.where(real, x, 0.0)
+        x = x if real is None else ops.where(real, x, 0.0)  # NaN in padding reaches no gradient
         starts = self.starts(state, batch, x)
         ends: list[State] = []
         for layer in range(self.num_layers):
@@ -118,7 +121,8 @@ class Recurrent(Module):
                 x = functional.dropout(x, self.dropout, rng=self.rng)
             outputs = []
             for suffix in self.directions:
-                output, end = self.read(x, starts[len(ends)], real, f"_l{layer}{suffix}")
+                name, backwards = f"_l{layer}{suffix}", suffix == "_reverse"
+                output, end = self.read(x, starts[len(ends)], real, name, backwards)
                 outputs.append(output)
                 ends.append(end)
             x = ops.concat(outputs, -1) if len(outputs) > 1 else outputs[0]
@@ -126,7 +130,9 @@ class Recurrent(Module):
         final = tuple([ops.concat(parts, 0) for parts in zip(*ends)])
         return ops.transpose(x, (1, 0, 2)), final if len(final) > 1 else final[0]
 
-    def read(self, x: Tensor, state: State, real: Array | None, name: str) -> tuple[Tensor, State]:
+    def read(
+        self, x: Tensor, state: State, real: Array | None, name: str, backwards: bool
+    ) -> tuple[Tensor, State]:
         """One layer in one direction: x (T, B, D) -> (outputs (T, B, H), final state)."""
         time, weight = len(x), ops.transpose(getattr(self, "weight_hh" + name))
         bias, inside = self.biases(name)
@@ -135,7 +141,7 @@ class Recurrent(Module):
             return inputs[..., : self.d_hidden], state
         parts = ops.split(inputs, time, 0)
         outputs: list[Tensor] = [state[0]] * time
-        for t in reversed(range(time)) if name.endswith("_reverse") else range(time):
+        for t in reversed(range(time)) if backwards else range(time):
             product = ops.matmul(state[0], weight)
             new = self.step(parts[t], product if inside is None else product + inside, state)
             if real is not None and not real[t].all():
@@ -143,10 +149,6 @@ class Recurrent(Module):
             outputs[t], state = new[0], new
         whole: Tensor = ops.concat(outputs, 0)
         return whole, state
-
-    def step(self, gi: Tensor, gh: Tensor, state: State) -> State:
-        """The next state from gi = W_i x + b and gh = W_h h (1, B, gates·H)."""
-        raise NotImplementedError
 
     def biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
         """What is added to the input's product, and what to the state's."""
@@ -285,7 +287,7 @@ def real_steps(who: str, lengths: Any, batch: int, time: int) -> Array | None:
     if array.dtype.kind not in "iu":
         raise DTypeError(f"{who}: lengths must be integers, got {array.dtype}")
     if array.shape != (batch,):
-        raise ShapeError(f"{who}: expected lengths ({batch},), one a sequence, got {array.shape}")
+        raise ShapeError(f"{who}: expected lengths ({batch},), one per sequence, got {array.shape}")
     if array.size and not (array.min() >= 0 and array.max() <= time):
         raise ShapeError(
             f"{who}: lengths must lie between 0 and the {time} steps of x, got "

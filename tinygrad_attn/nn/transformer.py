@@ -1,6 +1,6 @@
 """The layers of the Transformer (Vaswani et al. 2017, section 3.1), with PyTorch's parameters.
 
-Each is two or three branches: attention to itself, in a decoder to the encoder's result, and a
+Each is two or three branches: self-attention, in a decoder attention to the encoder's result, and a
 feed-forward network.  Where the norm stands is said by `norm_first`:
 
     norm_first=False    x ← norm(x + branch(x))     the paper's
@@ -49,12 +49,12 @@ class TransformerLayer(Module):
         norm_first: normalise before each branch instead of after it.
         bias: biases in linear layers, attention and norms.
         eps: of the norms.
-        positions: RotaryPositions or AlibiBias for the attention to oneself; None where positions
-            are added to the embeddings.
+        positions: RotaryPositions or AlibiBias for self-attention; None where positions are added
+            to the embeddings.
         rng: generator for initial values and dropout.
 
     Attributes:
-        self_attn, multihead_attn: attention to oneself; to the memory, in a decoder layer.
+        self_attn, multihead_attn: self-attention; attention to the memory, in a decoder layer.
         linear1, linear2: the feed-forward network.
         norm1, norm2, norm3: one for each branch, in their order.
 
@@ -111,11 +111,13 @@ class TransformerLayer(Module):
         norm: LayerNorm,
         attn: MultiHeadAttention,
         memory: Tensor | None = None,
+        *,
+        return_weights: bool,
         **options: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """`x` with a branch of attention, to itself or to the memory; its weights if wanted."""
-        found = attn(self.entering(x, norm), memory, **options)
-        branch, weights = found if options["return_weights"] else (found, None)
+        found = attn(self.entering(x, norm), memory, return_weights=return_weights, **options)
+        branch, weights = found if return_weights else (found, None)
         return self.joined(x, branch, norm), weights
 
     def fed_forward(self, x: Tensor, norm: LayerNorm) -> Tensor:
@@ -123,8 +125,8 @@ class TransformerLayer(Module):
         inside = ACTIVATIONS[self.activation](self.linear1(self.entering(x, norm)))
         return self.joined(x, self.linear2(self.dropout(inside)), norm)
 
-    def sequence(self, name: str, time: str, x: Any, batch: int | None = None) -> Any:
-        """`x`, if it is (batch, time, d_model)."""
+    def checked(self, name: str, time: str, x: Any, batch: int | None = None) -> Any:
+        """`x` as an operand; refused unless it is (batch, time, d_model)."""
         x = operand(x)
         if x.ndim != 3 or x.shape[-1] != self.d_model or batch not in (None, x.shape[0]):
             lead = "B" if batch is None else batch
@@ -159,15 +161,15 @@ class TransformerEncoderLayer(TransformerLayer):
                 shape (T, T), (B, T, T) or (B, heads, T, T); each length may be 1: (B, 1, T) masks
                 padding.
             causal: position i may attend to j only if j ≤ i.
-            cache: earlier positions, to which these are appended; the last T of a mask's shape
-                counts them all.
+            cache: earlier positions, to which these are appended; the last T of a mask's and the
+                weights' shape counts them all.
             return_weights: return (out, weights), the weights (B, heads, T, T) before dropout.
 
         Raises:
             ShapeError: shapes do not fit.  The cache is then unchanged.
             DTypeError: the mask or the cache is of a wrong kind.
         """
-        x = self.sequence("x", "T", x)
+        x = self.checked("x", "T", x)
         x, weights = self.attended(
             x,
             self.norm1,
@@ -209,8 +211,9 @@ class TransformerDecoderLayer(TransformerLayer):
                 length may be 1.
             memory_mask: the same for the memory, with S in place of the last T.
             causal: position i may attend to j only if j ≤ i.
-            cache: earlier positions of x, to which these are appended; the last T of the mask's
-                shape counts them all.
+            cache: earlier positions of x, to which these are appended; the last T of the mask's and
+                the weights' shape counts them all.  Keys and values of the memory are projected
+                anew at each call.
             return_weights: return (out, weights of self-attention (B, heads, T, T), weights of the
                 attention to the memory (B, heads, T, S)), both before dropout.
 
@@ -218,8 +221,8 @@ class TransformerDecoderLayer(TransformerLayer):
             ShapeError: shapes do not fit.  The cache is then unchanged.
             DTypeError: a mask or the cache is of a wrong kind.
         """
-        x = self.sequence("x", "T", x)
-        memory = self.sequence("memory", "S", memory, x.shape[0])
+        x = self.checked("x", "T", x)
+        memory = self.checked("memory", "S", memory, x.shape[0])
         x, to_itself = self.attended(
             x,
             self.norm1,

@@ -5,7 +5,7 @@ A step never writes into a parameter's array, which a live graph may hold: it ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ Params = Iterable[Tensor] | Iterable[Group]
 
 
 class Optimizer:
-    """Base of the optimisers; a subclass says what one step does to one parameter (`updated`).
+    """Base of the optimisers; a subclass says what one step does to one parameter.
 
     Args:
         params: the parameters, or groups of them: dicts with "params" and options of their own.
@@ -29,6 +29,8 @@ class Optimizer:
     Attributes:
         groups: dicts of "params" (a list) and the options, which may be changed between steps.
         state_names: what the state of a parameter holds once it has been moved.
+        updated: a parameter's value, its gradient, its state and its group -> a new array for it;
+            the state is changed.
 
     Raises:
         ShapeError: there are no parameters, one appears twice, or an option is unknown or out of
@@ -37,6 +39,7 @@ class Optimizer:
     """
 
     state_names: tuple[str, ...] = ()
+    updated: Callable[[Array, Array, State, Group], Array]
 
     def __init__(self, params: Params, **options: Any) -> None:
         given = listed(type(self).__name__, params)
@@ -86,10 +89,6 @@ class Optimizer:
                 if grad is not None:
                     array = np.asarray(grad._data, order="C")  # one slow pass, not several
                     parameter._data = locked(self.updated(parameter._data, array, state, group))
-
-    def updated(self, value: Array, grad: Array, state: State, group: Group) -> Array:
-        """A new array for the parameter of `value`, whose `state` is changed."""
-        raise NotImplementedError
 
     # ── state ────────────────────────────────────────────────────────────────────────────────────
     def state_dict(self) -> dict[str, Any]:
