@@ -342,13 +342,28 @@ def test_wrong_tokens(made: Any) -> None:
         for wrong in ([[0.5]], [[True]], [["a"]], None):
             with pytest.raises(DTypeError, match=f"{name}: tokens must be an array of integers"):
                 use(wrong)
-        for wrong in (np.ones(2, int), np.zeros((1, 0), int), np.zeros((1, 1, 1), int)):
-            with pytest.raises(ShapeError, match=rf"{name}: expected tokens \(B, T\), T at least"):
+        for wrong in (np.ones(2, int), np.zeros((1, 1, 1), int)):
+            with pytest.raises(ShapeError, match=rf"{name}: expected tokens \(B, T\), got"):
                 use(wrong)
         with pytest.raises(ShapeError, match=f"{name}: tokens must all have one length; pad"):
             use([[1], [1, 2]])
+    for use in uses[1:]:
+        with pytest.raises(ShapeError, match=rf"{name}.generate: expected at least one token to"):
+            use(np.zeros((1, 0), int))
     with pytest.raises(ShapeError, match=rf"{name}: expected at most max_length=9 .* \(1, 10\)"):
         model(np.zeros((1, 10), int))
+
+
+@both
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 0)])
+def test_no_sequences_and_no_tokens(made: Any, shape: tuple[int, int]) -> None:
+    model, tokens = made(), np.zeros(shape, int)
+    logits = model(tokens)
+    assert logits.shape == (*shape, 7)
+    loss = model.loss(tokens, tokens)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(p.grad is None or not p.grad.data.any() for p in model.parameters())
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_sentences_as_people_write_them(task: train.Reference) -> None:
         ("the animal was tired", DataError, 'expected a sentence with "it"'),
         ("", DataError, 'expected a sentence with "it"'),
         ("it was purple", DataError, "got 'purple'; leave it out"),
-        ("it " * 13, ShapeError, "T from 1 to max_length=12"),
+        ("it " * 13, ShapeError, "T up to max_length=12"),
     ],
 )
 def test_sentences_that_are_refused(

@@ -160,9 +160,9 @@ class BERT(Module):
     def checked(self, name: str, values: Any, limit: int) -> Array:
         """`values` as an array (B, T) of integers in [0, limit), T at most max_length."""
         array = whole_numbers("BERT", name, values, limit)
-        if array.ndim != 2 or not 1 <= array.shape[1] <= self.config.max_length:
+        if array.ndim != 2 or array.shape[1] > self.config.max_length:
             raise ShapeError(
-                f"BERT: expected {name} (B, T), T from 1 to max_length={self.config.max_length}, "
+                f"BERT: expected {name} (B, T), T up to max_length={self.config.max_length}, "
                 f"got {array.shape}"
             )
         return array

@@ -54,8 +54,8 @@ class LanguageModel(Module):
         """`tokens` as an array (B, T) of this vocabulary."""
         who = name_of(self)
         array = whole_numbers(who, "tokens", tokens, self.config.vocab_size)
-        if array.ndim != 2 or not array.shape[1]:
-            raise ShapeError(f"{who}: expected tokens (B, T), T at least 1, got {array.shape}")
+        if array.ndim != 2:
+            raise ShapeError(f"{who}: expected tokens (B, T), got {array.shape}")
         return array
 
     def new_cache(self) -> list[KVCache]:
@@ -150,6 +150,11 @@ class LanguageModel(Module):
         """
         check_options(steps, temperature, top_k, top_p)
         given, draw = self.checked(tokens), generator(rng)
+        if not given.shape[1]:
+            raise ShapeError(
+                f"{name_of(self)}.generate: expected at least one token to continue, got "
+                f"{given.shape}"
+            )
         sequence = np.empty((len(given), given.shape[1] + int(steps)), np.int64)
         sequence[:, : given.shape[1]] = given
         cache = self.new_cache() if use_cache else None
