@@ -18,7 +18,7 @@ from ..study import observed, relevance, rollout
 from ..train import Reading, translated, understood
 from ..viz import plots
 
-MOST_TEXTS, MOST_IMAGES = 4, 8  # in one picture
+MOST_TEXTS, MOST_IMAGES = 4, 10  # in one picture
 
 
 class Reader(ABC):

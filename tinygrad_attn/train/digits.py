@@ -10,7 +10,7 @@ import numpy as np
 from ..data import Digits
 from ..engine import Array, Tensor
 from ..models import ViT
-from .task import EXAMPLES, Batch, Score, shuffled
+from .task import Batch, Score, shuffled
 
 
 class Recognition:
@@ -54,8 +54,8 @@ class Recognition:
         return Score(self.model.loss(images, labels).item(), right)
 
     def state(self) -> dict[str, Any]:
-        """A few held-out images, as integers from 0 to 16, with their labels."""
-        test = self.corpus.test
-        images = (test.images[:EXAMPLES] * 16).round().astype(int).tolist()
-        labels = map(str, test.labels[:EXAMPLES])
-        return {"examples": [list(example) for example in zip(images, labels, strict=True)]}
+        """A held-out image of every digit, as integers from 0 to 16, with its label."""
+        labels, first = np.unique(self.corpus.test.labels, return_index=True)
+        images = (self.corpus.test.images[first] * 16).round().astype(int).tolist()
+        pairs = zip(images, map(str, labels), strict=True)
+        return {"examples": [list(pair) for pair in pairs]}
