@@ -344,6 +344,14 @@ def test_replacing_a_rule_that_is_not_there_is_refused() -> None:
         pass
 
 
+def test_a_slip_inside_a_rule_stays_what_it_is() -> None:
+    with ta.negative.replaced_vjp(0, lambda g: np.squre(g)):
+        y = ta.negative(leaf(np.ones(3)))
+    with pytest.raises(AttributeError, match="no attribute 'squre'") as caught:
+        y.backward(np.ones(3))
+    assert caught.value.__notes__[0].startswith("in the gradient rule of `negative`")
+
+
 def test_a_rule_that_returns_no_array_is_named() -> None:
     with ta.negative.replaced_vjp(0, lambda g: None):
         y = ta.negative(leaf(np.ones(3)))

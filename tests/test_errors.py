@@ -273,6 +273,7 @@ WRONG: dict[str, list[tuple[type[Exception], str, Call]]] = {
         (GraphError, r"grad.*input 0.*allow_unused", lambda t: ta.grad(t.s * 2.0, [t.x])),
         (GraphError, r"grad.*input 1.*allow_unused", lambda t: ta.grad(t.s * 2.0, [t.s, t.x])),
         (DTypeError, r"grad.*input 0.*ndarray", lambda t: ta.grad(t.s * 2.0, [np.ones(3)])),
+        (DTypeError, r"grad.*input 0 must be a Tensor, got int", lambda t: ta.grad(t.s * 2.0, 3)),
         (GraphError, r"grad", lambda t: ta.grad(t.c, [t.x])),
         (GraphError, r"leaf", lambda t: setattr(t.s * 2.0, "data", 1.0)),
         (ShapeError, r"data.*\(2, 3\).*\(3,\)", lambda t: setattr(t.x, "data", np.ones(3))),

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .errors import DTypeError, GraphError, ShapeError, reraised
-from .node import Edge, Node
+from .node import Edge, EdgeRule, Node
 from .results import Parts
 from .settings import SETTINGS, changed
 from .tensor import Tensor, locked, wrapped
@@ -62,8 +62,9 @@ def walk(
             continue
         if type(g) is Parts:  # of an operation with several results (results.py)
             g = g.filled()
-        edges = node.edges if type(node.edges) is list else None
-        edges = opened(node, g, create_graph, relevant) if edges is None else edges
+        edges = node.edges
+        if type(edges) is not list:  # made only now, or freed
+            edges = opened(node, g, create_graph, relevant)
         try:
             for parent, rule, needs in edges:
                 if relevant is not None and parent not in relevant:
@@ -78,14 +79,19 @@ def walk(
                 else:
                     waiting[parent] = part
                     heappush(heap, (-parent.order, parent))
-        except AttributeError as error:
-            raise DTypeError(f"the rule of `{node.label}` must return an array: {error}") from error
         except Exception as error:
-            error.add_note(f"in the gradient rule of `{node.label}` {rule.formula}")
-            raise
+            explain(error, node, rule)
         if not (retain_graph or create_graph):
             node.edges = None
     return reached
+
+
+def explain(error: Exception, node: Node, rule: EdgeRule) -> NoReturn:
+    """Raise `error` with a note that names the rule, or say that the rule returned no array."""
+    if isinstance(error, AttributeError) and error.name in ("shape", "dtype", "ndim"):
+        raise DTypeError(f"the rule of `{node.label}` must return an array: {error}") from error
+    error.add_note(f"in the gradient rule of `{node.label}` {rule.formula}")
+    raise error
 
 
 def opened(node: Node, g: Any, create_graph: bool, relevant: set[Node] | None) -> list[Edge]:
@@ -216,18 +222,20 @@ def grad(
     Raises:
         GraphError: an input has no graph, or `output` does not depend on it.
         ShapeError: `g` is missing or has another shape.
+        DTypeError: the output or an input is no Tensor, or `g` is of another kind.
     """
     if not isinstance(output, Tensor):
         raise DTypeError(f"grad: output must be a Tensor, got {type(output).__name__}")
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    nodes = [leaf_or_result(i, t) for i, t in enumerate(inputs)]
+    several = isinstance(inputs, Iterable) and not isinstance(inputs, Tensor)
+    tensors: tuple[Any, ...] = tuple(inputs) if several else (inputs,)
+    nodes = [leaf_or_result(i, t) for i, t in enumerate(tensors)]
     root = output.need_node("grad")
     relevant = reaching(root, nodes)
     unused = [i for i, node in enumerate(nodes) if node not in relevant]
     if unused and not allow_unused:
         raise GraphError(
             f"grad: the output does not depend on input {unused[0]} "
-            f"({inputs[unused[0]].name or 'unnamed'}); pass allow_unused=True to get None for it"
+            f"({tensors[unused[0]].name or 'unnamed'}); pass allow_unused=True to get None for it"
         )
     if root not in relevant:
         return (None,) * len(nodes)

@@ -20,7 +20,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from .tensor import Array, Tensor, as_array, frozen, locked, wrapped
 
 PRIMITIVES: dict[str, Primitive] = {}
 MISSING = inspect.Parameter.empty
-ndarray = np.ndarray
+ndarray = np.ndarray  # a look-up less in each call
 
 
 class Primitive:
@@ -44,6 +44,7 @@ class Primitive:
         arrays: names of the array arguments (one name for `*arrays`).
         options: the other parameters with their defaults.
         rules: one Rule per array argument; None where no gradient flows.
+        per_argument: does a rule ask for something that differs from argument to argument?
     """
 
     def __init__(self, forward: Callable[..., Any], name: str | None = None) -> None:
@@ -66,7 +67,7 @@ class Primitive:
         self.arity = sys.maxsize if self.variadic else len(self.arrays)
         self.simple_arity = -1 if demanding or self.variadic else self.arity  # needs no binding
         self.rules: tuple[Rule | None, ...] = ()
-        self.local = self.variadic  # does a rule ask for something that differs among arguments?
+        self.per_argument = self.variadic
         PRIMITIVES[self.name] = self
 
     def __repr__(self) -> str:
@@ -80,13 +81,17 @@ class Primitive:
                 f"{self.name}.defvjp: expected one rule for each of {self.arrays}, got {len(rules)}"
             )
         self.rules = tuple(None if fn is None else Rule(fn, self) for fn in rules)
-        self.local = self.variadic or any(rule is not None and rule.local for rule in self.rules)
+        self.per_argument = self.variadic or any(rule and rule.per_argument for rule in self.rules)
 
     @contextmanager
     def replaced_vjp(self, argument: int | str, rule: Callable[..., Any]) -> Iterator[None]:
         """Plant another rule for `argument` (name or position), to check the checkers.
 
         What is recorded inside the block uses it, even if backward runs later.
+
+        Raises:
+            ShapeError: there is no such argument.
+            DTypeError: it has no rules yet, or `rule` asks for something unknown.
         """
         at = self.arrays.index(argument) if argument in self.arrays else argument
         if not isinstance(at, int) or not 0 <= at < len(self.arrays):
@@ -98,14 +103,14 @@ class Primitive:
             raise DTypeError(
                 f"{self.name}.replaced_vjp: it has no rules yet; give them with .defvjp"
             )
-        before = self.rules, self.local
+        before = self.rules, self.per_argument
         planted = Rule(rule, self)
         self.rules = (*self.rules[:at], planted, *self.rules[at + 1 :])
-        self.local = self.local or planted.local
+        self.per_argument = self.per_argument or planted.per_argument
         try:
             yield
         finally:
-            self.rules, self.local = before
+            self.rules, self.per_argument = before
 
     # ── the call ─────────────────────────────────────────────────────────────────────────────────
     def __call__(self, *args: Any, **given: Any) -> Any:
@@ -130,7 +135,7 @@ class Primitive:
         try:
             out = self.forward(*raw, *options)
         except Exception as error:
-            raise self.explained(error, raw, options) from error
+            self.explain(error, raw, options)
         if out.__class__ is not ndarray:
             if out.__class__ is tuple:
                 return self.several(raw, options, parents, out, constants)
@@ -141,7 +146,7 @@ class Primitive:
         settings = SETTINGS.get()
         if not linked or not settings.recording:
             return wrapped(out, None)
-        edges = self.gather(raw, options, parents, out, constants)
+        edges = self.edges(raw, options, parents, out, constants)
         node = Node(self, tuple(parents), edges, out.shape, out.dtype, settings.scope)
         if settings.keep_values:
             node.keep(out, settings.keep_grads)
@@ -152,14 +157,15 @@ class Primitive:
         try:
             return self.forward(*raw, *options)
         except Exception as error:
-            raise self.explained(error, raw, options) from error
+            self.explain(error, raw, options)
 
-    def explained(self, error: Exception, raw: list[Any], options: tuple[Any, ...]) -> Exception:
-        """NumPy's `error` as one of ours that names the call; others are raised as they are."""
+    def explain(self, error: Exception, raw: list[Any], options: tuple[Any, ...]) -> NoReturn:
+        """Raise NumPy's `error` as one of ours that names the call; any other as it is."""
         if isinstance(error, AttributeError) and not all(hasattr(a, "dtype") for a in raw):
-            return DTypeError(f"{self.described(raw, options)}: expected arrays or tensors")
+            call = self.described(raw, options)
+            raise DTypeError(f"{call}: expected arrays or tensors") from error
         if isinstance(error, (ValueError, TypeError, IndexError, OverflowError)):
-            return reraised(error, self.described(raw, options))
+            raise reraised(error, self.described(raw, options)) from error
         raise error
 
     def several(
@@ -175,7 +181,7 @@ class Primitive:
         outs = tuple([locked(out) for out in outs])
         if not any(parents) or not settings.recording:
             return tuple([wrapped(out, None) for out in outs])
-        edges = self.gather(raw, options, parents, outs, constants)
+        edges = self.edges(raw, options, parents, outs, constants)
         shapes = tuple([out.shape for out in outs])
         shared = Node(self, tuple(parents), edges, shapes, outs[0].dtype, settings.scope)
         return results(shared, outs)
@@ -186,7 +192,7 @@ class Primitive:
         free = list(self.options)[len(options) :]
         unknown = [name for name in given if name not in free]
         if len(full) > self.num_options or unknown:
-            call = f"{', '.join([*self.arrays, '/', *self.options])}"
+            call = ", ".join([*self.arrays, "/", *self.options])
             got = f"{unknown[0]!r}" if unknown else f"{len(options)} options by position"
             got += " twice" if unknown and unknown[0] in self.options else ""
             raise DTypeError(f"{self.name}: expected a call {self.name}({call}), got {got}")
@@ -215,7 +221,7 @@ class Primitive:
         return f"{self.arrays[0]}[{i}]" if self.variadic else self.arrays[i]
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────
-    def gather(
+    def edges(
         self,
         raw: list[Any],
         options: tuple[Any, ...],
@@ -229,8 +235,8 @@ class Primitive:
         if constants:
             saved = self.saved_places(parents)
             raw = [constant(a, out) if i in saved else a for i, a in enumerate(raw)]
-        if self.local:
-            return self.gather_local(raw, options, parents, out)
+        if self.per_argument:
+            return self.edges_per_argument(raw, options, parents, out)
         known: list[Any] = [*raw, *options, out]
         edges: list[Edge] = []
         for parent, rule in zip(parents, self.rules):
@@ -246,7 +252,7 @@ class Primitive:
         running = [r for p, r in zip(parents, self.rules) if p is not None and r is not None]
         return {place for rule in running for place in rule.places}
 
-    def gather_local(
+    def edges_per_argument(
         self, raw: list[Any], options: tuple[Any, ...], parents: list[Node | None], out: Any
     ) -> list[Edge]:
         """The same for rules that ask for something that differs from argument to argument."""
@@ -298,7 +304,7 @@ def safe(option: Any) -> Any:
 
 def constant(a: Any, out: Any) -> Any:
     """A constant operand as a node saves it: safe from writes, a scalar in the result's dtype."""
-    if isinstance(a, np.ndarray):
+    if isinstance(a, ndarray):
         return frozen(a)
     return np.array(a, (out[0] if type(out) is tuple else out).dtype)  # copied: it may be a buffer
 

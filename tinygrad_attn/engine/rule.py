@@ -39,7 +39,7 @@ class Rule:
         places: where they stand among all that a call knows (`known` below).
         fetch: takes them, in this order, out of a list of all that.
         links: which of the needs become Tensors under create_graph: (place, argument or OUT).
-        local: does it ask for something that differs from argument to argument?
+        per_argument: does it ask for something that differs from argument to argument?
     """
 
     def __init__(self, fn: Callable[..., Any], owner: Primitive) -> None:
@@ -60,7 +60,7 @@ class Rule:
             if need == "out" or need in arrays
         ]
         self.wants_args = "args" in self.needs
-        self.local = not {"in_shape", "i"}.isdisjoint(self.needs)
+        self.per_argument = not {"in_shape", "i"}.isdisjoint(self.needs)
 
     def attached(self, node: Node, needs: Any) -> list[Any]:
         """The saved arrays as Tensors on the nodes that made them: so the rule is recorded."""

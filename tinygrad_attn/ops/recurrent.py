@@ -20,7 +20,7 @@ __all__ = ["gru_cell", "lstm_cell"]
 def gru_cell(gi: Array, gh: Array, h: Array, /) -> Array:
     """The next state y of a GRU (Cho et al. 2014, in the form of cuDNN and PyTorch).
 
-        r = σ(gi_r + gh_r)    z = σ(gi_z + gh_z)    n = tanh(gi_n + r∘gh_n)    y = n + z∘(h − n)
+        r = σ(gi_r + gh_r)    z = σ(gi_z + gh_z)    n = tanh(giₙ + r∘ghₙ)    y = n + z∘(h − n)
 
     gi = W_i x + b_i and gh = W_h h + b_h are (..., 3·H), the parts r, z, n side by side; h and y
     are (..., H).
@@ -66,22 +66,22 @@ def gru_dgh(g: Any, gi: Any, gh: Any, h: Any) -> Any:
 
 @primitive
 def lstm_cell(a: Array, c: Array, /) -> tuple[Array, Array]:
-    """The next state (y, c′) of an LSTM (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
+    """The next state (y, s) of an LSTM (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
         i = σ(a_i)    f = σ(a_f)    u = tanh(a_u)    o = σ(a_o)
-        c′ = f∘c + i∘u              t = tanh(c′)     y = o∘t
+        s = f∘c + i∘u               t = tanh(s)      y = o∘t
 
-    a = W_i x + W_h h + b is (..., 4·H), the parts i, f, u, o side by side; c, c′ and y are
+    a = W_i x + W_h h + b is (..., 4·H), the parts i, f, u, o side by side; c, s and y are
     (..., H).
     """
     expect_width("lstm_cell", c, 4, a=a)
     i, f, u, o = lstm_gates(a)
-    new = f * c + i * u
-    return o * np.tanh(new), new
+    s = f * c + i * u
+    return o * np.tanh(s), s
 
 
 lstm_cell.defvjp(
-    lambda g, a, c: lstm_da(g, a, c),  # da = [Δ∘u∘i′, Δ∘c∘f′, Δ∘i∘u′, dy∘t∘o′], Δ = dc′ + dy∘o∘t′
+    lambda g, a, c: lstm_da(g, a, c),  # da = [Δ∘u∘i′, Δ∘c∘f′, Δ∘i∘u′, dy∘t∘o′], Δ = ds + dy∘o∘t′
     lambda g, a, c: lstm_dc(g, a, c),  # dc = Δ∘f
 )
 
@@ -94,24 +94,28 @@ def lstm_gates(a: Any) -> tuple[Any, Any, Any, Any]:
     return both[..., :width], both[..., width:], u, o
 
 
-def lstm_da(g: tuple[Any, Any], a: Any, c: Any) -> Any:
-    """The gradient of the pre-activations a."""
+def lstm_slopes(g: tuple[Any, Any], a: Any, c: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """i, f, u, o, t, and Δ: all that reaches s."""
     i, f, u, o = lstm_gates(a)
     t = np.tanh(f * c + i * u)
-    dc = g[1] + g[0] * o * (1 - t * t)  # Δ: all that reaches c′
-    parts = (dc * u * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - u * u))
+    return i, f, u, o, t, g[1] + g[0] * o * (1 - t * t)
+
+
+def lstm_da(g: tuple[Any, Any], a: Any, c: Any) -> Any:
+    """The gradient of the pre-activations a."""
+    i, f, u, o, t, ds = lstm_slopes(g, a, c)
+    parts = (ds * u * i * (1 - i), ds * c * f * (1 - f), ds * i * (1 - u * u))
     return np.concatenate([*parts, g[0] * t * o * (1 - o)], -1)
 
 
 def lstm_dc(g: tuple[Any, Any], a: Any, c: Any) -> Any:
     """The gradient of the state c."""
-    i, f, u, o = lstm_gates(a)
-    t = np.tanh(f * c + i * u)
-    return (g[1] + g[0] * o * (1 - t * t)) * f
+    _, f, _, _, _, ds = lstm_slopes(g, a, c)
+    return ds * f
 
 
 def logistic(x: Any) -> Any:
-    """σ(x) as (1 + tanh(x/2)) / 2: one pass over the array, and it cannot overflow."""
+    """σ(x) as (1 + tanh(x/2)) / 2: it cannot overflow; to 1e-16 absolute, so 0 below about −37."""
     return (1 + np.tanh(x * 0.5)) * 0.5
 
 
