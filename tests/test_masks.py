@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from typing import Any
 
@@ -69,6 +70,23 @@ KINDS = {
 def test_what_each_kind_lets_through(kind: str) -> None:
     mask, allowed = KINDS[kind]
     np.testing.assert_array_equal(let_through(mask), np.broadcast_to(allowed, (B, H, T, S)))
+
+
+@pytest.mark.parametrize("far", [sys.maxsize, 2**70], ids=["largest index", "larger than any"])
+@pytest.mark.parametrize("offset", [0, [0, 3]], ids=["one", "each"])
+def test_a_limit_far_away_is_none(far: int, offset: Any) -> None:
+    offset = np.array(offset)
+    assert let_through(None, window=(far, far), offset=offset).all()
+    assert let_through(Mask.window(far, far, offset)).all()
+    causal = let_through(None, causal=True, offset=offset)
+    found = let_through(None, window=(far, 0), offset=offset)
+    np.testing.assert_array_equal(found, causal)
+
+
+@pytest.mark.parametrize("offset", [sys.maxsize, [sys.maxsize] * 2], ids=["one", "each"])
+def test_an_offset_far_away(offset: Any) -> None:
+    assert let_through(Mask.causal(offset)).all()
+    assert not let_through(Mask.window(2, 2, offset)).any()
 
 
 def test_options_and_masks_limit_together() -> None:

@@ -88,7 +88,7 @@ def limiting(
         check_mask(x, shape)
     added = converted(reduce(lambda a, b: a + b, parts), dtype) if parts else None
     kept += [banded(band, shape) for band in bands if not isinstance(band.offset, int)]
-    low, high = narrowest(bands)
+    low, high = narrowest(bands, shape)
     keep = locked(reduce(np.logical_and, kept)) if kept else None
     limits = Limits(low, high, keep, None, empty_row)
     return replace(limits, alive=living(limits, added, shape)), added
@@ -115,23 +115,31 @@ def living(limits: Limits, added: Any, shape: Shape) -> Array | None:
     return None if alive.all() else locked(alive)
 
 
-def narrowest(bands: list[Band]) -> tuple[int | None, int | None]:
+def narrowest(bands: list[Band], shape: Shape) -> tuple[int | None, int | None]:
     """The bounds of j − i that keep within all bands whose offset is one for all sequences."""
     same = [(band.low, band.high, band.offset) for band in bands if isinstance(band.offset, int)]
-    lows = [low + offset for low, _, offset in same if low is not None]
-    highs = [high + offset for _, high, offset in same if high is not None]
+    lows = [near(low + offset, shape) for low, _, offset in same if low is not None]
+    highs = [near(high + offset, shape) for _, high, offset in same if high is not None]
     return max(lows, default=None), min(highs, default=None)
+
+
+def near(bound: int, shape: Shape) -> int:
+    """A bound of j − i that lets through the same, so near that no later sum overflows."""
+    return max(-shape[-2], min(bound, shape[-1]))
 
 
 def banded(band: Band, shape: Shape) -> Array:
     """A band whose offset differs from sequence to sequence, as booleans."""
-    offset = leading("offsets", np.asarray(band.offset), shape)
-    middle, keys = np.arange(shape[-2])[:, None] + offset, np.arange(shape[-1])
-    lowest = -np.inf if band.low is None else band.low
-    highest = np.inf if band.high is None else band.high
-    # Nothing but booleans is as large as the scores.
-    allowed: Array = (keys >= middle + lowest) & (keys <= middle + highest)
-    return allowed
+    offsets = leading("offsets", np.asarray(band.offset), shape)
+
+    def bounds(limit: int | None, other: int) -> Array:
+        """The first or last key of each query, (..., T, 1)."""
+        far = [other if limit is None else near(limit + int(n), shape) for n in offsets.flat]
+        return np.arange(shape[-2])[:, None] + np.reshape(np.array(far, int), offsets.shape)
+
+    keys = np.arange(shape[-1])  # nothing but booleans is as large as the scores
+    allowed: Array = keys >= bounds(band.low, -shape[-2])
+    return allowed & (keys <= bounds(band.high, shape[-1]))
 
 
 def counted(lengths: Array, shape: Shape) -> Array:
