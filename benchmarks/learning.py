@@ -13,15 +13,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tinygrad_attn.data import dates, digits, pronouns
+from tinygrad_attn.data import Pair, dates, digits, pronouns
 from tinygrad_attn.data.dates import year_in
+from tinygrad_attn.engine import Array
 from tinygrad_attn.train import (
     Reference,
     Step,
@@ -58,7 +58,7 @@ def looks(task: Task) -> float:
     return float(np.mean(list(hits(pairs, [weights for _, weights in found]))))
 
 
-def hits(pairs: Any, weights: Any) -> Iterator[bool]:
+def hits(pairs: list[Pair], weights: list[Array]) -> Iterator[bool]:
     """For each digit of each year: does the character it looks at most belong to the year?"""
     for pair, rows in zip(pairs, weights, strict=True):
         year = year_in(pair)

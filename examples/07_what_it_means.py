@@ -25,12 +25,13 @@ rng = np.random.default_rng(0)
 task = train.presets.pronouns(data.pronouns(), rng)
 task.model.astype(np.float64)  # so that every machine prints the same
 trainer = train.Trainer(task, replace(train.presets.SETTINGS["pronouns"], steps=300), rng)
-for record in trainer:
+for _ in trainer:
     pass
 model, words = task.model.eval(), task.corpus.vocabulary
 layer, head = task.head()
 print(f"unseen sentences, noun right: {trainer.evaluate().right:.0%}")
-print(f"in which layer {layer} looks at it: {task.looks(task.unseen)[layer, head]:.0%}")
+share = task.looks(task.unseen)[layer, head]
+print(f"in which head {head} of layer {layer} looks at that noun: {share:.0%}")
 
 pictured = []
 for reason in ("tired", "wide"):
@@ -40,11 +41,12 @@ for reason in ("tired", "wide"):
         logits = model.logits(model(words.encode(sentence)[None]))[0, it]
     question = logits[words.token["animal"]] - logits[words.token["street"]]
     question.backward()  # animal rather than street?
-    P, dP = calls[layer].weights[0, head, it], calls[layer].gradient[0, head, it]
-    print(f"too {reason}: from it to animal {P[animal]:.2f}, to street {P[street]:.2f}")
+    weights, gradient = calls[layer].weights[0, head], calls[layer].gradient[0, head]
+    towards, change = weights[it], gradient[it, animal] - gradient[it, street]
+    print(f"too {reason}: from it to animal {towards[animal]:.2f}, to street {towards[street]:.2f}")
     print(f"  logit of animal above street's: {question.item():.1f}", end="; ")
-    print(f"by weight moved from street to animal: {dP[animal] - dP[street]:+.1f} per unit")
-    pictured.append((sentence, calls[layer].weights[0, head]))
+    print(f"by weight moved from street to animal: {change:+.1f} per unit")
+    pictured.append((sentence, weights))
 
 path = arguments.out / "07_what_it_means.svg"
 ta.viz.plots.word_links(

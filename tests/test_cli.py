@@ -264,8 +264,8 @@ MISTAKES = {
     "draw gpt --checkpoint no": "let `tinygrad-attn train gpt` write one",
     "sample own.txt": "expected a checkpoint",
     "sample .": "Is a directory",
-    "sample nameless": "expected a GPT saved with its vocabulary",
-    "sample misfit": "expected 2 symbols in the vocabulary, got 1",
+    "sample nameless": "expected vocabulary beside the model, got NoneType",
+    "sample misfit": "expected 2 different symbols in the vocabulary, got 1",
     "sample run/model.safetensors --prompt É": "got 'É'; leave it out",
     "sample run/model.safetensors --tokens -1": "got '-1'",
     "sample run/model.safetensors --temperature -1": "expected a number from 0 to 100",
@@ -334,7 +334,8 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_work(command, here, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("tinygrad_attn.cli.options.TemporaryDirectory", full)
-    monkeypatch.setattr(f"tinygrad_attn.cli.{command}.text", None)
+    monkeypatch.setattr("tinygrad_attn.cli.train.prepared", None)
+    monkeypatch.setattr("tinygrad_attn.cli.demo.text", None)
     assert main([command, "--out", "new/inside"]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -355,7 +356,7 @@ def test_the_keyboard_stops_it(here, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tinygrad_attn.cli.train.text", interrupted)
+    monkeypatch.setattr("tinygrad_attn.cli.train.prepared", interrupted)
     assert main(["train"]) == 130
     assert capsys.readouterr().err.strip() == "tinygrad-attn: stopped; what is written so far stays"
 

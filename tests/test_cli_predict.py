@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from tinygrad_attn import checkpoint
 from tinygrad_attn.cli import main
-from tinygrad_attn.data import Vocabulary, dates, digits
+from tinygrad_attn.data import Vocabulary, dates, digits, image
 from tinygrad_attn.train import read_log, translated, understood
 
 SMALL = {
@@ -120,17 +121,17 @@ def test_predict_reads_pictures(here: Path, capsys: pytest.CaptureFixture[str]) 
     from matplotlib.image import imsave
 
     held_out = digits().test
-    for i in range(3):
+    for i in range(2):
         # Larger, dark on light, and off the centre.
         pixels = np.pad(1 - np.kron(held_out.images[i], np.ones((5, 5))), (3, 9), constant_values=1)
         imsave(f"{i}.png", pixels, cmap="gray", vmin=0, vmax=1)
-    model = checkpoint.load("vit/model.safetensors").model
     assert main(["predict", "vit/model.safetensors", "0.png", "1.png", "--out", "seen.png"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert [line.split("→")[0].strip() for line in told[:2]] == ["0.png", "1.png"]
-    assert all(line.split("→")[1].strip().isdigit() for line in told[:2])
+    model = checkpoint.load("vit/model.safetensors").model
+    digits_read = model.predict(np.stack([image("0.png"), image("1.png")]))
+    assert [line.split("→")[1].strip() for line in told[:2]] == [str(d) for d in digits_read]
     assert Path("seen.png").read_bytes().startswith(b"\x89PNG")
-    assert not any(parameter.requires_grad and parameter.grad for parameter in model.parameters())
 
 
 def test_predict_reads_sentences(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,24 +167,83 @@ MISTAKES = {
     "predict no": "let `tinygrad-attn train seq2seq` write one",
     "predict own.txt": "expected a checkpoint",
     "predict gpt/model.safetensors": "a GPT writes text: tinygrad-attn sample gpt/model.safe",
-    "predict nameless": "a ViT without its examples",
+    "predict nameless": "nameless: expected examples beside the model, got NoneType",
     "predict seq2seq/model.safetensors ¿?": "got '¿'; leave it out",
-    "predict transformer/model.safetensors " + "1" * 99: "source tokens (B, time), at most",
+    "predict transformer/model.safetensors "
+    + "1" * 99: "expected at most 31 characters, got 99: 1111",
     "predict vit/model.safetensors 7": "7: expected a picture",
     "predict vit/model.safetensors own.txt": "own.txt: expected a picture",
     "predict vit/model.safetensors --out seen.gif": "ends in .png, .svg or .pdf, got 'seen.gif'",
     "predict pronouns/model.safetensors hello": 'expected a sentence with "it", got',
-    "sample vit/model.safetensors": "expected a GPT saved with its vocabulary",
-    "draw gpt --checkpoint vit/model.safetensors": "expected a GPT",
+    "sample vit/model.safetensors": "expected a GPT, got a ViT",
+    "draw gpt --checkpoint vit/model.safetensors": "expected a GPT, got a ViT",
     "train seq2seq --layers 2": "--layers: seq2seq has --width, --dropout, --attention",
     "train seq2seq --attention dot": "expected one of bahdanau, luong, got 'dot'",
-    "train seq2seq --width 7": "d_hidden must be even, got 7",
+    "train seq2seq --width 7": "--width must be even for seq2seq, got 7",
     "train transformer --heads 3": "--heads must divide --width, got 3 and 64",
     "train transformer --length 9": "--length: transformer has --layers",
     "train vit --text own.txt": "--text: vit learns from its own examples",
     "train seq2seq --text own.txt": "line 1: expected a source, one tab and its target",
     "train transformer --text no.tsv": "no.tsv: expected a text file",
 }
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("seq2seq", {"vocabulary": None}, "expected vocabulary beside the model, got NoneType"),
+        ("seq2seq", {"vocabulary": ["a"]}, "different symbols in the vocabulary, got 1"),
+        ("transformer", {"steps": "9"}, "expected steps beside the model, got str"),
+        ("transformer", {"examples": []}, "expected pairs among the examples"),
+        ("transformer", {"examples": [1]}, "expected pairs among the examples"),
+        ("vit", {"examples": [[[[1]], "3"]]}, "expected images of 8×8"),
+        ("vit", {"examples": [["five", "5"]]}, "expected images of numbers"),
+        ("pronouns", {"head": [9, 9]}, "expected a layer and a head, got [9, 9]"),
+        ("pronouns", {"head": None}, "expected head beside the model, got NoneType"),
+        ("pronouns", {"vocabulary": 3}, "expected vocabulary beside the model, got int"),
+    ],
+)
+def test_a_checkpoint_without_what_it_takes(
+    kind: str, change: dict[str, Any], message: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = checkpoint.load(f"{kind}/model.safetensors")
+    checkpoint.save("changed", model=saved.model, **{**saved.state, **change})
+    assert main(["predict", "changed"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("tinygrad-attn: changed: ")
+    assert message in shown.err
+    assert len(shown.err.splitlines()) == 1
+
+
+def test_texts_are_read_as_they_were_learnt(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without blanks around, composed; nothing reserved, nothing empty."""
+    asked = ["  2021년 5월 3일 ", unicodedata.normalize("NFD", "2021년 5월 3일"), "2021년 5월 3일"]
+    assert main(["predict", "seq2seq/model.safetensors", *asked]) == 0
+    answers = [line.split("→")[1] for line in capsys.readouterr().out.splitlines()]
+    assert len(set(answers)) == 1
+    for wrong in ("", "  ", "1␃2"):
+        assert main(["predict", "seq2seq/model.safetensors", wrong]) == 2
+        assert "expected a text without ␀ ␂ ␃, got" in capsys.readouterr().err
+
+
+def test_the_picture_does_not_replace_what_is_asked(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.png").write_bytes(b"mine")
+    assert main(["predict", "vit/model.safetensors", "mine.png", "--out", "mine.png"]) == 2
+    assert "mine.png is what is asked" in capsys.readouterr().err
+    assert Path("mine.png").read_bytes() == b"mine"
+
+
+def test_what_is_printed_cannot_control_the_terminal(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"\x1b[2J{n}\tx{n}" for n in range(30)]
+    Path("escape.tsv").write_text("\n".join(lines))
+    options = ["--text", "escape.tsv", "--out", "escaped", *SMALL["transformer"]]
+    assert main(["train", "transformer", *options]) == 0
+    assert main(["predict", "escaped/model.safetensors"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("line", MISTAKES)

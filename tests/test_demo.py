@@ -16,7 +16,7 @@ import pytest
 
 from tinygrad_attn import checkpoint, data
 from tinygrad_attn.check import Report
-from tinygrad_attn.cli import findings, main, study
+from tinygrad_attn.cli import attention, findings, main
 from tinygrad_attn.study import observed
 from tinygrad_attn.train import presets
 
@@ -96,7 +96,7 @@ def test_the_page_shows_what_was_measured(folder, model):
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert f"{lines[0]['baseline']['loss']:.3f}" in page
     assert f"{lines[-1]['held_out']:.3f}" in page
-    again = study.checked(model, data.text(), 1)
+    again = attention.checked(model, data.text(), 1)
     assert [(r.order, r.verdict) for r in again] == [(1, "right"), (2, "right")]
     assert all(r.max_error < 1e-12 for r in again)
     for row, report in zip(rows(page), again, strict=True):
@@ -138,17 +138,17 @@ def test_without_a_layout_engine_the_page_says_how_to_get_one(tmp_path, monkeypa
 # ── what it looks at ─────────────────────────────────────────────────────────────────────────────
 def test_the_sentence_is_one_of_the_held_out_text():
     corpus = data.text()
-    sentence = study.held_out_sentence(corpus, 64)
+    sentence = attention.held_out_sentence(corpus, 64)
     assert re.fullmatch(r"[A-Z].{20,}\.", sentence)
     held_out = corpus.vocabulary.decode(corpus.held_out).replace("\n", " ")
     assert sentence in held_out
-    assert study.held_out_sentence(corpus, 9) == sentence[:9]
+    assert attention.held_out_sentence(corpus, 9) == sentence[:9]
 
 
 def test_attention_and_its_gradient_are_those_of_the_loss(model):
     corpus = data.text()
     sentence = "This is the end."
-    found = study.attention_of(model, corpus, sentence, 1)
+    found = attention.attention_of(model, corpus, sentence, 1)
     T = len(sentence) - 1
     assert found.sentence == sentence[:-1]
     assert found.weights.shape == found.gradient.shape == (4, T, T)
@@ -173,7 +173,7 @@ def test_the_double_is_the_layer(model, rng):
     attn = model.blocks[1].attn
     x = rng.standard_normal((2, 3, attn.d_model))
     np.testing.assert_allclose(
-        study.double(attn)(x, causal=True).data,
+        attention.double(attn)(x, causal=True).data,
         attn(x.astype(np.float32), causal=True).data,
         atol=1e-5,
     )

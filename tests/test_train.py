@@ -89,6 +89,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(corpus):
     assert (t.task.model.wte.weight.data == before).all()
 
 
+def test_overflow_while_training_is_told_by_the_error_alone(corpus):
+    """Warnings are errors here."""
+    with pytest.raises(train.TrainError, match="lower the learning rate, now"):
+        list(trainer(corpus, lr=1e6, clip=1e6, warmup=0.0))
+
+
 def test_a_text_that_is_shorter_than_the_model_is_long(corpus):
     model = GPT(GPTConfig(len(corpus.vocabulary), 234, 1, 1, 4))
     with pytest.raises(data.DataError, match="more than one window of 234 tokens, got 234"):
@@ -109,6 +115,11 @@ def test_a_text_that_is_shorter_than_the_model_is_long(corpus):
         ("weight_decay", -1.0),
         ("evaluate_every", 0),
         ("threads", 0),
+        ("steps", "5"),
+        ("steps", 1.5),
+        ("seed", 1.5),
+        ("lr", None),
+        ("clip", "1"),
     ],
 )
 def test_settings_out_of_range(name, value):
@@ -230,6 +241,13 @@ def test_a_file_that_is_no_log(tmp_path, content, sentence):
         path.write_bytes(content)
     with pytest.raises(train.TrainError, match=sentence):
         train.read_log(path)
+
+
+def test_a_name_with_any_character_stays_in_its_line(tmp_path):
+    with train.Log(tmp_path / "log") as log:
+        log.write("start", data="sp\u2028ace\u0085")
+        log.write("end")
+    assert [line["kind"] for line in train.read_log(tmp_path / "log")] == ["start", "end"]
 
 
 def test_a_number_that_json_lacks_is_refused(tmp_path):

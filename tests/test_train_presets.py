@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.learning import looks
 from tinygrad_attn import train
+from tinygrad_attn.cli.train import KINDS
 from tinygrad_attn.data import Pair, Pairs, Vocabulary, dates, digits
-from tinygrad_attn.data.dates import year_in
 from tinygrad_attn.data.pairs import SPECIAL
 from tinygrad_attn.engine import no_grad
 from tinygrad_attn.train import presets
@@ -22,20 +23,6 @@ def trained(name: str, task: train.Task, rng: np.random.Generator) -> train.Eval
     for _ in trainer:
         pass
     return trainer.evaluate()
-
-
-def looks_at_the_year(task: train.Translation) -> float:
-    """Share of the year's digits written while looking at the year, or one character beside it."""
-    pairs = task.corpus.test
-    found = train.translated(
-        task.model, task.corpus.vocabulary, [pair.source for pair in pairs], task.steps
-    )
-    hits = [
-        year_in(pair).start - 1 <= place <= year_in(pair).stop
-        for pair, (_, weights) in zip(pairs, found, strict=True)
-        for place in weights[:4].argmax(axis=-1)
-    ]
-    return float(np.mean(hits))
 
 
 @pytest.mark.slow
@@ -55,7 +42,7 @@ def test_dates_are_learnt_and_the_years_digits_look_at_the_year(
     right = trained(name, task, rng).right
     assert right is not None
     assert right >= 0.99
-    assert looks_at_the_year(task) >= 0.95
+    assert looks(task) >= 0.95
 
 
 @pytest.mark.slow
@@ -75,6 +62,12 @@ def test_every_example_comes_once_before_any_comes_again(rng: np.random.Generato
     for start in (0, 7, 14):
         assert sorted(drawn[start : start + 7]) == list(range(7))
     assert not (drawn[:7] == drawn[7:14]).all()
+
+
+def test_nothing_to_learn_from(rng: np.random.Generator) -> None:
+    task = presets.seq2seq(dates(0, 5), rng, width=4)
+    with pytest.raises(train.TrainError, match="there is nothing to learn from"):
+        next(task.batches(3, rng))
 
 
 class Parrot:
@@ -123,15 +116,20 @@ def test_a_score_of_some_examples_is_of_the_first(rng: np.random.Generator) -> N
     assert some.loss == pytest.approx(np.mean([mean.item() for mean in means]), rel=1e-5)
 
 
+@pytest.mark.parametrize("size", [1, 6])
 def test_groups_do_not_change_a_score(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    task = presets.transformer(dates(30, 20), rng, width=8, heads=2, dropout=0.0)
+    """Targets of 1 to 7 characters: each counts alike, and so does each end."""
+    test = [Pair("abc"[: 1 + n % 3], "cab"[n % 3] * (1 + n % 7)) for n in range(20)]
+    corpus = Pairs("several lengths", test, test, Vocabulary([*SPECIAL, *"abc"]))
+    task = presets.transformer(corpus, rng, width=8, heads=2, dropout=0.0)
+    task.model.astype(np.float64)
     with no_grad():
         at_once = task.score()
-        monkeypatch.setattr("tinygrad_attn.train.translation.GROUP", 6)
+        monkeypatch.setattr("tinygrad_attn.train.translation.GROUP", size)
         in_groups = task.score()
-    assert in_groups.loss == pytest.approx(at_once.loss, rel=1e-5)
+    assert in_groups.loss == pytest.approx(at_once.loss, rel=1e-12)
     assert in_groups.right == at_once.right
 
 
@@ -150,5 +148,6 @@ def test_what_a_checkpoint_carries(rng: np.random.Generator) -> None:
 
 
 def test_every_preset_has_settings() -> None:
-    for name in presets.SETTINGS:
-        assert callable(getattr(presets, name))
+    assert presets.SETTINGS.keys() == KINDS.keys()
+    for name, kind in KINDS.items():
+        assert kind.prepare is getattr(presets, name)

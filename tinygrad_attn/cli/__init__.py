@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
         code: int = options.execute(options)
-        sys.stdout.flush()
+        if sys.stdout:  # None where it was closed from outside
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader, such as `head`, has had enough
         return hush()
@@ -75,9 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def sentence(error: BaseException) -> str:
     """What an error says, on one line."""
     if isinstance(error, MemoryError):
-        return f"there is not enough memory ({error}); choose smaller sizes"
+        detail = f" ({error})" if str(error) else ""
+        return f"there is not enough memory{detail}; choose smaller sizes"
     if isinstance(error, OSError):
-        return f"{error.filename or 'a file'}: {error.strerror or error}"
+        return f"{error.filename or 'the output'}: {error.strerror or error}"
     return " ".join(str(error).split())
 
 

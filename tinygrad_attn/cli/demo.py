@@ -11,7 +11,7 @@ from ..data import text
 from ..extras import need
 from ..train import Language, Progress, Result, TrainConfig, Trainer, presets, run
 from ..train.environment import limited_blas
-from . import study
+from . import attention
 from .findings import Findings, write_page
 from .options import Parser, add_seed, folder, integer, subparser
 from .sample import written
@@ -87,16 +87,16 @@ def investigated(task: Language, config: TrainConfig, result: Result, out: Path)
         written(model, corpus.vocabulary, PROMPT, WRITTEN, rng, temperature=TEMPERATURE)
     )
     print("\nIt writes:\n\n" + "\n".join(f"    {line}" for line in sample.splitlines()) + "\n")
-    reports = study.checked(model, corpus, LAYER)
+    reports = attention.checked(model, corpus, LAYER)
     for report in reports:
         print(
             f"Gradient check of its attention, order {report.order}: {report.verdict}, "
             f"largest error {report.max_error:.1e} of {report.entries} numbers"
         )
-    sentence = study.held_out_sentence(corpus, model.config.max_length)
-    attention = study.attention_of(model, corpus, sentence, LAYER)
-    study.draw_attention(attention, LAYER, out)
-    graph, no_graph = study.draw_graph(model, corpus, LAYER, out)
+    sentence = attention.held_out_sentence(corpus, model.config.max_length)
+    seen = attention.attention_of(model, corpus, sentence, LAYER)
+    attention.draw_attention(seen, LAYER, out)
+    graph, no_graph = attention.draw_graph(model, corpus, LAYER, out)
     if no_graph:
         print(no_graph)
-    return Findings(task, config, result, sample, reports, attention, graph, no_graph, LAYER)
+    return Findings(task, config, result, sample, reports, seen, graph, no_graph, LAYER)

@@ -20,7 +20,7 @@ from ..models.gpt import Block
 from ..nn import Stages, functional
 from ..viz import Graph, RenderWarning, trace
 from .options import Parser, UsageError, add_seed, integer, subparser
-from .sample import language_model, opened
+from .sample import language_model
 
 SUMMARY = "draw the graph of attention, of a layer or of a model"
 TEXT = """Run something on a small input, forward and backward, and draw its graph: operations,
@@ -152,7 +152,7 @@ def of_model(options: argparse.Namespace, rng: np.random.Generator) -> Drawn:
     """A layer, a block or the whole of a GPT, trained where there is a checkpoint."""
     model, tokens = GPT(SMALL, rng=rng).eval(), WORDS.encode(SENTENCE.split())[None]
     if options.checkpoint:
-        model, vocabulary = language_model(opened(options.checkpoint), options.checkpoint)
+        model, vocabulary = language_model(options.checkpoint)
         tokens = beginning(vocabulary, min(TIME, model.config.max_length + 1))
     config = model.config
     if options.layer >= config.num_layers:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..check import Report
 from ..train import Language, Result, TrainConfig
 from . import page
-from .study import Attention
+from .attention import Attention
 
 TITLE = "What attention is worth"
 NEXT = """tinygrad-attn sample {out}/model.safetensors --prompt "The " --tokens 500

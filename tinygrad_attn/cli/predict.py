@@ -9,9 +9,11 @@ from pathlib import Path
 from ..checkpoint import CheckpointError
 from ..models import GPT
 from ..train.environment import limited_blas
-from .options import Parser, drawing, subparser
-from .readers import Reader, reader
-from .sample import opened
+from ..viz.labels import clean
+from .options import Parser, UsageError, drawing, subparser
+from .readers import MOST_IMAGES, MOST_TEXTS, Reader
+from .readers import reader as reader_of
+from .saved import opened
 
 SUMMARY = "ask a trained model, and see where it looks"
 TEXT = """Ask a model that `tinygrad-attn train` has saved:
@@ -41,24 +43,27 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         "--out",
         type=drawing,
         metavar="FILE",
-        help="draw where the model looked while it answered (.png, .svg or .pdf)",
+        help="draw where the model looked while it answered (.png, .svg or .pdf); the first "
+        f"{MOST_TEXTS} texts, or {MOST_IMAGES} pictures",
     )
     parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Answer, one line each."""
-    asked = asking(options.checkpoint)
+    reader = asking(options.checkpoint)
+    if options.out and str(options.out) in options.inputs:
+        raise UsageError(f"--out: {options.out} is what is asked; choose another name")
     with limited_blas(1):
         if options.inputs:
             labels, right = options.inputs, None
-            questions = [asked.asked(text) for text in labels]
+            questions = [reader.question(text) for text in labels]
         else:
-            questions, right = map(list, zip(*asked.examples, strict=True))
-            labels = [asked.label(*numbered) for numbered in enumerate(questions, 1)]
-        print("\n".join(lines(labels, asked.answers(questions), right)))
+            questions, right = map(list, zip(*reader.examples, strict=True))
+            labels = [reader.label(*numbered) for numbered in enumerate(questions, 1)]
+        print("\n".join(lines(labels, reader.answers(questions), right)))
         if options.out:
-            print(asked.draw(questions, options.out))
+            print(reader.draw(questions, options.out))
     return 0
 
 
@@ -67,19 +72,17 @@ def asking(path: Path) -> Reader:
     saved = opened(path, "seq2seq")
     if isinstance(saved.model, GPT):
         raise CheckpointError(f"{path}: a GPT writes text: tinygrad-attn sample {path}")
-    try:
-        return reader(saved.model, saved.state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    return reader_of(path, saved.model, saved.state)
 
 
 def lines(
     labels: Sequence[str], answers: Sequence[str], right: Sequence[str] | None
 ) -> Iterator[str]:
     """Each question with its answer, and whether that is right, where it is known."""
+    labels = [clean(label, 200) for label in labels]
     width = min(60, max(map(len, labels)))
     for i, (label, answer) in enumerate(zip(labels, answers, strict=True)):
-        line = f"{label:{width}}  →  {answer}"
+        line = f"{label:{width}}  →  {clean(answer, 200)}"
         if right is not None:
             line += "   right" if answer == right[i] else f"   wrong, it is {right[i]}"
         yield line

@@ -6,17 +6,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 
 from ..checkpoint import CheckpointError
-from ..data import DataError, Vocabulary, image
+from ..data import DataError, image
+from ..data.pairs import SPECIAL
 from ..engine import Array
 from ..models import BERT, Seq2Seq, Transformer, ViT
 from ..nn import Module
 from ..study import observed, relevance, rollout
 from ..train import Reading, translated, understood
 from ..viz import plots
+from .saved import needed, vocabulary_of
 
 MOST_TEXTS, MOST_IMAGES = 4, 10  # in one picture
 
@@ -25,25 +28,25 @@ class Reader(ABC):
     """A trained model, and what came with it.
 
     Args:
+        path: where it stands, for messages.
         model: the model.
         state: what its task recorded beside it.
 
-    Attributes:
-        takes: what it can be asked, in a few words.
+    Raises:
+        CheckpointError: something is missing there, or of another kind.
     """
 
-    takes = ""
+    def __init__(self, path: Path, model: Any, state: dict[str, Any]) -> None:
+        self.model = model.eval()
+        examples = needed(path, state, "examples", list)
+        if not examples or any(not isinstance(x, list) or len(x) != 2 for x in examples):
+            raise CheckpointError(
+                f"{path}: expected pairs among the examples; train the model again"
+            )
+        self.examples: list[tuple[Any, str]] = [(asked, str(answer)) for asked, answer in examples]
 
-    def __init__(self, model: Any, state: dict[str, Any]) -> None:
-        self.model, self.state = model.eval(), state
-
-    @property
-    def examples(self) -> list[tuple[Any, str]]:
-        """Held-out questions with their right answers."""
-        return [(question, answer) for question, answer in self.state["examples"]]
-
-    def asked(self, text: str) -> Any:
-        """The question that a user's text asks."""
+    def question(self, text: str) -> Any:
+        """What a user's text asks."""
         return text
 
     def label(self, number: int, question: Any) -> str:
@@ -62,12 +65,24 @@ class Reader(ABC):
 class Translator(Reader):
     """A Seq2Seq or a Transformer."""
 
-    takes = "texts like those it has learnt from"
+    def __init__(self, path: Path, model: Any, state: dict[str, Any]) -> None:
+        super().__init__(path, model, state)
+        self.vocabulary = vocabulary_of(path, state, model.config.source_vocab)
+        self.steps = needed(path, state, "steps", int)
+
+    def question(self, text: str) -> str:
+        """The text as the model has read texts: without blanks around it."""
+        text = normalize("NFC", text.strip())
+        if not text or set(text) & set(SPECIAL):
+            raise DataError(f"expected a text without {' '.join(SPECIAL)}, got {text!r}")
+        most = getattr(self.model.config, "max_length", len(text))
+        if len(text) > most:
+            raise DataError(f"expected at most {most} characters, got {len(text):,}: {text[:20]}…")
+        return text
 
     def found(self, questions: Sequence[str]) -> list[tuple[str, Array]]:
         """Answers and weights."""
-        vocabulary = Vocabulary(self.state["vocabulary"])
-        return translated(self.model, vocabulary, questions, self.state["steps"])
+        return translated(self.model, self.vocabulary, questions, self.steps)
 
     def answers(self, questions: Sequence[str]) -> list[str]:
         """What the model writes."""
@@ -92,16 +107,22 @@ class Translator(Reader):
 class DigitReader(Reader):
     """A ViT that reads digits."""
 
-    takes = "pictures of one digit each (PNG files)"
+    def __init__(self, path: Path, model: Any, state: dict[str, Any]) -> None:
+        super().__init__(path, model, state)
+        size = model.config.image_size
+        try:
+            images = [(np.array(pixels, np.float32) / 16, label) for pixels, label in self.examples]
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"{path}: expected images of numbers; train the model again"
+            ) from error
+        if any(image.shape != (size, size) for image, _ in images):
+            raise CheckpointError(
+                f"{path}: expected images of {size}×{size}; train the model again"
+            )
+        self.examples = images
 
-    @property
-    def examples(self) -> list[tuple[Array, str]]:
-        """Images from 0 to 1."""
-        return [
-            (np.array(pixels, np.float32) / 16, label) for pixels, label in self.state["examples"]
-        ]
-
-    def asked(self, text: str) -> Array:
+    def question(self, text: str) -> Array:
         """The picture in a file."""
         return image(text, self.model.config.image_size)
 
@@ -138,9 +159,20 @@ class DigitReader(Reader):
 class PronounReader(Reader):
     """A BERT that knows what "it" means."""
 
+    def __init__(self, path: Path, model: Any, state: dict[str, Any]) -> None:
+        super().__init__(path, model, state)
+        self.vocabulary = vocabulary_of(path, state, model.config.vocab_size)
+        head, config = needed(path, state, "head", list), model.config
+        layers, heads = range(config.num_layers), range(config.num_heads)
+        if len(head) != 2 or head[0] not in layers or head[1] not in heads:
+            raise CheckpointError(
+                f"{path}: expected a layer and a head, got {head}; train the model again"
+            )
+        self.layer, self.head = head
+
     def found(self, questions: Sequence[str]) -> list[Reading]:
         """What it makes of each sentence."""
-        return understood(self.model, Vocabulary(self.state["vocabulary"]), questions)
+        return understood(self.model, self.vocabulary, questions)
 
     def answers(self, questions: Sequence[str]) -> list[str]:
         """The nouns."""
@@ -149,10 +181,9 @@ class PronounReader(Reader):
     def draw(self, questions: Sequence[str], path: Path) -> Path:
         """From "it", the weights of the head that looks for its noun."""
         shown = self.found(questions[:MOST_TEXTS])
-        layer, head = self.state["head"]
         return plots.word_links(
             [reading.words for reading in shown],
-            [reading.weights[layer, head] for reading in shown],
+            [reading.weights[self.layer, self.head] for reading in shown],
             path,
             queries=[reading.pronoun for reading in shown],
             marked=[
@@ -160,7 +191,7 @@ class PronounReader(Reader):
                 for reading in shown
             ],
             titles=[f"it = {reading.noun}" for reading in shown],
-            title=f"Where “it” looks: layer {layer}, head {head}",
+            title=f"Where “it” looks: layer {self.layer}, head {self.head}",
         )
 
 
@@ -172,17 +203,14 @@ READERS: dict[type[Module], type[Reader]] = {
 }
 
 
-def reader(model: Module, state: dict[str, Any]) -> Reader:
-    """The reader for a trained model.
+def reader(path: Path, model: Module, state: dict[str, Any]) -> Reader:
+    """The reader for a trained model, which stands at `path`.
 
     Raises:
         CheckpointError: there is none, or the model came without what it takes.
     """
     kind = READERS.get(type(model))
-    if kind is None or "examples" not in state:
+    if kind is None:
         names = ", ".join(cls.__name__ for cls in READERS)
-        raise CheckpointError(
-            f"expected a model that `tinygrad-attn train` made, one of {names}; got a "
-            f"{type(model).__name__}{'' if kind is None else ' without its examples'}"
-        )
-    return kind(model, state)
+        raise CheckpointError(f"{path}: expected one of {names}, got a {type(model).__name__}")
+    return kind(path, model, state)

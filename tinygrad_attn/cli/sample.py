@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import Checkpoint, CheckpointError, load
+from ..checkpoint import CheckpointError
 from ..data import Vocabulary
 from ..models import GPT
 from ..train.environment import limited_blas
 from .options import Parser, add_seed, integer, number, subparser
+from .saved import opened, vocabulary_of
 
 SUMMARY = "let a trained GPT write"
 TEXT = """Let a GPT that `tinygrad-attn train` or `demo` has saved write text, character by
@@ -69,7 +70,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Write the prompt and what follows, as it comes."""
-    model, vocabulary = language_model(opened(options.checkpoint), options.checkpoint)
+    model, vocabulary = language_model(options.checkpoint)
     characters = written(
         model,
         vocabulary,
@@ -89,38 +90,16 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def opened(path: Path, kind: str = "gpt") -> Checkpoint:
-    """The checkpoint at `path`; where there is nothing, the error says what makes one."""
-    try:
-        return load(path)
-    except CheckpointError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        raise CheckpointError(
-            f"{error}, or let `tinygrad-attn train {kind}` write one: "
-            f"tinygrad-attn-{kind}/model.safetensors"
-        ) from error
-
-
-def language_model(saved: Checkpoint, path: Path) -> tuple[GPT, Vocabulary]:
-    """The GPT and its characters.
+def language_model(path: Path) -> tuple[GPT, Vocabulary]:
+    """The GPT at `path`, and its characters.
 
     Raises:
         CheckpointError: the checkpoint holds another model, or no vocabulary that fits it.
     """
-    symbols = saved.state.get("vocabulary")
-    if not isinstance(saved.model, GPT) or not isinstance(symbols, list):
-        raise CheckpointError(
-            f"{path}: expected a GPT saved with its vocabulary, got "
-            f"{type(saved.model).__name__} without one; use a model.safetensors "
-            "that `tinygrad-attn train gpt` wrote"
-        )
-    if len(symbols) != saved.model.config.vocab_size:
-        raise CheckpointError(
-            f"{path}: expected {saved.model.config.vocab_size} symbols in the "
-            f"vocabulary, got {len(symbols)}; train the model again"
-        )
-    return saved.model, Vocabulary(symbols)
+    saved = opened(path)
+    if not isinstance(saved.model, GPT):
+        raise CheckpointError(f"{path}: expected a GPT, got a {type(saved.model).__name__}")
+    return saved.model, vocabulary_of(path, saved.state, saved.model.config.vocab_size)
 
 
 def written(

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data import DataError, dates, digits, pairs, pronouns, text
 from ..train import Language, Progress, Reference, Result, Task, Trainer, presets, run
+from .attention import attention_of, draw_heads, held_out_sentence
 from .options import (
     SIZES,
     Parser,
@@ -25,7 +26,6 @@ from .options import (
     subparser,
 )
 from .readers import reader
-from .study import attention_of, draw_heads, held_out_sentence
 
 SUMMARY = "train a model on real input, or on a text of your own"
 TEXT = """Train a model, measure it on what it has never seen, and draw where it looks.
@@ -59,7 +59,7 @@ class Kind:
 
 
 KINDS = {
-    "gpt": Kind(lambda path: text(path), presets.gpt),
+    "gpt": Kind(text, presets.gpt),
     "seq2seq": Kind(lambda path: dates() if path is None else pairs(path), presets.seq2seq),
     "transformer": Kind(lambda path: dates() if path is None else pairs(path), presets.transformer),
     "vit": Kind(lambda _: digits(), presets.vit, own_text=False),
@@ -153,6 +153,8 @@ def prepared(options: argparse.Namespace) -> Trainer:
         if name not in known:
             names = ", ".join(f"--{size}" for size in known)
             raise UsageError(f"--{name}: {options.kind} has {names}; leave it out")
+    if options.kind == "seq2seq" and sizes.get("width", 0) % 2:
+        raise UsageError(f"--width must be even for seq2seq, got {sizes['width']}")
     all_sizes = {"heads": 1, **known, **sizes}
     if all_sizes["width"] % all_sizes["heads"]:
         raise UsageError("--heads must divide --width, got {heads} and {width}".format(**all_sizes))
@@ -179,7 +181,7 @@ def conclusion(result: Result, task: Task) -> str:
     """The loss beside what it is compared with, and what is right."""
     lines = [
         f"After {result.step:,} steps and {result.seconds:.0f} s, on everything held out:",
-        f"  {result.held_out:.3f} {task.unit}   this model",
+        f"  {result.held_out + 0.0:.3f} {task.unit}   this model",
     ]
     if result.baseline:
         lines.append(f"  {result.baseline.loss:.3f} {task.unit}   {result.baseline.label}")
@@ -189,7 +191,7 @@ def conclusion(result: Result, task: Task) -> str:
         layer, head = task.head()
         share = task.looks(task.unseen)[layer, head]
         lines.append(
-            f"  {share:.1%} in which “it” looks most at its noun (layer {layer}, head {head})"
+            f"  {share:.1%} where “it” looks most at its noun (layer {layer}, head {head})"
         )
     return "\n".join(lines)
 
@@ -201,5 +203,5 @@ def draw(task: Task, path: Path) -> Path:
         sentence = held_out_sentence(task.corpus, task.model.config.max_length)
         found = attention_of(task.model, task.corpus, sentence, layer)
         return draw_heads(found.weights, list(found.sentence), layer, path)
-    asked = reader(task.model, task.state())
+    asked = reader(path, task.model, task.state())
     return asked.draw([question for question, _ in asked.examples], path)

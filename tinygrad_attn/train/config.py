@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Integral, Real
+from typing import Any
 
 from .errors import TrainError
 
@@ -24,9 +27,10 @@ class TrainConfig:
         evaluate_every: steps between two evaluations.
         evaluate_examples: held-out examples (of a text: windows) in those, always the same.
         target: stop once such an evaluation is at or below this loss (None: never).
-        seed: of everything random: first weights, batches, dropout.
-        threads: BLAS threads (None: as many as it takes).  With one, the numbers do not depend on
-            how many processors there are, and small products are as fast.
+        seed: of the generator that the caller makes, for first weights, batches and dropout; it
+            goes into the log.
+        threads: BLAS threads in `run` (None: as many as it takes).  With one, the numbers do not
+            depend on how many processors there are, and small products are as fast.
 
     Raises:
         TrainError: a value is out of range.
@@ -47,17 +51,20 @@ class TrainConfig:
     threads: int | None = None
 
     def __post_init__(self) -> None:
+        whole = "an integer of 1 or more"
         for name in ("steps", "batch", "evaluate_every", "evaluate_examples"):
-            self.need(name, "1 or more", getattr(self, name) >= 1)
-        self.need("threads", "1 or more, or None", self.threads is None or self.threads >= 1)
+            self.need(name, Integral, whole, lambda n: n >= 1)
+        if self.threads is not None:
+            self.need("threads", Integral, f"{whole}, or None", lambda n: n >= 1)
+        self.need("seed", Integral, "an integer of 0 or more", lambda n: n >= 0)
         for name in ("lr", "clip"):
-            self.need(name, "positive", isfinite(value := getattr(self, name)) and value > 0)
+            self.need(name, Real, "a positive number", lambda x: isfinite(x) and x > 0)
         for name in ("warmup", "lr_end"):
-            self.need(name, "from 0 to 1", 0 <= getattr(self, name) <= 1)
-        for name in ("weight_decay", "seed"):
-            self.need(name, "0 or more", isfinite(value := getattr(self, name)) and value >= 0)
+            self.need(name, Real, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+        self.need("weight_decay", Real, "a number of 0 or more", lambda x: isfinite(x) and x >= 0)
 
-    def need(self, name: str, what: str, fulfilled: bool) -> None:
-        """Raise TrainError unless a condition on a field is fulfilled."""
-        if not fulfilled:
-            raise TrainError(f"TrainConfig: {name} must be {what}, got {getattr(self, name)}")
+    def need(self, name: str, kind: type, what: str, fulfilled: Callable[[Any], bool]) -> None:
+        """Raise TrainError unless a field is of a kind and fulfils a condition."""
+        value = getattr(self, name)
+        if not isinstance(value, kind) or not fulfilled(value):
+            raise TrainError(f"TrainConfig: {name} must be {what}, got {value!r}")

@@ -1,8 +1,8 @@
 """The log of training: one JSON object a line, only ever appended to.
 
-    {"kind": "start", "config": {...}, "versions": {...}, ...}
+    {"kind": "start", "config": {...}, "environment": {...}, ...}
     {"kind": "step", "step": 1, "loss": 4.71, "lr": 6e-05, "grad_norm": 2.3, "seconds": 0.06}
-    {"kind": "evaluation", "step": 100, "held_out": 2.32, "windows": 100, "seconds": 0.9}
+    {"kind": "evaluation", "step": 100, "held_out": 2.32, "right": null, "examples": 100, ...}
     {"kind": "end", ...}
 
 A run that goes into the same file adds to it; `read_log` returns the last one.
@@ -68,9 +68,9 @@ def read_log(path: str | Path) -> list[Line]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise TrainError(f"{path}: expected a log, but it cannot be read ({error})") from error
-    lines = [line for line in map(parsed, text.splitlines()) if line is not None]
+    lines = [line for line in map(parsed, text.split("\n")) if line is not None]
     starts = [at for at, line in enumerate(lines) if line.get("kind") == "start"]
     if not starts:
         raise TrainError(f"{path}: expected a log of training, but no line starts a run")

@@ -97,9 +97,10 @@ class Trainer:
         began = perf_counter()
         self.task.model.train()
         self.optimizer.zero_grad()
-        loss = self.task.loss(*next(self.batches))
-        loss.backward()
-        norm = clip_grad_norm(self.optimizer.parameters, self.config.clip)
+        with np.errstate(over="ignore", invalid="ignore"):  # both are looked at below
+            loss = self.task.loss(*next(self.batches))
+            loss.backward()
+            norm = clip_grad_norm(self.optimizer.parameters, self.config.clip)
         self.step, lr = self.step + 1, self.optimizer.groups[0]["lr"]
         if not (isfinite(loss.item()) and isfinite(norm)):
             raise TrainError(

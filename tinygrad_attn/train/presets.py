@@ -3,7 +3,8 @@
     task = presets.transformer(dates(), rng)
     trainer = Trainer(task, presets.SETTINGS["transformer"], rng)
 
-What came out, each on data it had not seen, is in the README; `tinygrad-attn train` runs them.
+`tinygrad-attn train` runs them; what comes out over several seeds, on data that they have not seen,
+says `python -m benchmarks.learning`.
 """
 
 from __future__ import annotations

@@ -50,17 +50,15 @@ class Reference:
 
     def loss(self, rows: Rows) -> Tensor:
         """Mean cross-entropy of the noun in the place of "it", plus that of the other words."""
-        logits, _ = read(self.model, rows.tokens, rows.lengths)
-        at_it = logits[np.arange(len(rows)), rows.pronoun]
-        words: Tensor = functional.cross_entropy(logits, rows.others)
-        return words + functional.cross_entropy(at_it, rows.meant)
+        return reference_loss(read(self.model, rows.tokens, rows.lengths)[0], rows)
 
     def score(self, at_most: int | None = None) -> Score:
         """The loss, and the share in which the noun that is meant is the likeliest word."""
         rows = self.unseen[slice(at_most)]
         logits, _ = read(self.model, rows.tokens, rows.lengths)
         likeliest = logits.data[np.arange(len(rows)), rows.pronoun].argmax(axis=-1)
-        return Score(self.loss(rows).item(), float((likeliest == rows.meant).mean()))
+        right = float((likeliest == rows.meant).mean())
+        return Score(reference_loss(logits, rows).item(), right)
 
     def looks(self, rows: Rows) -> Array:
         """Share of sentences in which "it" attends most to the noun that is meant.
@@ -93,6 +91,13 @@ class Reference:
             "head": list(self.head()),
             "examples": [[str(s), s.words[s.answer]] for s in shown],
         }
+
+
+def reference_loss(logits: Tensor, rows: Rows) -> Tensor:
+    """Mean cross-entropy of the noun in the place of "it", plus that of the other words."""
+    at_it = logits[np.arange(len(rows)), rows.pronoun]
+    words: Tensor = functional.cross_entropy(logits, rows.others)
+    return words + functional.cross_entropy(at_it, rows.meant)
 
 
 def read(model: BERT, tokens: Array, lengths: Array) -> tuple[Tensor, Array]:

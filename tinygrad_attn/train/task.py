@@ -1,6 +1,6 @@
 """What is learnt: a model, batches to learn from, and examples that it has never seen.
 
-    Trainer(Translation(model, dates()), TrainConfig(**DATES), rng)
+    Trainer(presets.transformer(dates(), rng), presets.SETTINGS["transformer"], rng)
 
 One file for each: language.py (a GPT on text), translation.py (Seq2Seq or Transformer on pairs),
 digits.py (a ViT on images), reference.py (a BERT on sentences with a pronoun).
@@ -16,6 +16,7 @@ import numpy as np
 
 from ..engine import Array, Tensor
 from ..nn import Module
+from .errors import TrainError
 
 Batch = tuple[Any, ...]
 EXAMPLES = 8  # held-out examples that travel with a checkpoint
@@ -91,7 +92,13 @@ class Task(Protocol):
 
 
 def shuffled(count: int, size: int, rng: np.random.Generator) -> Iterator[Array]:
-    """Endless groups of `size` numbers below `count`: each comes once before any comes again."""
+    """Endless groups of `size` numbers below `count`: each comes once before any comes again.
+
+    Raises:
+        TrainError: count is 0.
+    """
+    if not count:
+        raise TrainError("there is nothing to learn from; expected at least one training example")
     waiting = np.empty(0, np.int64)
     while True:
         while len(waiting) < size:

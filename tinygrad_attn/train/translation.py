@@ -11,6 +11,7 @@ from ..data import Pair, Pairs, Vocabulary
 from ..data.pairs import PADDING
 from ..engine import Array, Tensor
 from ..models import Seq2Seq, Transformer
+from ..viz.labels import clean
 from .task import EXAMPLES, Batch, Score, shuffled
 
 GROUP = 250  # sources that are translated at once
@@ -34,7 +35,7 @@ class Translation:
         pair = self.corpus.train[0]
         return (
             f"Pairs: {self.name}, {self.sizes[0]:,} to learn from and {self.sizes[1]:,} held out, "
-            f"such as {pair.source} → {pair.target}."
+            f"such as {clean(pair.source, 40)} → {clean(pair.target, 40)}."
         )
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
@@ -47,17 +48,22 @@ class Translation:
         return self.model.loss(source, target)
 
     def score(self, at_most: int | None = None) -> Score:
-        """The loss with the right characters before each, and the share written without a fault."""
+        """The loss with the right characters before each, and the share written without a fault.
+
+        Every character counts alike, and so does every end.
+        """
         count = min(len(self.unseen), at_most or len(self.unseen))
-        loss, right = 0.0, 0
+        loss, total, right = 0.0, 0, 0
         for start in range(0, count, GROUP):
             rows = slice(start, min(start + GROUP, count))
             source, target = trimmed(self.unseen[rows]), self.expected[rows]
-            loss += self.model.loss(source, target).item() * len(source)
+            characters = int(np.count_nonzero(target)) + len(target)
+            loss += self.model.loss(source, target).item() * characters
+            total += characters
             written = self.model.generate(source, self.steps)[:, : target.shape[1] + 1]
             target = np.pad(target, ((0, 0), (0, written.shape[1] - target.shape[1])))
             right += int((written == target).all(axis=1).sum())
-        return Score(loss / count, right / count)
+        return Score(loss / total, right / count)
 
     @property
     def steps(self) -> int:

@@ -1,4 +1,4 @@
-"""What the demo looks at once the model is trained: its attention, and the gradients there."""
+"""What a GPT's attention does, and the gradients there: for `demo` and `train gpt`."""
 
 from __future__ import annotations
 
