@@ -63,7 +63,7 @@ def execute(options: argparse.Namespace) -> int:
             labels = [reader.label(*numbered) for numbered in enumerate(questions, 1)]
         print("\n".join(lines(labels, reader.answers(questions), right)))
         if options.out:
-            print(reader.draw(questions, options.out))
+            print(reader.draw(questions, options.out, right))
     return 0
 
 

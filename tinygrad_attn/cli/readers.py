@@ -21,6 +21,7 @@ from ..train import Reading, translated, understood
 from ..viz import plots
 from .saved import needed, vocabulary_of
 
+Answers = Sequence[str] | None
 MOST_TEXTS, MOST_IMAGES = 4, 10  # in one picture
 
 
@@ -58,8 +59,12 @@ class Reader(ABC):
         """The model's answer to each."""
 
     @abstractmethod
-    def draw(self, questions: Sequence[Any], path: Path) -> Path:
-        """Where the model looks while it answers the first few, as a picture."""
+    def draw(self, questions: Sequence[Any], path: Path, right: Answers = None) -> Path:
+        """Where the model looks while it answers the first few, as a picture.
+
+        Args:
+            right: the right answers, where they are known: the picture tells where one was missed.
+        """
 
 
 class Translator(Reader):
@@ -88,18 +93,20 @@ class Translator(Reader):
         """What the model writes."""
         return [text for text, _ in self.found(questions)]
 
-    def draw(self, questions: Sequence[str], path: Path) -> Path:
+    def draw(self, questions: Sequence[str], path: Path, right: Answers = None) -> Path:
         """The weights with which each written character looks at the source."""
-        shown = [(q, *f) for q, f in zip(questions, self.found(questions), strict=True) if f[0]]
+        found = self.found(questions)
+        told = verdicts([text for text, _ in found], right)
+        shown = [(q, *f, v) for q, f, v in zip(questions, found, told, strict=True) if f[0]]
         if not shown:
             raise DataError("the model wrote nothing, so that there is nothing to draw")
         shown = shown[:MOST_TEXTS]
         return plots.alignments(
-            [weights for _, _, weights in shown],
+            [weights for _, _, weights, _ in shown],
             path,
-            rows=[list(text) for _, text, _ in shown],
-            columns=[list(source) for source, _, _ in shown],
-            titles=[f"{source} → {text}" for source, text, _ in shown],
+            rows=[list(text) for _, text, _, _ in shown],
+            columns=[list(source) for source, _, _, _ in shown],
+            titles=[f"{source} → {text}{verdict}" for source, text, _, verdict in shown],
             title="Where each character that is written looks",
         )
 
@@ -134,12 +141,13 @@ class DigitReader(Reader):
         """The digits."""
         return [str(digit) for digit in self.model.predict(np.stack(questions))]
 
-    def draw(self, questions: Sequence[Array], path: Path) -> Path:
+    def draw(self, questions: Sequence[Array], path: Path, right: Answers = None) -> Path:
         """Rollout, and relevance for the digit that was read, over the images."""
         images = np.stack(questions[:MOST_IMAGES])
         with observed(self.model) as calls:
             logits = self.model(images)
         read = logits.data.argmax(axis=-1)
+        told = verdicts([str(digit) for digit in read], right)
         logits[np.arange(len(images)), read].sum().backward()
         self.model.zero_grad()
         n = self.model.config.image_size // self.model.config.patch_size
@@ -151,7 +159,7 @@ class DigitReader(Reader):
             images,
             maps,
             path,
-            titles=[f"read: {digit}" for digit in read],
+            titles=[f"read: {d}{v}" for d, v in zip(read, told, strict=True)],
             title="What the class token draws on, and what speaks for the digit",
         )
 
@@ -178,9 +186,10 @@ class PronounReader(Reader):
         """The nouns."""
         return [reading.noun for reading in self.found(questions)]
 
-    def draw(self, questions: Sequence[str], path: Path) -> Path:
+    def draw(self, questions: Sequence[str], path: Path, right: Answers = None) -> Path:
         """From "it", the weights of the head that looks for its noun."""
         shown = self.found(questions[:MOST_TEXTS])
+        told = verdicts([reading.noun for reading in shown], right)
         return plots.word_links(
             [reading.words for reading in shown],
             [reading.weights[self.layer, self.head] for reading in shown],
@@ -190,9 +199,15 @@ class PronounReader(Reader):
                 reading.words.index(reading.noun) if reading.noun in reading.words else None
                 for reading in shown
             ],
-            titles=[f"it = {reading.noun}" for reading in shown],
+            titles=[f"it = {r.noun}{v}" for r, v in zip(shown, told, strict=True)],
             title=f"Where “it” looks: layer {self.layer}, head {self.head}",
         )
+
+
+def verdicts(answers: Sequence[str], right: Answers) -> list[str]:
+    """What follows each answer in a title: what is right, where another was given."""
+    expected = answers if right is None else right[: len(answers)]
+    return ["" if a == r else f", is {r}" for a, r in zip(answers, expected, strict=True)]
 
 
 READERS: dict[type[Module], type[Reader]] = {

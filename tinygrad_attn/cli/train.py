@@ -204,4 +204,5 @@ def draw(task: Task, path: Path) -> Path:
         found = attention_of(task.model, task.corpus, sentence, layer)
         return draw_heads(found.weights, list(found.sentence), layer, path)
     asked = reader(path, task.model, task.state())
-    return asked.draw([question for question, _ in asked.examples], path)
+    questions, right = zip(*asked.examples, strict=True)
+    return asked.draw(questions, path, right)
