@@ -106,7 +106,6 @@ def measured(name: str, seed: int, progress: Progress) -> tuple[float, float, fl
             progress.update(bar, completed=record.step)
     seconds, right = perf_counter() - began, trainer.evaluate().right
     assert right is not None
-    task.model.eval()
     return right, looks(task), seconds
 
 

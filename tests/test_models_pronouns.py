@@ -27,7 +27,6 @@ def test_from_it_a_head_looks_at_the_noun_that_is_meant(seed: int) -> None:
     right = trainer.evaluate().right
     assert right is not None
     assert right >= 0.99
-    task.model.eval()
     layer, head = task.head()
     assert layer == 1
     assert task.looks(task.unseen)[layer, head] >= 0.95
@@ -72,6 +71,20 @@ def test_looks_counts_the_largest_weight(task: train.Reference) -> None:
     ]
     np.testing.assert_array_equal(task.looks(rows), np.mean(hits, axis=0))
     assert len(np.unique(task.looks(rows))) > 1
+
+
+def test_to_look_disturbs_no_training() -> None:
+    """No dropout, no draw from the generator, and the model's own mode afterwards."""
+    rng = np.random.default_rng(5)
+    task = presets.pronouns(pronouns(), rng, width=8, heads=2, dropout=0.5)
+    task.model.train()
+    before = rng.bit_generator.state
+    first = task.looks(task.unseen[:40])
+    np.testing.assert_array_equal(first, task.looks(task.unseen[:40]))
+    task.state()
+    train.understood(task.model, task.corpus.vocabulary, ["it was"])
+    assert rng.bit_generator.state == before
+    assert task.model.training
 
 
 def test_a_score_is_of_held_out_sentences(task: train.Reference) -> None:

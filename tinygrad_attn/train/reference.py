@@ -14,8 +14,9 @@ import numpy as np
 
 from ..data import DataError, Pronouns, Vocabulary
 from ..data.pronouns import Rows
-from ..engine import Array, Tensor, no_grad
+from ..engine import Array, Tensor
 from ..models import BERT
+from ..models.evaluation import evaluating
 from ..nn import Mask, functional
 from .task import EXAMPLES, Batch, Score, shuffled
 
@@ -66,7 +67,7 @@ class Reference:
         Returns:
             (layers, heads).
         """
-        with no_grad():
+        with evaluating(self.model):
             _, weights = read(self.model, rows.tokens, rows.lengths)
         from_it = weights[np.arange(len(rows)), :, :, rows.pronoun]  # (N, layers, heads, T)
         shares: Array = (from_it.argmax(axis=-1) == rows.answer[:, None, None]).mean(axis=0)
@@ -132,7 +133,7 @@ def understood(model: BERT, vocabulary: Vocabulary, sentences: Sequence[str]) ->
     """
     words = [split(sentence) for sentence in sentences]
     tokens, lengths = vocabulary.rows(words, vocabulary.symbols[0])
-    with no_grad():
+    with evaluating(model):
         logits, weights = read(model, tokens, lengths)
     found = []
     for sentence, scores, heads in zip(words, logits.data, weights, strict=True):
