@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..engine import Array, ShapeError
-from .figures import BLUE, GREY, ORANGE, add_title, figure, fit
+from .figures import BLUE, GREY, ORANGE, figure, fit
 from .files import FilePath
 from .labels import clean
 
@@ -50,7 +50,7 @@ def loss_curve(
             ax.plot(
                 x, smoothed(y), color=BLUE, linewidth=1.8, label=f"training, {y[-1]:.3f} at the end"
             )
-        if evaluations:
+        if len(evaluations):
             ax.plot(
                 *zip(*evaluations, strict=True),
                 color=ORANGE,
@@ -67,13 +67,12 @@ def loss_curve(
                 linestyle=(0, (5, 3)),
                 label=f"{clean(baseline_label)}, {baseline:.3f}",
             )
-        add_title(ax, title)
         ax.set(xlabel="step", ylabel=clean(unit), axisbelow=True)
         ax.grid(axis="y", color="#e6e6e6", linewidth=0.8)
         ax.spines[["top", "right"]].set_visible(False)
         if ax.get_legend_handles_labels()[0]:
             ax.legend(frameon=False)
-        fit(fig, width=7.2, height=4.2)
+        fit(fig, title, width=7.2, height=3.9)
         return save()
 
 

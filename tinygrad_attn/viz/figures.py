@@ -22,7 +22,7 @@ BLUE, ORANGE = "#0072b2", "#d55e00"  # from Okabe and Ito's colour-blind safe pa
 GREY, INK = "#8a8a8a", "#222222"
 KOREAN = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
 LABEL_LIMIT, TITLE_LIMIT = 16, 120
-LETTER = 0.088  # inches from letter to letter
+WIDEST, HIGHEST = 24.0, 96.0  # inches of a figure without its title
 # fmt: off
 STYLE: dict[Any, Any] = {
     "text.usetex": False, "text.parse_math": False, "axes.formatter.use_mathtext": False,
@@ -45,7 +45,7 @@ def figure(path: FilePath) -> Iterator[tuple[Any, Callable[[], Path]]]:
         matplotlib = need("matplotlib", "a plot")
         Figure = need("matplotlib.figure", "a plot").Figure
         with matplotlib.rc_context({**STYLE, "font.family": font_families()}):
-            yield (fig := Figure(layout="constrained")), lambda: saved(fig, path, suffix)
+            yield (fig := Figure(layout="compressed")), lambda: saved(fig, path, suffix)
 
 
 def saved(fig: Any, path: FilePath, suffix: str) -> Path:
@@ -64,26 +64,51 @@ def font_families() -> list[str]:
     return ["DejaVu Sans", *(name for name in KOREAN if name in installed)]
 
 
-def fit(fig: Any, *, width: float, height: float) -> None:
-    """Set the size in inches, within what a screen and a page can take."""
-    fig.set_size_inches(min(max(width, 3.2), 24.0), min(max(height, 2.4), 24.0))
+def fit(fig: Any, title: object, *, width: float, height: float) -> float:
+    """Give a figure its title, in as many lines as it takes, and its size.
+
+    Args:
+        title: stands above all; may be empty.
+        width, height: inches without the title.
+
+    Returns:
+        The part of `width` and `height` that there is: 1, or less where that is too much.
+    """
+    part = min(1.0, WIDEST / width, HIGHEST / height)
+    width, height = max(part * width, 3.2), part * height
+    if text := wrapped(title, width - 0.3, 12):
+        fig.suptitle(text, fontsize=12)
+        height += 0.3 + 0.2 * text.count("\n")
+    fig.set_size_inches(width, max(height, 2.4))
+    return part
+
+
+def wrapped(title: object, width: float, size: float) -> str:
+    """A title in lines of at most `width` inches, in letters of `size` points."""
+    text = clean(title, TITLE_LIMIT).strip()
+    lines = [text]
+    most = len(text)  # characters in a line, which are not all as wide
+    while most > 1 and (widest := max(text_inches(line, size=size) for line in lines)) > width:
+        most = min(most - 1, int(1.2 * most * width / widest))
+        lines = textwrap.wrap(text, max(most, 1))
+    return "\n".join(lines)
+
+
+def add_scale(
+    fig: Any, image: Any, axes: Any, *, width: float, height: float, label: str = ""
+) -> Any:
+    """The colours of `image` beside `axes`, which together take so many inches, and as high."""
+    height = max(height, 1.0)
+    thick = min(height / 20, 0.25)
+    part, pad = (min(inches / width, 0.2) for inches in (thick, 0.15))
+    bar = fig.colorbar(image, ax=axes, fraction=part, pad=pad, aspect=height / thick, label=label)
+    bar.outline.set_visible(False)
+    return bar
 
 
 def cell_inches(cells: int) -> float:
     """Width of so many cells: roomy for few, narrow for many."""
     return min(0.45 * cells, 1.8 + 0.06 * cells, 8.0)
-
-
-def add_title(ax: Any, title: object) -> None:
-    """A title above `ax`, at its left."""
-    if text := clean(title, TITLE_LIMIT):
-        ax.set_title(text, loc="left")
-
-
-def add_heading(ax: Any, title: object, width: float) -> None:
-    """A title above one of several panels, in lines of at most `width` inches."""
-    text = textwrap.fill(clean(title, TITLE_LIMIT), max(10, int(width / LETTER / 0.9)))
-    ax.set_title(text, loc="left", fontsize=9)
 
 
 # ── numbers and labels ───────────────────────────────────────────────────────────────────────────

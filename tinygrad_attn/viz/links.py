@@ -16,17 +16,15 @@ from .figures import (
     GREY,
     INK,
     ORANGE,
-    TITLE_LIMIT,
-    add_heading,
     as_numbers,
     check_labels,
     figure,
     fit,
     text_inches,
     token_text,
+    wrapped,
 )
 from .files import FilePath
-from .labels import clean
 
 LINE = 0.27  # inches from word to word
 GAP, MARGIN, NUMBER = 1.7, 0.15, 0.4  # inches between the words, around a panel, for a percentage
@@ -78,12 +76,12 @@ def word_links(
     with figure(path) as (fig, save):
         widths = [panel.width for panel in panels]
         axes = fig.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
-        for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
-            panel.draw(ax, f"panel{i}")
-            add_heading(ax, "" if titles is None else titles[i], panel.width)
-        fig.suptitle(clean(title, TITLE_LIMIT))
         most = max(len(panel.words) for panel in panels)
-        fit(fig, width=sum(widths), height=LINE * (most + 1) + 0.3 * bool(title) + 0.4)
+        for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
+            panel.draw(ax, f"panel{i}", most)
+            if titles is not None:
+                ax.set_title(wrapped(titles[i], panel.width, 9), loc="left", fontsize=9)
+        fit(fig, title, width=sum(widths), height=LINE * (most + 1) + 0.4)
         return save()
 
 
@@ -106,10 +104,10 @@ class Panel:
         """Inches that the panel takes."""
         return 2 * (self.column + MARGIN) + GAP + NUMBER
 
-    def draw(self, ax: Any, name: str) -> None:
-        """Draw it into `ax`; the lines are called `name`-query-key in an SVG."""
+    def draw(self, ax: Any, name: str, most: int) -> None:
+        """Draw it into `ax`, which has room for `most` words; an SVG calls a line `name`-i-j."""
         ax.set_axis_off()
-        ax.set(xlim=(0, self.width), ylim=(len(self.words) - 0.5, -1.5))
+        ax.set(xlim=(0, self.width), ylim=(most - 0.5, -1.5))
         left = MARGIN + self.column
         right = left + GAP
         for x, side, heading in ((left, "right", "query"), (right, "left", "key")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,8 @@ import numpy as np
 from ..engine import Array, ShapeError
 from .figures import (
     INK,
-    TITLE_LIMIT,
     Labels,
-    add_heading,
-    add_title,
+    add_scale,
     as_numbers,
     as_plain,
     cell_inches,
@@ -23,12 +22,14 @@ from .figures import (
     fit,
     text_inches,
     token_text,
+    wrapped,
 )
 from .files import FilePath
 from .labels import clean, number_text
 
 SEQUENTIAL, DIVERGING = "Blues", "PuOr_r"
-MOST_TICKS, MOST_NUMBERS = 48, 144
+MOST_NUMBERS = 144
+HEADING = 2.0  # inches that a panel's heading has at least
 ROW_INCHES = 11.0  # a row of panels takes no more, if several fit
 
 
@@ -60,13 +61,13 @@ def heatmap(
     check_labels("heatmap", columns, values.shape[1], "columns")
     with figure(path) as (fig, save):
         ax = fig.add_subplot()
-        image = draw_matrix(ax, values, rows, columns, limits(values, signed), signed)
+        cell = cell_inches(max(values.shape)) / max(values.shape)
+        image = draw_matrix(ax, values, rows, columns, limits(values, signed), cell, signed)
         if values.size <= MOST_NUMBERS:
             write_numbers(ax, values, image)
-        add_title(ax, title)
-        fig.colorbar(image, ax=ax, fraction=0.046, pad=0.03).outline.set_visible(False)
         n, m = map(cell_inches, values.shape)
-        fit(fig, width=2.2 + 1.2 * m, height=1.2 + 1.2 * n)
+        add_scale(fig, image, ax, width=m, height=n)
+        fit(fig, title, width=2.2 + 1.2 * m, height=0.9 + 1.2 * n)
         return save()
 
 
@@ -96,23 +97,24 @@ def attention_maps(
     across = min(heads, 4)
     down = -(-heads // across)
     with figure(path) as (fig, save):
+        cell = cell_inches(max(T, S)) / max(T, S)
+        cell *= fit(
+            fig,
+            title,
+            width=1.9 + across * (0.3 + cell_inches(S)),
+            height=1.0 + down * (0.6 + cell_inches(T)),
+        )
         axes = list(fig.subplots(down, across, squeeze=False).ravel())
         for head, ax in enumerate(axes[:heads]):
-            image = draw_matrix(ax, values[head], tokens, keys, limits(values, signed=False))
-            add_title(ax, f"head {head}" if heads > 1 else "")
+            image = draw_matrix(ax, values[head], tokens, keys, limits(values, signed=False), cell)
+            ax.set_title(f"head {head}" if heads > 1 else "", loc="left")
             ax.tick_params(labelleft=head % across == 0)
         for ax in axes[heads:]:
             ax.remove()
-        bar = fig.colorbar(image, ax=axes[:heads], fraction=0.03, pad=0.02, label="weight")
-        bar.outline.set_visible(False)
-        fig.suptitle(clean(title, TITLE_LIMIT))
+        size = {"width": across * cell * S, "height": down * cell * T}
+        add_scale(fig, image, axes[:heads], **size, label="weight")
         fig.supxlabel("key (what is looked at)", fontsize=10)
         fig.supylabel("query (who looks)", fontsize=10)
-        fit(
-            fig,
-            width=1.9 + across * (0.3 + cell_inches(S)),
-            height=1.3 + down * (0.6 + cell_inches(T)),
-        )
         return save()
 
 
@@ -124,6 +126,9 @@ def alignments(
     columns: Sequence[Labels] | None = None,
     titles: Sequence[str] | None = None,
     title: str = "",
+    row_axis: str = "",
+    column_axis: str = "",
+    label: str = "weight",
     signed: bool = False,
 ) -> Path:
     """Draw several matrices beside each other, with labels of their own and one scale.
@@ -136,6 +141,8 @@ def alignments(
         rows, columns: for each matrix its labels, or None: numbered.
         titles: one for each matrix.
         title: stands above all.
+        row_axis, column_axis: what the rows and the columns are, such as "written" and "source".
+        label: what the colours show; stands beside their scale.
         signed: as in `heatmap`.
 
     Raises:
@@ -151,26 +158,33 @@ def alignments(
     heights, widths = arranged([values.shape for values in panels])
     down, across = len(heights), len(widths)
     cell = cell_inches(max(heights + widths)) / max(heights + widths)
+    room = [max(m, HEADING / cell) for m in widths]
     with figure(path) as (fig, save):
+
+        def heading(i: int) -> str:
+            return wrapped("" if titles is None else titles[i], room[i % across] * cell, 9)
+
+        above = 0.3 + 0.15 * max(heading(i).count("\n") for i in range(len(panels)))
+        beside, below = (0.15 + longest(labels) for labels in sides)
+        cell *= fit(
+            fig,
+            title,
+            width=1.4 + cell * sum(room) + across * beside + 0.3 * bool(row_axis),
+            height=0.3 + cell * sum(heights) + down * (above + below) + 0.3 * bool(column_axis),
+        )
         axes = fig.subplots(
-            down, across, squeeze=False, height_ratios=heights, width_ratios=widths
+            down, across, squeeze=False, height_ratios=heights, width_ratios=room
         ).ravel()
         for i, (ax, values) in enumerate(zip(axes, panels, strict=False)):
-            image = draw_matrix(ax, values, sides[0][i], sides[1][i], scale, signed)
-            leave_room(ax, values.shape, (heights[i // across], widths[i % across]))
-            add_heading(
-                ax, "" if titles is None else titles[i], max(widths[i % across] * cell, 2.0)
-            )
+            image = draw_matrix(ax, values, sides[0][i], sides[1][i], scale, cell, signed)
+            leave_room(ax, values.shape, (heights[i // across], room[i % across]))
+            ax.set_title(heading(i), loc="left", fontsize=9)
         for ax in axes[len(panels) :]:
             ax.set_axis_off()
-        fig.colorbar(image, ax=axes, fraction=0.03, pad=0.02).outline.set_visible(False)
-        fig.suptitle(clean(title, TITLE_LIMIT))
-        beside, below = (0.2 + longest(labels) for labels in sides)
-        fit(
-            fig,
-            width=1.0 + cell * sum(widths) + across * beside,
-            height=0.3 + 0.3 * bool(title) + cell * sum(heights) + down * (below + 0.4),
-        )
+        size = {"width": cell * sum(room), "height": cell * sum(heights)}
+        add_scale(fig, image, axes, **size, label=clean(label))
+        fig.supxlabel(clean(column_axis), fontsize=10)
+        fig.supylabel(clean(row_axis), fontsize=10)
         return save()
 
 
@@ -190,7 +204,7 @@ def side_labels(
 
 def arranged(shapes: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
     """Cells that each row of panels needs downwards, and each column of panels across."""
-    widest = cell_inches(max(m for _, m in shapes)) + 0.5
+    widest = max(HEADING, cell_inches(max(m for _, m in shapes))) + 0.5
     down = -(-len(shapes) // max(1, int(ROW_INCHES / widest)))
     across = -(-len(shapes) // down)
     heights = [max(n for n, _ in shapes[i : i + across]) for i in range(0, len(shapes), across)]
@@ -204,7 +218,7 @@ def longest(labels: Sequence[Sequence[object]]) -> float:
     )
 
 
-def leave_room(ax: Any, shape: tuple[int, ...], room: tuple[int, int]) -> None:
+def leave_room(ax: Any, shape: tuple[int, ...], room: tuple[float, float]) -> None:
     """A matrix of `shape` in axes for one of `room`, so that cells are as large in each panel."""
     bottom, right = (cells - 0.5 for cells in shape)
     ax.set(xlim=(-0.5, room[1] - 0.5), ylim=(room[0] - 0.5, -0.5), aspect="equal")
@@ -221,9 +235,10 @@ def draw_matrix(
     rows: Labels,
     columns: Labels,
     scale: tuple[float, float],
+    cell: float,
     signed: bool = False,
 ) -> Any:
-    """Draw `values` (n, m) with its labels; what is not a finite number is grey."""
+    """Draw `values` (n, m) with its labels, `cell` inches for each; what is not finite is grey."""
     from matplotlib import colormaps
 
     colours = colormaps[DIVERGING if signed else SEQUENTIAL].with_extremes(bad="#c8c8c8")
@@ -236,23 +251,24 @@ def draw_matrix(
         interpolation="nearest",
         aspect="auto" if narrow else "equal",
     )
-    label_axis(ax.xaxis, columns, values.shape[1])
-    label_axis(ax.yaxis, rows, values.shape[0])
+    size = min(8.0, max(5.0, 60 * cell))
+    label_axis(ax.xaxis, columns, values.shape[1], size / 72 / cell)
+    label_axis(ax.yaxis, rows, values.shape[0], size / 72 / cell)
     upright = columns is None or max(len(token_text(label)) for label in columns) == 1
     ax.tick_params(axis="x", rotation=0 if upright else 90)
-    ax.tick_params(length=0, labelsize=8)
+    ax.tick_params(length=0, labelsize=size)
     ax.spines[:].set_color("#d0d0d0")
     return image
 
 
-def label_axis(axis: Any, labels: Labels, cells: int) -> None:
-    """A label for each cell, or for every so-many-th where they would overlap."""
+def label_axis(axis: Any, labels: Labels, cells: int, height: float) -> None:
+    """A label for each cell, or for every so-many-th where they, `height` cells high, overlap."""
     from matplotlib.ticker import MaxNLocator
 
     if labels is None:
         axis.set_major_locator(MaxNLocator(min(cells, 8), steps=[1, 2, 5, 10], integer=True))
         return
-    shown = range(0, cells, -(-cells // MOST_TICKS))
+    shown = range(0, cells, ceil(height))
     axis.set_ticks(list(shown), [token_text(labels[i]) for i in shown])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, ShapeError
-from .figures import TITLE_LIMIT, as_numbers, check_labels, figure, fit, token_text
+from .figures import add_scale, as_numbers, check_labels, figure, fit, token_text
 from .files import FilePath
 from .labels import clean
 
@@ -65,9 +65,8 @@ def overlays(
                 draw_map(ax, values, picture.shape)
         for row, name in zip(axes, ["image", *maps], strict=True):
             row[0].set_ylabel(clean(name), rotation=0, ha="right", va="center", labelpad=8)
-        add_scale(fig, axes[1:])
-        fig.suptitle(clean(title, TITLE_LIMIT))
-        fit(fig, width=1.9 + n * (across + 0.1), height=0.9 + len(axes) * (down + 0.1))
+        add_heat(fig, axes, width=n * across, height=len(axes) * down)
+        fit(fig, title, width=1.9 + n * (across + 0.1), height=0.6 + len(axes) * (down + 0.1))
         return save()
 
 
@@ -104,14 +103,14 @@ def draw_map(ax: Any, values: Array, size: tuple[int, int]) -> None:
     ax.imshow(colour, extent=ends, interpolation="nearest")
 
 
-def add_scale(fig: Any, axes: Any) -> None:
+def add_heat(fig: Any, axes: Any, *, width: float, height: float) -> None:
     """The colours of a map on white, from 0 to its greatest value."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap
 
     strongest = tuple(1 - DARKEST * (1 - part) for part in HEAT)
     colours = LinearSegmentedColormap.from_list("heat", [(1.0, 1.0, 1.0), strongest])
-    bar = fig.colorbar(ScalarMappable(cmap=colours), ax=axes, fraction=0.03, pad=0.02)
+    bar = add_scale(fig, ScalarMappable(cmap=colours), axes, width=width, height=height)
     bar.set_ticks([0.0, 1.0], labels=["0", "greatest"])
     bar.ax.tick_params(length=0, labelsize=8)
-    bar.outline.set_color("#d0d0d0")
+    bar.outline.set(visible=True, edgecolor="#d0d0d0")
