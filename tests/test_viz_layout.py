@@ -62,13 +62,12 @@ def test_titles_are_whole_and_apart(
 
 
 def test_titles_keep_their_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for draw in list(PICTURES.values())[:1]:
-        fig = drawn(monkeypatch, draw, tmp_path / "p.png")
-        for title in (fig._suptitle, *headings(fig)):
-            assert title.get_text().split() == LONG.split()
+    fig = drawn(monkeypatch, PICTURES["one alignment"], tmp_path / "p.png")
+    for title in (fig._suptitle, *headings(fig)):
+        assert title.get_text().split() == LONG.split()
 
 
-@pytest.mark.parametrize("title", ["", "   ", " " * 99, "\u3000" * 99])
+@pytest.mark.parametrize("title", ["", "   ", " " * 99, "\u3000" * 99], ids=len)
 def test_no_title_takes_no_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, title: str
 ) -> None:
@@ -131,7 +130,7 @@ def test_each_character_of_a_long_pair_is_to_be_read(
         assert all(box(a).y0 >= box(b).y1 - 1 for a, b in pairwise(down))
 
 
-@pytest.mark.parametrize("heads", [1, 4])
+@pytest.mark.parametrize("heads", [1, 2])
 def test_labels_of_many_rows_do_not_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heads: int
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..engine import Array
+from .errors import DataError
 
 
 class Bigram:
@@ -18,6 +19,9 @@ class Bigram:
         vocab_size: V.
         smoothing: α, added to every count.  A tenth is better than one where most pairs never
             occur; between 1 and 0.01 the loss on the embedded text moves by less than 0.01.
+
+    Raises:
+        DataError: there are fewer than two tokens; so do the methods.
     """
 
     def __init__(self, tokens: Array, vocab_size: int, smoothing: float = 0.1) -> None:
@@ -26,7 +30,13 @@ class Bigram:
         self.totals = np.bincount(tokens[:-1], minlength=vocab_size)
 
     def pair(self, tokens: Array) -> Array:
-        """One number for every two neighbours."""
+        """One number for every two neighbours.
+
+        Raises:
+            DataError: there are fewer than two tokens.
+        """
+        if len(tokens) < 2:
+            raise DataError(f"bigram: expected at least 2 tokens, got {len(tokens)}")
         code: Array = tokens[:-1] * self.vocab_size + tokens[1:]
         return code
 

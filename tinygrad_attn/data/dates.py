@@ -13,7 +13,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from .errors import DataError
+from .errors import DataError, whole
 from .pairs import SPECIAL, Pair, Pairs
 from .vocabulary import Vocabulary
 
@@ -76,15 +76,15 @@ def dates(train: int = 8_000, test: int = 1_000, seed: int = 0) -> Pairs:
     """`train` and `test` pairs drawn by `seed`, every one of another day.
 
     Raises:
-        DataError: negative numbers, or more pairs than the century has days.
+        DataError: numbers that are negative or not whole, or more pairs than the century has days.
     """
+    train, test = whole("dates: train", train), whole("dates: test", test)
+    rng = np.random.default_rng(whole("dates: seed", seed))
     days = (LAST - FIRST).days + 1
-    if train < 0 or test < 0 or train + test > days:
+    if train + test > days:
         raise DataError(
-            f"dates: expected at most {days:,} pairs in all, one a day, none negative; "
-            f"got {train:,} + {test:,}"
+            f"dates: expected at most {days:,} pairs in all, one a day; got {train:,} + {test:,}"
         )
-    rng = np.random.default_rng(seed)
     chosen = rng.permutation(days)[: train + test]
     drawn = [written(FIRST + timedelta(days=int(day)), rng) for day in chosen]
     words = " ".join(("0123456789-./',", *MONTHS, *DAYS, "the of", "st nd rd th", "년월일"))

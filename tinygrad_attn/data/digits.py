@@ -5,6 +5,7 @@ E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 199
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..engine import Array
 from ..extras import need
-from .errors import DataError
+from .errors import DataError, check_share, whole
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,13 @@ def digits(test: float = 0.2, seed: int = 0) -> Digits:
         test: share of each digit's images that goes into the test part, between 0 and 1.
 
     Raises:
-        DataError: a share that leaves one part empty.
+        DataError: a share that leaves one part empty, or a seed that is no whole number.
         ExtraError: scikit-learn is not installed.
     """
-    if not 0.01 <= test <= 0.99:
-        raise DataError(f"digits: expected a test share from 0.01 to 0.99, got {test}")
+    check_share("digits", test)
+    rng = np.random.default_rng(whole("digits: seed", seed))
     loaded = need("sklearn.datasets", "the handwritten digits").load_digits()
     images, labels = (loaded.images / 16).astype(np.float32), loaded.target.astype(np.int64)
-    rng = np.random.default_rng(seed)
     first, second = [], []
     for digit in range(10):
         places = rng.permutation(np.flatnonzero(labels == digit))
@@ -66,9 +66,11 @@ def image(path: str | Path, size: int = 8) -> Array:
     averaging over areas, as theirs were.
 
     Raises:
-        DataError: the file is no picture, or nothing is drawn on it.
+        DataError: the file is no picture, or too large a one, nothing is drawn on it, or `size` is
+            not a whole number from 1 on.
         ExtraError: matplotlib, which reads it, is not installed.
     """
+    size = whole("image: size", size, 1)
     ink = grey(Path(path))
     border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
     ink = np.abs(ink - np.median(border))
@@ -88,16 +90,18 @@ def image(path: str | Path, size: int = 8) -> Array:
 def grey(path: Path) -> Array:
     """The brightness of a picture, (height, width), from 0 to 1; what is transparent is white."""
     reader = need("matplotlib.image", "reading a picture")
+    too_large = need("PIL.Image", "reading a picture").DecompressionBombError
     try:
-        pixels = reader.imread(path)
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow's, about size and damage
+            pixels = reader.imread(path)
+    except (OSError, ValueError, SyntaxError, too_large) as error:  # Pillow raises all four
         raise DataError(f"{path}: expected a picture, such as a PNG file ({error})") from error
     values = pixels / 255 if pixels.dtype.kind == "u" else np.asarray(pixels, np.float64)
     if values.ndim == 2:
         return values
-    opaque = values[..., 3:] if values.shape[2] in (2, 4) else np.float64(1)
-    colours = values[..., :3] if values.shape[2] >= 3 else values[..., :1]
-    brightness: Array = (colours * opaque + 1 - opaque).mean(axis=-1)
+    opaque = values[..., 3:] if values.shape[2] == 4 else np.float64(1)  # grey with it is RGBA too
+    brightness: Array = (values[..., :3] * opaque + 1 - opaque).mean(axis=-1)
     return brightness
 
 

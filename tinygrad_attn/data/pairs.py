@@ -1,17 +1,20 @@
 """Pairs of short texts, one to be turned into the other, character by character.
 
-corpus = dates()              # see dates.py
-corpus = pairs("words.tsv")   # or a file of one's own: a source, a tab, its target on each line
+    corpus = dates()              # see dates.py
+    corpus = pairs("words.tsv")   # or your own file: a source, a tab, its target on each line
+
+No source is in both parts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
-from .errors import DataError
+from .errors import DataError, check_share, whole
 from .text import read
 from .vocabulary import Vocabulary
 
@@ -62,10 +65,10 @@ def pairs(path: str | Path, test: float = 0.1, seed: int = 0) -> Pairs:
 
     Raises:
         DataError: the file cannot be read, has no tab in a line or several, too few lines, too long
-            ones or special symbols; or a share that is not between 0.01 and 0.99.
+            ones or special symbols; or a share or a seed cannot be used.
     """
-    if not 0.01 <= test <= 0.99:
-        raise DataError(f"pairs: expected a test share from 0.01 to 0.99, got {test}")
+    check_share("pairs", test)
+    rng = np.random.default_rng(whole("pairs: seed", seed))
     path = Path(path)
     found: dict[str, str] = {}
     for number, line in enumerate(read(path, 1).split("\n"), 1):
@@ -78,7 +81,7 @@ def pairs(path: str | Path, test: float = 0.1, seed: int = 0) -> Pairs:
             f"got {len(found)}"
         )
     every = [Pair(source, target) for source, target in found.items()]
-    order = np.random.default_rng(seed).permutation(len(every))
+    order = rng.permutation(len(every))
     drawn = [every[i] for i in order]
     cut = max(1, round(test * len(drawn)))
     characters = {c for pair in drawn for c in pair.source + pair.target}
@@ -87,12 +90,14 @@ def pairs(path: str | Path, test: float = 0.1, seed: int = 0) -> Pairs:
 
 
 def parsed(line: str, place: str) -> Pair:
-    """The pair on a line."""
+    """The pair on a line, its letters composed (NFC): é is one symbol, however it was typed."""
+    line = normalize("NFC", line)
     parts = [part.strip() for part in line.split("\t")]
     if len(parts) != 2 or not all(parts):
+        number = f"got {len(parts)} part{'s' if len(parts) > 1 else ''}"
+        wrong = "but one of them is empty" if len(parts) == 2 else number
         raise DataError(
-            f"{place}: expected a source, one tab and its target, got {len(parts)} part"
-            f"{'s' if len(parts) > 1 else ''}: {line[:40]!r}"
+            f"{place}: expected a source, one tab and its target, {wrong}: {line[:40]!r}"
         )
     if max(map(len, parts)) > LONGEST:
         raise DataError(

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..engine import Array
-from .errors import DataError
+from .errors import check_share, whole
 from .vocabulary import Vocabulary
 
 AGENTS = (
@@ -35,33 +35,43 @@ AGENTS = (
     "bear",
 )
 FEELINGS = ("tired", "sleepy", "hungry", "scared")  # as many as obstacles: half is chance
-# what one does, done to it (for the passive), what it is done to, and why that may fail
+
+
+class Deed(NamedTuple):
+    """What one does, in two forms, what it is done to, and what about that stands in the way."""
+
+    verb: str
+    participle: str
+    things: tuple[str, ...]
+    obstacles: tuple[str, ...]
+
+
 DEEDS = (
-    (
+    Deed(
         "cross",
         "crossed",
         ("street", "river", "bridge", "field", "railway"),
         ("wide", "long", "busy", "slippery"),
     ),
-    (
+    Deed(
         "climb",
         "climbed",
         ("wall", "hill", "ladder", "tower", "fence"),
         ("high", "steep", "smooth", "slippery"),
     ),
-    (
+    Deed(
         "enter",
         "entered",
         ("cave", "house", "tunnel", "barn", "garden"),
         ("dark", "narrow", "crowded", "muddy"),
     ),
-    (
+    Deed(
         "carry",
         "carried",
         ("box", "stone", "bag", "log", "basket"),
         ("heavy", "large", "sharp", "bulky"),
     ),
-    (
+    Deed(
         "eat",
         "eaten",
         ("apple", "bread", "cheese", "pear", "carrot"),
@@ -69,9 +79,9 @@ DEEDS = (
     ),
 )
 FORMS = (
-    "the {agent} didn't {deed} the {thing} because it was too {why}",
-    "the {thing} wasn't {done} by the {agent} because it was too {why}",
-    "because it was too {why} the {agent} didn't {deed} the {thing}",
+    "the {agent} didn't {verb} the {thing} because it was too {why}",
+    "the {thing} wasn't {participle} by the {agent} because it was too {why}",
+    "because it was too {why} the {agent} didn't {verb} the {thing}",
 )
 
 
@@ -161,15 +171,14 @@ class Rows:
 def pronouns(test: float = 0.2, seed: int = 0) -> Pronouns:
     """All sentences in random order; `test` of the pairs of nouns are kept for the test part.
 
-    Which ones says the seed; but the animal and the street never meet in the training part.
+    The seed decides which; the animal and the street are always in the test part.
 
     Raises:
-        DataError: a share that leaves one part empty.
+        DataError: a share that leaves one part empty, or a seed that is no whole number.
     """
-    if not 0.01 <= test <= 0.99:
-        raise DataError(f"pronouns: expected a test share from 0.01 to 0.99, got {test}")
-    rng = np.random.default_rng(seed)
-    pairs = [(agent, thing) for agent in AGENTS for _, _, things, _ in DEEDS for thing in things]
+    check_share("pronouns", test)
+    rng = np.random.default_rng(whole("pronouns: seed", seed))
+    pairs = [(agent, thing) for agent in AGENTS for deed in DEEDS for thing in deed.things]
     order = [0, *(1 + rng.permutation(len(pairs) - 1))]  # the first is the animal and the street
     held_out = {pairs[i] for i in order[: round(len(pairs) * test)]}
     parts: tuple[list[Sentence], list[Sentence]] = [], []
@@ -181,9 +190,11 @@ def pronouns(test: float = 0.2, seed: int = 0) -> Pronouns:
 
 def sentences() -> Iterator[tuple[tuple[str, str], Sentence]]:
     """Every sentence with its two nouns."""
-    for deed, done, things, obstacles in DEEDS:
-        for agent, thing, form, why in product(AGENTS, things, FORMS, FEELINGS + obstacles):
-            sentence = form.format(agent=agent, thing=thing, deed=deed, done=done, why=why)
+    for deed in DEEDS:
+        for agent, thing, form, why in product(
+            AGENTS, deed.things, FORMS, FEELINGS + deed.obstacles
+        ):
+            sentence = form.format(agent=agent, thing=thing, why=why, **deed._asdict())
             words = tuple(sentence.split())
             meant = words.index(agent if why in FEELINGS else thing)
             first, second = sorted((words.index(agent), words.index(thing)))

@@ -10,6 +10,7 @@ part (the language reference repeats itself), so that a low loss there cannot co
 
 from __future__ import annotations
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ..engine import Array
-from .errors import DataError
+from .errors import DataError, whole
 from .vocabulary import Vocabulary
 
 HELD_OUT = 0.1  # part of the text kept for evaluation
@@ -77,9 +78,10 @@ def read(path: Path, fewest: int = FEWEST) -> str:
     try:
         characters = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
+        marked = error.object[:2] in (BOM_UTF16_LE, BOM_UTF16_BE)
         raise DataError(
-            f"{path}: expected UTF-8 text, but byte {error.start} is not part of any; "
-            "convert the file, e.g. with `iconv -f ISO-8859-1 -t UTF-8`"
+            f"{path}: expected UTF-8 text, but byte {error.start} is not part of any; convert the "
+            f"file, e.g. with `iconv -f {'UTF-16' if marked else 'WINDOWS-1252'} -t UTF-8`"
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -89,7 +91,7 @@ def read(path: Path, fewest: int = FEWEST) -> str:
     if not characters.strip():
         raise DataError(
             f"{path}: expected text, but the file is empty; "
-            f"give one with at least {fewest:,} characters"
+            f"give one with at least {fewest:,} character{'s' if fewest > 1 else ''}"
         )
     if len(characters) < fewest:
         raise DataError(
@@ -109,8 +111,13 @@ def split(characters: str) -> tuple[str, str]:
 
 
 def batches(tokens: Array, length: int, size: int, rng: np.random.Generator) -> Batches:
-    """Endless random windows of `tokens`: inputs and the tokens after them, both (size, length)."""
+    """Endless random windows of `tokens`: inputs and the tokens after them, both (size, length).
+
+    Raises:
+        DataError: no window fits into the text, or `size` is not a whole number from 1 on.
+    """
     need_window(tokens, length)
+    size = whole("batches: size", size, 1)
     while True:
         index = rng.integers(0, len(tokens) - length, (size, 1)) + np.arange(length)
         yield tokens[index], tokens[index + 1]
@@ -122,8 +129,14 @@ def windows(tokens: Array, length: int, size: int, at_most: int | None = None) -
     Args:
         size: windows in a batch; the last batch may have fewer, and the last window be shorter.
         at_most: only this many full windows, spread evenly; the same ones every time.
+
+    Raises:
+        DataError: no window fits into the text, or a number is not a whole one from 1 on.
     """
     need_window(tokens, length)
+    size = whole("windows: size", size, 1)
+    if at_most is not None:
+        at_most = whole("windows: at_most", at_most, 1)
     full = (len(tokens) - 1) // length
     starts = np.arange(full) * length
     if at_most is not None and at_most < full:

@@ -55,14 +55,27 @@ class Vocabulary:
             ) from None
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """The symbols of `tokens`, joined."""
-        return "".join(self.symbols[int(token)] for token in tokens)
+        """The symbols of `tokens`, joined.
+
+        Raises:
+            DataError: a token is not in the vocabulary.
+        """
+        places = [int(token) for token in tokens]
+        if places and not 0 <= min(places) <= max(places) < len(self):
+            raise DataError(
+                f"expected tokens from 0 to {len(self) - 1}, got {min(places)} to {max(places)}"
+            )
+        return "".join(self.symbols[place] for place in places)
 
     def rows(self, texts: Sequence[Iterable[str]], fill: str) -> tuple[Array, Array]:
-        """All `texts` in one array (N, T), filled up at the end, and their lengths (N,)."""
+        """All `texts` in one array (N, T), filled up at the end, and their lengths (N,).
+
+        Raises:
+            DataError: a symbol, or `fill`, is not in the vocabulary.
+        """
         encoded = [self.encode(text) for text in texts]
         lengths = np.array([len(tokens) for tokens in encoded], np.int64)
-        rows = np.full((len(encoded), lengths.max(initial=0)), self.token[fill])
+        rows = np.full((len(encoded), lengths.max(initial=0)), self.encode([fill]))
         for row, tokens in zip(rows, encoded, strict=True):
             row[: len(tokens)] = tokens
         return rows, lengths
