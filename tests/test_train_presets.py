@@ -14,15 +14,17 @@ from tinygrad_attn.data import Pair, Pairs, Vocabulary, dates, digits
 from tinygrad_attn.data.pairs import SPECIAL
 from tinygrad_attn.engine import no_grad
 from tinygrad_attn.train import presets
+from tinygrad_attn.train.environment import limited_blas
 from tinygrad_attn.train.task import shuffled
 
 
 def trained(name: str, task: train.Task, rng: np.random.Generator) -> train.Evaluation:
     """The score on everything held out after the preset's training."""
     trainer = train.Trainer(task, presets.SETTINGS[name], rng)
-    for _ in trainer:
-        pass
-    return trainer.evaluate()
+    with limited_blas(1):  # as the command line does: products this small lose by more threads
+        for _ in trainer:
+            pass
+        return trainer.evaluate()
 
 
 @pytest.mark.slow
