@@ -108,6 +108,8 @@ class Translator(Reader):
             columns=[list(source) for source, _, _, _ in shown],
             titles=[f"{source} → {text}{verdict}" for source, text, _, verdict in shown],
             title="Where each character that is written looks",
+            row_axis="written",
+            column_axis="source",
         )
 
 
