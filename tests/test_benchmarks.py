@@ -67,8 +67,8 @@ def test_the_settings_are_the_published_ones() -> None:
     ("options", "message"),
     [
         (["--text", "nowhere.txt"], "nowhere.txt: expected a text file"),
-        (["--text", "{play}", "--steps", "0"], "steps must be 1 or more, got 0"),
-        (["--text", "{play}", "--threads", "0"], "threads must be 1 or more"),
+        (["--text", "{play}", "--steps", "0"], "steps must be an integer of 1 or more, got 0"),
+        (["--text", "{play}", "--threads", "0"], "threads must be an integer of 1 or more"),
         (["--text", "{play}", "--seeds", "-1"], "--seeds: expected 0 or more, got -1"),
         (["--text", "{play}", "--out", "{play}/a.json"], "--out: "),
     ],

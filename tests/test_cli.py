@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -394,7 +395,9 @@ def test_the_keyboard_stops_a_running_program(folder):
         "stopped",
     ]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=folder, text=True, **pipes) as run:
+    # A shell makes what runs in its background deaf to the keyboard; this program shall hear it.
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=folder, text=True, preexec_fn=listening, **pipes) as run:
         assert "step" in run.stderr.readline()
         run.send_signal(signal.SIGINT)
         assert run.wait(timeout=60) == 130
