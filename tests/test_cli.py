@@ -284,6 +284,7 @@ MISTAKES = {
     "draw softmax --depth -1": "got '-1'",
     "draw softmax --checkpoint run/model.safetensors": "expected multihead, block or gpt",
     "draw gpt --checkpoint own.txt": "expected a checkpoint",
+    "draw attention --layer 1": "--layer: expected multihead or block, got attention",
     "draw block --layer 2": "this model has the layers 0 to 1, got 2",
     "demo --steps 0": "got '0'",
     "demo --out own.txt": "expected a folder, but own.txt is a file",

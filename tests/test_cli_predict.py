@@ -175,6 +175,9 @@ MISTAKES = {
     "predict vit/model.safetensors own.txt": "own.txt: expected a picture",
     "predict vit/model.safetensors --out seen.gif": "ends in .png, .svg or .pdf, got 'seen.gif'",
     "predict pronouns/model.safetensors hello": 'expected a sentence with "it", got',
+    "predict pronouns/model.safetensors it": 'expected a noun that "it" can mean, such as',
+    "train gpt --width 20000 --layers 100": "these sizes need at least 7,",
+    "train seq2seq --text /dev/zero": "/dev/zero: expected a text file, but it is a device",
     "sample vit/model.safetensors": "expected a GPT, got a ViT",
     "draw gpt --checkpoint vit/model.safetensors": "expected a GPT, got a ViT",
     "train seq2seq --layers 2": "--layers: seq2seq has --width, --dropout, --attention",
@@ -221,9 +224,14 @@ def test_texts_are_read_as_they_were_learnt(here: Path, capsys: pytest.CaptureFi
     assert main(["predict", "seq2seq/model.safetensors", *asked]) == 0
     answers = [line.split("→")[1] for line in capsys.readouterr().out.splitlines()]
     assert len(set(answers)) == 1
-    for wrong in ("", "  ", "1␃2"):
+    messages = {
+        "": "expected a text, got an empty one",
+        "  ": "expected a text, got an empty one",
+        "1␃2": "expected a text without ␀ ␂ ␃, got",
+    }
+    for wrong, message in messages.items():
         assert main(["predict", "seq2seq/model.safetensors", wrong]) == 2
-        assert "expected a text without ␀ ␂ ␃, got" in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 def test_the_picture_does_not_replace_what_is_asked(

@@ -120,6 +120,10 @@ def test_a_text_that_is_shorter_than_the_model_is_long(corpus):
         ("seed", 1.5),
         ("lr", None),
         ("clip", "1"),
+        ("target", "x"),
+        ("target", math.nan),
+        ("betas", (1, 2)),
+        ("betas", 0.9),
     ],
 )
 def test_settings_out_of_range(name, value):
@@ -149,7 +153,8 @@ def test_evaluation_has_no_dropout_and_leaves_the_mode_as_it_was(corpus):
     found = t.evaluate()
     assert model.training
     assert found.held_out == train.text_loss(model.eval(), corpus.held_out)
-    assert (found.examples, found.right) == (None, None)
+    assert found.examples == math.ceil((len(corpus.held_out) - 1) / 10)
+    assert found.right is None
 
 
 def test_evaluation_of_a_model_that_knows_nothing(corpus):

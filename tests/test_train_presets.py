@@ -110,6 +110,7 @@ def test_a_score_of_some_examples_is_of_the_first(rng: np.random.Generator) -> N
     task = presets.seq2seq(dates(30, 20), rng, width=6)
     with no_grad():
         whole, some = task.score(), task.score(7)
+        assert (whole.examples, some.examples, task.score(99).examples) == (20, 7, 20)
         assert some == task.score(7)
         assert some.loss != whole.loss
         means = [

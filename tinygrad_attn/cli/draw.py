@@ -75,9 +75,8 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "--layer",
         type=integer(0, 1_000),
-        default=0,
         metavar="N",
-        help="which of the model's layers, from 0 (default: 0)",
+        help="which of the model's layers, from 0, for multihead and block (default: 0)",
     )
     add_seed(parser, "weights and input")
     parser.set_defaults(execute=execute)
@@ -90,6 +89,8 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError(
             f"--out: expected a name that ends in {' '.join(SUFFIXES)}, got {str(out)!r}"
         )
+    if options.layer is not None and options.what not in ("multihead", "block"):
+        raise UsageError(f"--layer: expected multihead or block, got {options.what}; leave it out")
     rng = np.random.default_rng(options.seed)
     if options.what in ("softmax", "attention"):
         if options.checkpoint:
@@ -155,17 +156,18 @@ def of_model(options: argparse.Namespace, rng: np.random.Generator) -> Drawn:
         model, vocabulary = language_model(options.checkpoint)
         tokens = beginning(vocabulary, min(TIME, model.config.max_length + 1))
     config = model.config
-    if options.layer >= config.num_layers:
+    layer = options.layer or 0
+    if layer >= config.num_layers:
         raise UsageError(
-            f"--layer: this model has the layers 0 to {config.num_layers - 1}, got {options.layer}"
+            f"--layer: this model has the layers 0 to {config.num_layers - 1}, got {layer}"
         )
     if options.what == "gpt":
         with keep_grads():
             loss = model.loss(tokens[:, :-1], tokens[:, 1:])
             loss.name = "loss"
             return walked(loss, rng), model
-    block = block_of(model, options.layer)
-    x = entering(model, tokens[:, :-1], options.layer)
+    block = block_of(model, layer)
+    x = entering(model, tokens[:, :-1], layer)
     if options.what == "block":
         with keep_grads():
             return walked(block(x), rng), block

@@ -75,8 +75,9 @@ def losses(found: Findings) -> str:
     """Both losses, and how training went."""
     result, length = found.result, found.task.model.config.max_length
     bigram = found.task.baseline.loss
+    pays = result.held_out < bigram
     return page.section(
-        "Looking back pays",
+        "Looking back pays" if pays else "Looking back does not pay yet: train longer",
         page.paragraph(
             "Two models guess the next character of a text they have never seen. The "
             "loss is the mean of −log p in nats: less is better."

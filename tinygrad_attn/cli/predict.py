@@ -38,7 +38,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         metavar="CHECKPOINT",
         help="a model.safetensors that `train` wrote",
     )
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="what to ask")
+    parser.add_argument("inputs", nargs="*", default=[], metavar="INPUT", help="what to ask")
     parser.add_argument(
         "--out",
         type=drawing,

@@ -78,7 +78,9 @@ class Translator(Reader):
     def question(self, text: str) -> str:
         """The text as the model has read texts: without blanks around it."""
         text = normalize("NFC", text.strip())
-        if not text or set(text) & set(SPECIAL):
+        if not text:
+            raise DataError("expected a text, got an empty one")
+        if set(text) & set(SPECIAL):
             raise DataError(f"expected a text without {' '.join(SPECIAL)}, got {text!r}")
         most = getattr(self.model.config, "max_length", len(text))
         if len(text) > most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -158,10 +159,26 @@ def prepared(options: argparse.Namespace) -> Trainer:
     all_sizes = {"heads": 1, **known, **sizes}
     if all_sizes["width"] % all_sizes["heads"]:
         raise UsageError("--heads must divide --width, got {heads} and {width}".format(**all_sizes))
+    check_memory(all_sizes)
     settings = given(options, ("steps", "batch", "lr", "seed", "threads"))
     config = replace(presets.SETTINGS[options.kind], **settings)
     rng = np.random.default_rng(config.seed)
     return Trainer(kind.prepare(kind.corpus(options.text), rng, **sizes), config, rng)
+
+
+def check_memory(sizes: dict[str, Any]) -> None:
+    """Refuse sizes that the machine cannot hold: a system out of memory kills without a word."""
+    if not hasattr(os, "sysconf"):
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # Attention and MLP have 12·width² weights, each with its gradient and Adam's two moments.
+    layer = 16 * 12 * sizes["width"] ** 2 + 4 * sizes["heads"] * sizes.get("length", 0) ** 2
+    needed = sizes.get("layers", 1) * layer
+    if needed > there:
+        raise UsageError(
+            f"these sizes need at least {needed / 2**30:,.0f} GiB of memory, and there are "
+            f"{there / 2**30:,.0f}; choose a smaller --width, --length or fewer --layers"
+        )
 
 
 def given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:

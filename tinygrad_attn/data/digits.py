@@ -27,12 +27,15 @@ class Images:
         return len(self.labels)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Digits:
     """The digits in two parts with the same share of every digit and no image in both."""
 
     train: Images
     test: Images
+
+    def __repr__(self) -> str:
+        return f"Digits({len(self.train):,} to learn from, {len(self.test):,} held out)"
 
 
 def digits(test: float = 0.2, seed: int = 0) -> Digits:

@@ -32,7 +32,7 @@ class Pair:
     target: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pairs:
     """Pairs in two parts that share no source, and all characters after the three special symbols.
 
@@ -46,6 +46,11 @@ class Pairs:
     train: list[Pair]
     test: list[Pair]
     vocabulary: Vocabulary
+
+    def __repr__(self) -> str:
+        return (
+            f"Pairs({self.name!r}, {len(self.train):,} to learn from, {len(self.test):,} held out)"
+        )
 
     @property
     def longest_source(self) -> int:

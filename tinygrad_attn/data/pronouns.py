@@ -78,6 +78,7 @@ DEEDS = (
         ("hard", "sour", "rotten", "salty"),
     ),
 )
+NOUNS = frozenset((*AGENTS, *(thing for deed in DEEDS for thing in deed.things)))
 FORMS = (
     "the {agent} didn't {verb} the {thing} because it was too {why}",
     "the {thing} wasn't {participle} by the {agent} because it was too {why}",
@@ -105,7 +106,7 @@ class Sentence:
         return " ".join(self.words)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pronouns:
     """Sentences in two parts; no two nouns that meet in one part meet in the other.
 
@@ -117,6 +118,9 @@ class Pronouns:
     train: list[Sentence]
     test: list[Sentence]
     vocabulary: Vocabulary
+
+    def __repr__(self) -> str:
+        return f"Pronouns({len(self.train):,} to learn from, {len(self.test):,} held out)"
 
     def rows(self, sentences: Sequence[Sentence]) -> Rows:
         """`sentences` as arrays.

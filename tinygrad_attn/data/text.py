@@ -75,6 +75,8 @@ def embedded() -> str:
 
 def read(path: Path, fewest: int = FEWEST) -> str:
     """The characters of a UTF-8 file that has at least `fewest`."""
+    if path.is_char_device():
+        raise DataError(f"{path}: expected a text file, but it is a device that never ends")
     try:
         characters = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -51,7 +51,8 @@ class Row:
     def whole(self, parts: list[Array], shape: tuple[int, ...]) -> Array:
         """Their arrays as ours."""
         array = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        return (array.T if self.transposed else array).reshape(shape)
+        ours = (array.T if self.transposed else array).reshape(shape)
+        return np.ascontiguousarray(ours)  # products with a transposed view round differently
 
 
 def row(ours: str, *theirs: str, **options: Any) -> Row:

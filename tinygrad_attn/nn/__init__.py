@@ -21,8 +21,8 @@ from .layers import GELU, Dropout, Embedding, LayerNorm, Linear, ReLU, RMSNorm
 from .module import Module
 from .parameter import Parameter
 from .positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalPositions
-from .recurrent import GRU, LSTM, RNN
-from .transformer import TransformerDecoderLayer, TransformerEncoderLayer
+from .recurrent import GRU, LSTM, RNN, Recurrent
+from .transformer import TransformerDecoderLayer, TransformerEncoderLayer, TransformerLayer
 
 __all__ = [
     "GELU",
@@ -45,11 +45,13 @@ __all__ = [
     "Parameter",
     "RMSNorm",
     "ReLU",
+    "Recurrent",
     "RotaryPositions",
     "Sequential",
     "SinusoidalPositions",
     "Stages",
     "TransformerDecoderLayer",
     "TransformerEncoderLayer",
+    "TransformerLayer",
     "functional",
 ]

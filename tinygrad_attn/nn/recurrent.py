@@ -204,7 +204,7 @@ class Recurrent(Module):
 
 
 class RNN(Recurrent):
-    """h′ = tanh(W_ih x + b_ih + W_hh h + b_hh) (Elman 1990); see Recurrent for the arguments.
+    """h′ = tanh(W_ih x + b_ih + W_hh h + b_hh) (Elman 1990); see nn.Recurrent for the arguments.
 
     Args:
         nonlinearity: "tanh", or "relu" in its place.
@@ -244,7 +244,7 @@ class RNN(Recurrent):
 
 
 class GRU(Recurrent):
-    """The gated recurrent unit, each step `gru_cell`; see Recurrent for the arguments.
+    """The gated recurrent unit, each step `gru_cell`; see nn.Recurrent for the arguments.
 
     K. Cho et al., "Learning phrase representations using RNN encoder–decoder for statistical
     machine translation", EMNLP 2014; the reset gate is applied after the product, as in cuDNN.
@@ -259,7 +259,7 @@ class GRU(Recurrent):
 
 
 class LSTM(Recurrent):
-    """Long short-term memory, each step `lstm_cell`; see Recurrent for the arguments.
+    """Long short-term memory, each step `lstm_cell`; see nn.Recurrent for the arguments.
 
     S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997); with
     the forget gate of F. Gers et al., Neural Computation 12 (2000).  The state is (h, c).

@@ -142,7 +142,7 @@ class TransformerLayer(Module):
 
 
 class TransformerEncoderLayer(TransformerLayer):
-    """Self-attention, then the feed-forward network.  Arguments are TransformerLayer's."""
+    """Self-attention, then the feed-forward network.  Arguments are nn.TransformerLayer's."""
 
     @restoring
     def forward(
@@ -186,7 +186,7 @@ class TransformerEncoderLayer(TransformerLayer):
 class TransformerDecoderLayer(TransformerLayer):
     """Causal self-attention, attention to the encoder's result, then the feed-forward network.
 
-    Arguments are TransformerLayer's.
+    Arguments are nn.TransformerLayer's.
     """
 
     has_memory = True

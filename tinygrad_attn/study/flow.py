@@ -60,6 +60,8 @@ def relevance(calls: Iterable[Call]) -> Array:
     """Relevance of each input for the logit that backward started from (Chefer et al. 2021).
 
     Of self-attention: eq. 5 and 6.  With several sequences start from the sum of a logit of each.
+    A head that already gives all its weight to one position may have a gradient ≤ 0 there, and then
+    that counts as 0, however large the weight: compare the elements of a row of `call.gradient`.
 
     Args:
         calls: what `observed` collected in one pass, after backward.

@@ -61,6 +61,14 @@ class TrainConfig:
             self.need(name, Real, "a positive number", lambda x: isfinite(x) and x > 0)
         for name in ("warmup", "lr_end"):
             self.need(name, Real, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+        if self.target is not None:
+            self.need("target", Real, "a finite number, or None", isfinite)
+        self.need(
+            "betas",
+            tuple,
+            "two numbers from 0 to below 1",
+            lambda b: len(b) == 2 and all(isinstance(x, (int, float)) and 0 <= x < 1 for x in b),
+        )
         self.need("weight_decay", Real, "a number of 0 or more", lambda x: isfinite(x) and x >= 0)
 
     def need(self, name: str, kind: type, what: str, fulfilled: Callable[[Any], bool]) -> None:

@@ -51,7 +51,7 @@ class Recognition:
         test = self.corpus.test
         images, labels = test.images[:at_most], test.labels[:at_most]
         right = float((self.model.predict(images) == labels).mean())
-        return Score(self.model.loss(images, labels).item(), right)
+        return Score(self.model.loss(images, labels).item(), len(labels), right)
 
     def state(self) -> dict[str, Any]:
         """A held-out image of every digit, as integers from 0 to 16, with its label."""

@@ -56,7 +56,10 @@ class Language:
 
     def score(self, at_most: int | None = None) -> Score:
         """On the held-out text, or on so many windows of it."""
-        return Score(text_loss(self.model, self.corpus.held_out, at_most))
+        length = self.model.config.max_length
+        count = -(-(len(self.corpus.held_out) - 1) // length)
+        loss = text_loss(self.model, self.corpus.held_out, at_most)
+        return Score(loss, count if at_most is None else min(at_most, count))
 
     def state(self) -> dict[str, Any]:
         """The characters."""

@@ -45,14 +45,14 @@ class Evaluation:
         step: steps done.
         held_out: mean loss.
         right: share that is right; None where the task counts none.
-        examples: how many there were; None for all.
+        examples: how many there were; of a text: windows.
         seconds: that it took.
     """
 
     step: int
     held_out: float
     right: float | None
-    examples: int | None
+    examples: int
     seconds: float
 
 
@@ -117,7 +117,7 @@ class Trainer:
         with evaluating(self.task.model):
             score = self.task.score(at_most)
         seconds = perf_counter() - began
-        return Evaluation(self.step, score.loss, score.right, at_most, seconds)
+        return Evaluation(self.step, score.loss, score.right, score.examples, seconds)
 
     def save(self, path: Path, **state: Any) -> None:
         """Write a checkpoint with the task's state: all it takes to use the model, or to go on."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..data import DataError, Pronouns, Vocabulary
-from ..data.pronouns import Rows
+from ..data.pronouns import NOUNS, Rows
 from ..engine import Array, Tensor
 from ..models import BERT
 from ..models.evaluation import evaluating
@@ -59,7 +59,7 @@ class Reference:
         logits, _ = read(self.model, rows.tokens, rows.lengths)
         likeliest = logits.data[np.arange(len(rows)), rows.pronoun].argmax(axis=-1)
         right = float((likeliest == rows.meant).mean())
-        return Score(reference_loss(logits, rows).item(), right)
+        return Score(reference_loss(logits, rows).item(), len(rows), right)
 
     def looks(self, rows: Rows) -> Array:
         """Share of sentences in which "it" attends most to the noun that is meant.
@@ -114,7 +114,7 @@ class Reading:
     Attributes:
         words: the sentence.
         pronoun: position of "it".
-        noun: the word that the model puts in its place.
+        noun: that of its nouns which the model puts most likely in its place.
         weights: (layers, heads, T, T).
     """
 
@@ -128,7 +128,7 @@ def understood(model: BERT, vocabulary: Vocabulary, sentences: Sequence[str]) ->
     """What the model makes of each sentence.
 
     Raises:
-        DataError: a word is not in the vocabulary, or there is no "it" in a sentence.
+        DataError: a word is not in the vocabulary, or a sentence lacks "it" or any noun.
         ShapeError: a sentence is too long for the model.
     """
     words = [split(sentence) for sentence in sentences]
@@ -138,7 +138,8 @@ def understood(model: BERT, vocabulary: Vocabulary, sentences: Sequence[str]) ->
     found = []
     for sentence, scores, heads in zip(words, logits.data, weights, strict=True):
         place, n = sentence.index("it"), len(sentence)
-        noun = vocabulary.symbols[int(scores[place].argmax())]
+        nouns = [word for word in sentence if word in NOUNS]
+        noun = max(nouns, key=lambda word: scores[place, vocabulary.token[word]])
         found.append(Reading(sentence, place, noun, heads[:, :, :n, :n]))
     return found
 
@@ -148,4 +149,8 @@ def split(sentence: str) -> list[str]:
     words = [word.strip('.,;:!?"“”') for word in sentence.lower().replace("’", "'").split()]
     if "it" not in words:
         raise DataError(f'expected a sentence with "it", got {sentence!r}')
+    if not NOUNS & set(words):
+        raise DataError(
+            f'expected a noun that "it" can mean, such as animal or street, got {sentence!r}'
+        )
     return [word for word in words if word]

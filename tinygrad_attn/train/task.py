@@ -24,9 +24,16 @@ EXAMPLES = 8  # held-out examples that travel with a checkpoint
 
 @dataclass(frozen=True)
 class Score:
-    """How well held-out examples are predicted: the mean loss, and the share that is right."""
+    """How well held-out examples are predicted.
+
+    Attributes:
+        loss: the mean.
+        examples: how many there were; of a text: windows.
+        right: the share that is right; None where the task counts none.
+    """
 
     loss: float
+    examples: int
     right: float | None = None
 
 

@@ -63,7 +63,7 @@ class Translation:
             written = self.model.generate(source, self.steps)[:, : target.shape[1] + 1]
             target = np.pad(target, ((0, 0), (0, written.shape[1] - target.shape[1])))
             right += int((written == target).all(axis=1).sum())
-        return Score(loss / total, right / count)
+        return Score(loss / total, count, right / count)
 
     @property
     def steps(self) -> int:

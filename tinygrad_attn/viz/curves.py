@@ -47,9 +47,9 @@ def loss_curve(
         ax = fig.add_subplot()
         if x.size:
             ax.plot(x, y, color=BLUE, alpha=0.25, linewidth=0.8)
-            ax.plot(
-                x, smoothed(y), color=BLUE, linewidth=1.8, label=f"training, {y[-1]:.3f} at the end"
-            )
+            mean = smoothed(y)
+            label = f"training, {mean[-1]:.3f} at the end"
+            ax.plot(x, mean, color=BLUE, linewidth=1.8, label=label)
         if len(evaluations):
             ax.plot(
                 *zip(*evaluations, strict=True),
