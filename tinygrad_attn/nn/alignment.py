@@ -63,9 +63,8 @@ class Alignment(Module):
             keys: (B, S, d_key).
             values: (B, S, width); the keys where None.
             mask: (B, S) or (B, T, S), boolean (True = may attend) or floating (added to the
-                scores); or an nn.Mask, which
-                reads two axes as (T, S): for padding nn.Mask.lengths(n).  A query that may attend
-                to no key gets zeros.
+                scores); or an nn.Mask, which reads two axes as (T, S): for padding take
+                nn.Mask.lengths(n).  A query that may attend to no key gets zeros.
             return_weights: return (context, weights), the weights (B, T, S) or (B, S).
             prepared: `self.prepare(keys)`, where it is used for several calls, as by a decoder.
 
