@@ -94,7 +94,7 @@ def attention_maps(
     keys = tokens if keys is None and T == S else keys
     check_labels("attention_maps", tokens, T, "queries")
     check_labels("attention_maps", keys, S, "keys")
-    across = min(heads, 4)
+    across = min(heads, 4 if S <= 24 else 2)  # many keys need room for their labels
     down = -(-heads // across)
     with figure(path) as (fig, save):
         cell = cell_inches(max(T, S)) / max(T, S)
