@@ -199,10 +199,7 @@ class PronounReader(Reader):
             [reading.weights[self.layer, self.head] for reading in shown],
             path,
             queries=[reading.pronoun for reading in shown],
-            marked=[
-                reading.words.index(reading.noun) if reading.noun in reading.words else None
-                for reading in shown
-            ],
+            marked=[reading.words.index(reading.noun) for reading in shown],
             titles=[f"it = {r.noun}{v}" for r, v in zip(shown, told, strict=True)],
             title=f"Where “it” looks: layer {self.layer}, head {self.head}",
         )

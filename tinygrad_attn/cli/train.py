@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import DataError, dates, digits, pairs, pronouns, text
+from ..data import DataError, Pairs, dates, digits, pairs, pronouns, text
 from ..train import Language, Progress, Reference, Result, Task, Trainer, presets, run
 from .attention import attention_of, draw_heads, held_out_sentence
 from .options import (
@@ -59,10 +59,15 @@ class Kind:
     own_text: bool = True
 
 
+def translations(path: Path | None) -> Pairs:
+    """The pairs in a file of one's own, or dates."""
+    return dates() if path is None else pairs(path)
+
+
 KINDS = {
     "gpt": Kind(text, presets.gpt),
-    "seq2seq": Kind(lambda path: dates() if path is None else pairs(path), presets.seq2seq),
-    "transformer": Kind(lambda path: dates() if path is None else pairs(path), presets.transformer),
+    "seq2seq": Kind(translations, presets.seq2seq),
+    "transformer": Kind(translations, presets.transformer),
     "vit": Kind(lambda _: digits(), presets.vit, own_text=False),
     "pronouns": Kind(lambda _: pronouns(), presets.pronouns, own_text=False),
 }
@@ -220,6 +225,6 @@ def draw(task: Task, path: Path) -> Path:
         sentence = held_out_sentence(task.corpus, task.model.config.max_length)
         found = attention_of(task.model, task.corpus, sentence, layer)
         return draw_heads(found.weights, list(found.sentence), layer, path)
-    asked = reader(path, task.model, task.state())
-    questions, right = zip(*asked.examples, strict=True)
-    return asked.draw(questions, path, right)
+    trained = reader(path, task.model, task.state())
+    questions, right = zip(*trained.examples, strict=True)
+    return trained.draw(questions, path, right)
