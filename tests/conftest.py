@@ -1,10 +1,11 @@
-"""What every test file shares: one thread, a seeded generator, settings that do not leak."""
+"""What every test file shares: one thread, NumPy's kernels, seeded numbers, no leaking settings."""
 
 from __future__ import annotations
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy loads: small matrices gain nothing
+os.environ.setdefault("TINYGRAD_ATTN_KERNELS", "numpy")  # whether numba is installed or not
 
 from collections.abc import Iterator
 

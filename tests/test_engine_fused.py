@@ -11,6 +11,7 @@ import pytest
 import tinygrad_attn as ta
 from tinygrad_attn import GraphError, Tensor
 from tinygrad_attn.engine import Fused
+from tinygrad_attn.kernels import Kernel
 
 CALLS: list[str] = []
 
@@ -30,7 +31,7 @@ def forward(x: Any, w: Any, bias: Any = None, *, scale: Any = 1.0) -> tuple[Any,
 
 
 def backward(
-    g: Any, t: Any, x: Any, w: Any, bias: Any = None, *, scale: Any = 1.0
+    g: Any, t: Any, x: Any, w: Any, bias: Any = None, *, needs: Any, scale: Any = 1.0
 ) -> tuple[Any, ...]:
     CALLS.append("backward")
     inner = g * scale * x * (1 - t * t)
@@ -38,7 +39,7 @@ def backward(
     return parts if bias is None else (*parts, g)
 
 
-kernel = Fused(gated, forward, backward)
+kernel = Fused(gated, lambda size: Kernel(forward, backward))
 
 
 @pytest.fixture(autouse=True)
@@ -195,7 +196,8 @@ def test_errors_name_the_operation() -> None:
 
 def test_a_wrong_kernel_gradient_does_not_pass_the_walk() -> None:
     x, w, _, g = variables()
-    broken = Fused(gated, forward, lambda g, t, x, w, **options: (g[:1], g))
+    wrong = Kernel(forward, lambda g, t, x, w, **options: (g[:1], g))
+    broken = Fused(gated, lambda size: wrong)
     with pytest.raises(ta.ShapeError, match="expected a gradient of shape"):
         broken(x, w).backward(g)
     assert x.grad is None

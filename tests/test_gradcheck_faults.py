@@ -15,6 +15,7 @@ from tinygrad_attn.check import GradientError, Report, gradcheck
 from tinygrad_attn.check.samples import OPERATIONS
 from tinygrad_attn.check.trace import observable
 from tinygrad_attn.engine import PRIMITIVES, Fused
+from tinygrad_attn.kernels import Kernel
 
 Array = np.ndarray[Any, Any]
 ROOT = np.random.default_rng(3)
@@ -403,16 +404,17 @@ def gated_forward(x: Array, gate: Array) -> tuple[Array, Array]:
 
 
 KERNELS = {
-    "right": lambda g, t, x, gate: (g * (1 - t * t) * gate, g * t),
-    "unknown": lambda g, t, x, gate: (g * (1 - t) * gate, g * t),
-    "sign flipped": lambda g, t, x, gate: (g * (1 - t * t) * gate, -g * t),
-    "constant factor 2.0": lambda g, t, x, gate: (2 * g * (1 - t * t) * gate, g * t),
+    "right": lambda g, t, x, gate, needs: (g * (1 - t * t) * gate, g * t),
+    "unknown": lambda g, t, x, gate, needs: (g * (1 - t) * gate, g * t),
+    "sign flipped": lambda g, t, x, gate, needs: (g * (1 - t * t) * gate, -g * t),
+    "constant factor 2.0": lambda g, t, x, gate, needs: (2 * g * (1 - t * t) * gate, g * t),
 }
 
 
 @pytest.mark.parametrize("cause", KERNELS)
 def test_a_wrong_kernel_is_caught_and_named(cause: str) -> None:
-    fused = Fused(gated, gated_forward, KERNELS[cause])
+    kernel = Kernel(gated_forward, KERNELS[cause])
+    fused = Fused(gated, lambda size: kernel)
     if cause == "right":
         assert gradcheck(lambda x, y: fused(x, y) + x, X, X + 1, order=2).max_error < 1e-14
     else:
@@ -423,7 +425,8 @@ def test_a_wrong_kernel_is_caught_and_named(cause: str) -> None:
 
 
 def test_a_kernel_unlike_its_definition_is_caught() -> None:
-    fused = Fused(gated, lambda x, gate: (np.sin(x) * gate, np.tanh(x)), KERNELS["right"])
+    unlike = Kernel(lambda x, gate: (np.sin(x) * gate, np.tanh(x)), KERNELS["right"])
+    fused = Fused(gated, lambda size: unlike)
     assert caught(lambda x, y: fused(x, y) + x, X, X + 1).op == "gated"
 
 

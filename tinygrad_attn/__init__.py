@@ -6,15 +6,16 @@
     (ta.softmax(x) * np.array([0.0, 0.0, 1.0])).sum().backward()
     x.grad
 
-The engine (tensors and their graph) and the operations are here; the rest is loaded when first
-used: `nn` (layers and attention), `optim`, `models`, `study` (of trained models), `check` (gradient
-checks), `viz` (drawings), `data`, `train`, `checkpoint`, `interop` (weights of other libraries).
+The engine (tensors and their graph), the operations and the choice of `kernels` are here; the rest
+is loaded when first used: `nn` (layers and attention), `optim`, `models`, `study` (of trained
+models), `check` (gradient checks), `viz` (drawings), `data`, `train`, `checkpoint`, `interop`
+(weights of other libraries).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import ops
+from . import kernels, ops
 from .engine import (
     PRIMITIVES,
     DTypeError,
@@ -55,7 +56,7 @@ __all__ = [
     "PRIMITIVES", "DTypeError", "GraphError", "IndexingError", "Primitive", "ShapeError",
     "Tensor", "TensorError", "backward", "check", "checkpoint", "data",
     "default_dtype", "grad", "hessian", "hvp", "interop", "jacobian", "jvp", "keep_grads",
-    "keep_values", "models", "nn", "no_grad", "optim", "primitive", "recompute", "scope",
+    "keep_values", "kernels", "models", "nn", "no_grad", "optim", "primitive", "recompute", "scope",
     "seed", "study", "train", "viz", "vjp",
     *ops.__all__,
 ]  # fmt: skip

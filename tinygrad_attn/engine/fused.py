@@ -3,26 +3,41 @@
 A kernel is a pair of functions on arrays,
 
     forward(*arrays, **options) -> (result, residuals)
-    backward(g, residuals, *arrays, **options) -> one gradient, or None, for each array
+    backward(g, residuals, *arrays, needs, **options) -> one gradient, or None, for each array
 
-The definition is what is drawn, differentiated twice and tested against.  Nothing has to be known
-in advance: where more than the plain gradient is wanted (create_graph, keep_grads) the node is
-expanded when backward arrives, like a recomputed function.
+`needs` says which arrays need one.  The definition is what is drawn, differentiated twice and
+tested against.  Nothing has to be known in advance: where more than the plain gradient is wanted
+(create_graph, keep_grads) the node is expanded when backward arrives, like a recomputed function.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from .adapter import Adapter
 from .node import Edge, EdgeRule, Node, record
+from .primitive import PLANTED
 from .recompute import rerecorded
 from .settings import SETTINGS
 from .tensor import Array, Tensor, frozen, locked, wrapped
 
-KERNEL_DTYPES = ("float32", "float64")  # other dtypes take the definition
+KERNEL_DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.float64)})  # others: the definition
+
+
+class Kernel(Protocol):
+    """A pair of functions on arrays."""
+
+    @property
+    def forward(self) -> Callable[..., tuple[Array, Any]]:
+        """Result and residuals."""
+
+    @property
+    def backward(self) -> Callable[..., tuple[Array | None, ...]]:
+        """A gradient, or None, for each array."""
 
 
 class Given:
@@ -48,7 +63,8 @@ GIVEN: EdgeRule = Given()
 class KernelCall:
     """In place of edges: one call of a fused operation, with what its backward needs."""
 
-    fused: Fused
+    definition: Callable[..., Tensor]
+    kernel: Kernel
     inputs: list[tuple[Any, Node | None]]  # (array or constant, its node)
     options: dict[str, Any]
     residuals: Any
@@ -60,7 +76,13 @@ class KernelCall:
         if create_graph or SETTINGS.get().keep_grads:
             return self.expanded(node, relevant)
         arrays = [x for x, _ in self.inputs]
-        parts = self.fused.backward(g, self.residuals, *arrays, **self.options)
+        needs = tuple(
+            [
+                parent is not None and (relevant is None or parent in relevant)
+                for _, parent in self.inputs
+            ]
+        )
+        parts = self.kernel.backward(g, self.residuals, *arrays, needs=needs, **self.options)
         return [
             (parent, GIVEN, (part,))
             for (_, parent), part in zip(self.inputs, parts, strict=True)
@@ -69,47 +91,55 @@ class KernelCall:
 
     def expanded(self, node: Node, relevant: set[Node] | None = None) -> list[Edge]:
         """The edge from `node` to the definition's result, recorded now; drawings use it too."""
-        definition = self.fused.definition
+        definition = self.definition
         return rerecorded(lambda *xs: definition(*xs, **self.options), self.inputs, node, relevant)
 
 
 class Fused(Adapter):
-    """An operation with a definition in primitives and a kernel.
+    """An operation with a definition in primitives, and kernels beside it.
 
     Attributes:
         definition: a function of tensors and options.
-        forward, backward: the kernel.
+        find: size of the first array -> the kernel to run now, or None.
     """
 
     def __init__(
         self,
         definition: Callable[..., Tensor],
-        forward: Callable[..., tuple[Array, Any]],
-        backward: Callable[..., tuple[Array | None, ...]],
+        find: Callable[[int], Kernel | None],
+        name: str | None = None,
     ) -> None:
         super().__init__(self.call, None)
-        self.name = definition.__name__
+        self.name = name or definition.__name__
         self.__doc__ = definition.__doc__
-        self.definition, self.forward, self.backward = definition, forward, backward
+        self.definition, self.find = definition, find
 
     def call(self, *args: Any, **options: Any) -> Any:
-        """The result by the kernel, or by the definition where every step is to be seen."""
-        raw = [a._data if isinstance(a, Tensor) else a for a in args]
+        """The result by a kernel, or by the definition where every step is to be seen."""
+        raw, nodes = [], []
+        for a in args:
+            tensor = isinstance(a, Tensor)
+            raw.append(a._data if tensor else a)
+            nodes.append(a.node if tensor else None)
         settings = SETTINGS.get()
-        dtypes = {str(a.dtype) for a in raw if hasattr(a, "dtype") and a.dtype.kind in "fc"}
-        if settings.keep_values or len(dtypes) != 1 or not dtypes <= set(KERNEL_DTYPES):
+        kernel = None
+        if not (settings.keep_values or PLANTED) and suited(raw):
+            kernel = self.find(raw[0].size)
+        if kernel is None:
             return self.definition(*args, **options)
-        out, residuals = self.forward(*raw, **options)
+        out, residuals = kernel.forward(*raw, **options)
         if not any(isinstance(a, Tensor) for a in args):
             return out
         out = locked(out)
-        nodes = [a.node if isinstance(a, Tensor) else None for a in args]
         if not settings.recording or not any(nodes):
             return wrapped(out, None)
-        inputs = [
-            (a._data if isinstance(a, Tensor) else frozen(a), node)
-            for a, node in zip(args, nodes, strict=True)
-        ]
+        inputs = [(x if node else frozen(x), node) for x, node in zip(raw, nodes)]
         kept = {name: frozen(option) for name, option in options.items()}
-        call = KernelCall(self, inputs, kept, residuals)
+        call = KernelCall(self.definition, kernel, inputs, kept, residuals)
         return wrapped(out, record(self, tuple(nodes), call, out))
+
+
+def suited(raw: list[Any]) -> bool:
+    """Are these arrays of one dtype that kernels take (None: an argument left out)?"""
+    dtype = raw[0].dtype
+    return dtype in KERNEL_DTYPES and all(a is None or a.dtype == dtype for a in raw)

@@ -32,6 +32,7 @@ from .settings import SETTINGS
 from .tensor import Array, Tensor, as_array, frozen, locked, wrapped
 
 PRIMITIVES: dict[str, Primitive] = {}
+PLANTED: list[Primitive] = []  # those with another rule for now: kernels give way to them
 MISSING = inspect.Parameter.empty
 ndarray = np.ndarray  # a look-up less in each call
 
@@ -87,7 +88,8 @@ class Primitive:
     def replaced_vjp(self, argument: int | str, rule: Callable[..., Any]) -> Iterator[None]:
         """Plant another rule for `argument` (name or position), to check the checkers.
 
-        What is recorded inside the block uses it, even if backward runs later.
+        What is recorded inside the block uses it, even if backward runs later; so kernels, which
+        know no rules, do not run inside.
 
         Raises:
             ShapeError: there is no such argument.
@@ -107,9 +109,11 @@ class Primitive:
         planted = Rule(rule, self)
         self.rules = (*self.rules[:at], planted, *self.rules[at + 1 :])
         self.per_argument = self.per_argument or planted.per_argument
+        PLANTED.append(self)
         try:
             yield
         finally:
+            PLANTED.remove(self)
             self.rules, self.per_argument = before
 
     # ── the call ─────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@ A plain global would let `no_grad` in one thread stop another thread's recording
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -56,6 +57,8 @@ class Settings:
     keep_grads: bool = False  # nodes keep the gradient that reached them
     scope: Scope | None = None  # where in the program we are
     dtype: np.dtype[Any] = FLOAT32  # for Python data and new parameters
+    kernels: str = os.environ.get("TINYGRAD_ATTN_KERNELS") or "auto"  # which set (kernels/sets.py)
+    threads: int | None = None  # for kernels; None: as many as the process may use
 
 
 DEFAULTS = Settings()

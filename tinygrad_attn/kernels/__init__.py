@@ -1,16 +1,24 @@
 """Kernels: forward and backward pairs on arrays, derived by hand; they know no Tensor.
 
     forward(*arrays, **options) -> (result, residuals)
-    backward(g, residuals, *arrays, **options) -> one gradient, or None, for each array
+    backward(g, residuals, *arrays, needs, **options) -> one gradient, or None, for each array
 
-Each stands beside a definition in primitives (see nn/functional), which it is compared with.
+`needs` says which arrays need a gradient.  Each kernel stands beside a definition in primitives
+(nn/functional/definitions.py), which it is compared with: a kernel is never a second truth.
 
+    sets.py        which kernels run: `use`
+    threads.py     work shared among a few threads
     limits.py      which query may attend to which key; dropout's factors
-    attention.py   attention in one piece, keeping the weights
-    tiled.py       attention over blocks of keys, keeping no weights
+    with_numpy/    kernels in NumPy, always there
+    with_numba/    kernels compiled by numba (extra `fast`), imported when one first runs
 """
 
-from . import attention, tiled
+from .kernel import Kernel
 from .limits import BLOCK, Factors, Limits, Plan, blocking, reached
+from .sets import SETS, chosen, finder, installed, use
+from .threads import share, threads
 
-__all__ = ["BLOCK", "Factors", "Limits", "Plan", "attention", "blocking", "reached", "tiled"]
+__all__ = [
+    "BLOCK", "SETS", "Factors", "Kernel", "Limits", "Plan", "blocking", "chosen", "finder",
+    "installed", "reached", "share", "threads", "use",
+]  # fmt: skip

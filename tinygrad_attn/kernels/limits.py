@@ -136,7 +136,6 @@ class Plan:
         scale: factor of the scores.
         softcap: limits the scores to ±softcap, before the mask; None for no limit.
         factors: dropout's; None for none.
-        learned: does what is added to the scores need a gradient?
     """
 
     shape: tuple[int, ...]
@@ -144,4 +143,3 @@ class Plan:
     scale: float
     softcap: float | None = None
     factors: Factors | None = None
-    learned: bool = False

@@ -1,18 +1,28 @@
 """Definitions in primitives: what layers compute, as functions without state.
 
 Everything here is composed of the operations of `tinygrad_attn.ops`, so it can be drawn,
-differentiated twice and checked; attention has kernels beside it (see kernels).  Randomness enters
+differentiated twice and checked; most of it has kernels beside it (see kernels).  Randomness enters
 as masks drawn beforehand.
 
-    layers.py      linear, embedding, norms, dropout
+    definitions.py the formulas
+    layers.py      linear, embedding, norms, activations, dropout
     attention.py   attention and its stages
     masks.py       nn.Mask; limits.py: what a mask comes to
     losses.py      cross-entropy, mean squared error
 """
 
-from ...ops import gelu, log_softmax, relu, sigmoid, silu, softmax, tanh
+from ...ops import log_softmax, relu, sigmoid, softmax, tanh
 from .attention import Stages, attention
-from .layers import dropout, dropout_mask, embedding, layer_norm, linear, rms_norm
+from .layers import (
+    dropout,
+    dropout_mask,
+    embedding,
+    gelu,
+    layer_norm,
+    linear,
+    rms_norm,
+    silu,
+)
 from .losses import cross_entropy, mse_loss
 from .masks import Mask
 

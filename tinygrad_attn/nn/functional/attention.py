@@ -18,11 +18,10 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ... import kernels, ops
+from ... import ops
 from ...engine import Array, DTypeError, ShapeError, Tensor
 from ...engine.fused import Fused
-from ...engine.primitive import PRIMITIVES
-from ...kernels import Plan
+from ...kernels import Factors, Plan, finder
 from ...rng import generator
 from .layers import choice, flag, probability, real
 from .limits import limiting, total_bias
@@ -31,7 +30,6 @@ from .masks import Window
 EMPTY_ROWS = ("zero", "uniform", "nan", "error")
 METHODS = ("auto", "definition", "fused", "tiled")
 F = TypeVar("F", bound=Callable[..., Any])
-SMALL = 1 << 18  # weights: up to so many, kernels gain little, and drawings show steps
 LARGE = 1 << 24  # weights: more take up more than 64 MiB in float32
 LARGE_BAND = 1 << 22  # the same with a limit of distance: "tiled" leaves out what lies beyond
 
@@ -147,9 +145,9 @@ def attention(
             a query gives q and k no gradient.
         method: "definition" is composed of primitives, "fused" and "tiled" are kernels; "tiled"
             needs memory linear in the lengths, beside what an array as mask or offset takes.
-            "auto" takes "definition" for few weights, "tiled" for very many, else "fused".  Kernels
-            give way to the definition where every step is wanted (and "auto" also where another
-            rule is planted in one of its primitives).
+            "auto" takes "tiled" for very many weights, else "fused".  Kernels give way to the
+            definition where every step is wanted, where another rule is planted in a primitive, and
+            under `ta.kernels.use("off")`.
         return_stages: return (context, Stages) with every step, whose gradients backward keeps.
 
     Raises:
@@ -209,14 +207,13 @@ def planned(
     p = probability("attention", dropout)
     if p:
         seed = int(rng.integers(1 << 63))
-        factors = kernels.Factors(seed, p, shape, q.dtype)
+        factors = Factors(seed, p, shape, q.dtype)
     plan = Plan(
         shape,
         limits,
         1 / sqrt(q.shape[-1] or 1) if scale is None else float(scale),
         None if softcap is None else float(softcap),
         factors,
-        isinstance(added, Tensor) and added.node is not None,
     )
     return q, k, v, added, plan
 
@@ -244,47 +241,19 @@ def definition(q: Tensor, k: Tensor, v: Tensor, added: Any, *, plan: Plan) -> Te
     return steps(q, k, v, added, plan).context
 
 
-def bound(kernel: Any) -> Fused:
-    """The definition with a kernel beside it, drawn as `attention`."""
-    fused = Fused(definition, kernel.forward, kernel.backward)
-    fused.name = "attention"
-    return fused
-
-
 IMPLEMENTATIONS = {
     "definition": definition,
-    "fused": bound(kernels.attention),
-    "tiled": bound(kernels.tiled),
+    "fused": Fused(definition, finder("attention"), "attention"),
+    "tiled": Fused(definition, finder("tiled"), "attention"),
 }
 
 
-# The definition's rules.  Where another is planted, "auto" must run into it: so no kernel.
-RULES = [
-    (PRIMITIVES[name], PRIMITIVES[name].rules)
-    for name in (
-        "add",
-        "divide",
-        "matmul",
-        "multiply",
-        "repeat",
-        "softmax",
-        "swapaxes",
-        "tanh",
-        "transpose",
-        "where",
-    )
-]
-
-
 def chosen(method: str, plan: Plan) -> Any:
-    """The function for a method; "auto" looks at the size, and for planted rules."""
+    """The function for a method; "auto" looks at the size."""
     if method == "auto":
-        planted = any(primitive.rules is not rules for primitive, rules in RULES)
         unbounded = plan.limits.low is None and plan.limits.high is None
-        weights = prod(plan.shape)
-        large = weights > (LARGE if unbounded else LARGE_BAND)
-        small = planted or weights <= SMALL
-        method = "definition" if small else "tiled" if large else "fused"
+        large = prod(plan.shape) > (LARGE if unbounded else LARGE_BAND)
+        method = "tiled" if large else "fused"
     return IMPLEMENTATIONS[method]
 
 

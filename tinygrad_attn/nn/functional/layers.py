@@ -1,9 +1,9 @@
-"""Linear maps, embeddings, norms and dropout, each as its formula."""
+"""Linear maps, embeddings, norms, activations and dropout: what definitions.py says, checked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, prod
+from math import isfinite
 from numbers import Real
 from typing import Any
 
@@ -14,6 +14,7 @@ from ...engine import Array, DTypeError, IndexingError, ShapeError, Tensor
 from ...engine.dispatch import plain
 from ...engine.tensor import locked
 from ...rng import generator
+from . import definitions
 
 
 def operand(x: Any) -> Any:
@@ -57,12 +58,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     x, weight = operand(x), parameter("Linear", "weight", weight, "d_out d_in")
     last_axis("Linear", x, weight.shape[1])
     bias = None if bias is None else parameter("Linear", "bias", bias, "d_out", len(weight))
-    *lead, d_in = x.shape
-    # One flat product: a stack of small ones costs more, and the weight's gradient many times more.
-    flat = x if len(lead) == 1 else ops.reshape(x, (prod(lead), d_in))
-    out: Tensor = ops.matmul(flat, ops.transpose(weight))
-    out = out if bias is None else out + bias
-    return out if len(lead) == 1 else out.reshape(*lead, weight.shape[0])
+    out: Tensor = definitions.linear(x, weight, bias)
+    return out
 
 
 def embedding(tokens: Any, weight: Tensor) -> Tensor:
@@ -74,7 +71,8 @@ def embedding(tokens: Any, weight: Tensor) -> Tensor:
         IndexingError: a token lies outside [0, n).
     """
     weight = parameter("Embedding", "weight", weight, "n d")
-    rows: Tensor = ops.take(weight, whole_numbers("Embedding", "tokens", tokens, len(weight)), 0)
+    tokens = whole_numbers("Embedding", "tokens", tokens, len(weight))
+    rows: Tensor = definitions.embedding(weight, tokens=tokens)
     return rows
 
 
@@ -125,10 +123,8 @@ def layer_norm(
     """
     x, eps = operand(x), epsilon("LayerNorm", eps)
     weight, bias = (fitting("LayerNorm", x, scale) for scale in (weight, bias))
-    centred = x - ops.mean(x, -1, True)
-    out: Tensor = centred * ops.rsqrt(ops.mean(ops.square(centred), -1, True) + eps)
-    out = out if weight is None else out * weight
-    return out if bias is None else out + bias
+    out: Tensor = definitions.layer_norm(x, weight, bias, eps=eps)
+    return out
 
 
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tensor:
@@ -140,8 +136,27 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tens
     """
     x, eps = floating(operand(x)), epsilon("RMSNorm", eps)
     weight = fitting("RMSNorm", x, weight)
-    out: Tensor = x * ops.rsqrt(ops.mean(ops.square(x), -1, True) + eps)
-    return out if weight is None else out * weight
+    out: Tensor = definitions.rms_norm(x, weight, eps=eps)
+    return out
+
+
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016).
+
+    approximate="tanh" takes the paper's ½x(1 + tanh(√(2/π)(x + 0.044715x³))), as GPT-2 does.
+
+    Raises:
+        ShapeError: `approximate` is neither "none" nor "tanh".
+    """
+    choice("gelu", "approximate", approximate, ("none", "tanh"))
+    out: Tensor = definitions.gelu(operand(x), approximate=approximate)
+    return out
+
+
+def silu(x: Tensor) -> Tensor:
+    """x·σ(x), also called swish (Elfwing et al. 2018)."""
+    out: Tensor = definitions.silu(operand(x))
+    return out
 
 
 def fitting(who: str, x: Any, scale: Any) -> Any:

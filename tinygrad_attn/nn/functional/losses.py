@@ -9,6 +9,7 @@ import numpy as np
 from ... import ops
 from ...engine import DTypeError, ShapeError, Tensor
 from ...engine.tensor import locked
+from . import definitions
 from .layers import array_of, choice, operand, real, whole_numbers
 
 
@@ -56,10 +57,9 @@ def cross_entropy(
     classes = whole_numbers(
         "cross_entropy", "targets", np.where(ignored, np.zeros_like(targets), targets), shape[-1]
     )
-    log_p = ops.log_softmax(logits)
-    losses = -ops.take_along_axis(log_p, classes[..., None]).reshape(classes.shape)
-    if label_smoothing:
-        losses = losses * (1 - label_smoothing) - ops.mean(log_p, -1) * label_smoothing
+    losses: Tensor = definitions.cross_entropy(
+        logits, classes=classes, label_smoothing=label_smoothing
+    )
     if ignored.any():
         losses = losses * locked((~ignored).astype(losses.dtype))
     return reduced(losses, reduction, "cross_entropy", int(np.sum(~ignored)))

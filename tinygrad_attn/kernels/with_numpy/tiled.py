@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .limits import Array, Plan, blocking, blocks_of, part
+from ..limits import Array, Plan, blocking, blocks_of, part
 
 Residuals = tuple[Array, Array]
 
@@ -57,14 +57,22 @@ def finished(out: Array, largest: Array, total: Array, plan: Plan) -> tuple[Arra
 
 
 def backward(
-    g: Array, residuals: Residuals, q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
+    g: Array,
+    residuals: Residuals,
+    q: Array,
+    k: Array,
+    v: Array,
+    added: Array | None,
+    *,
+    needs: tuple[bool, ...],
+    plan: Plan,
 ) -> tuple[Array | None, ...]:
-    """dQ, dK, dV and, if it is learned, what is added."""
+    """dQ, dK, dV and, if it needs one, what is added."""
     out, logsum = residuals
     delta = (g * out).sum(axis=-1, keepdims=True)  # δ = rowsum(dC∘C)
     dq = np.zeros((*plan.shape[:-1], q.shape[-1]), q.dtype)
     dk, dv = np.zeros(k.shape, k.dtype), np.zeros(v.shape, v.dtype)
-    dadded = np.zeros(added.shape, added.dtype) if added is not None and plan.learned else None
+    dadded = np.zeros(added.shape, added.dtype) if added is not None and needs[3] else None
     for index, keys in enumerate(blocks_of(plan.shape[-1])):
         queries = seeing(keys, plan)
         scores, slope = block_scores(q, k, added, queries, keys, plan)

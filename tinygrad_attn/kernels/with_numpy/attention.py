@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .limits import Array, Plan, blocking
+from ..limits import Array, Plan, blocking
 
 EVERY = slice(None)
 Residuals = tuple[Array, Array | None, Array | None, Array]
@@ -47,9 +47,17 @@ def forward(
 
 
 def backward(
-    g: Array, residuals: Residuals, q: Array, k: Array, v: Array, added: Array | None, *, plan: Plan
+    g: Array,
+    residuals: Residuals,
+    q: Array,
+    k: Array,
+    v: Array,
+    added: Array | None,
+    *,
+    needs: tuple[bool, ...],
+    plan: Plan,
 ) -> tuple[Array | None, ...]:
-    """dQ, dK, dV and, if it is learned, what is added; broadcast axes are not summed."""
+    """dQ, dK, dV and, if it needs one, what is added; broadcast axes are not summed."""
     weights, slope, drop, out = residuals
     dscores = unfolded(np.matmul(folded(g, v), v.mT), q)
     if drop is not None:
@@ -59,7 +67,7 @@ def backward(
     dead = plan.limits.dead(EVERY)
     if dead is not None and plan.limits.empty_row != "zero":
         np.copyto(dscores, 0, where=dead)
-    dadded = dscores if plan.learned else None
+    dadded = dscores if needs[3] else None
     if slope is not None:
         dscores = dscores * (1 - slope * slope)
     dq = unfolded(np.matmul(folded(dscores, k), k), q)
