@@ -275,11 +275,11 @@ def test_the_steps_appear_when_backward_wants_them(rng: np.random.Generator) -> 
 
 def test_auto_takes_tiles_for_very_many_weights() -> None:
     plan = kernels.Plan((1, 1, 5000, 5000), kernels.Limits(), 1.0)
-    assert chosen("auto", plan) is IMPLEMENTATIONS["tiled"]
-    assert chosen("auto", replace(plan, shape=(2, 2, 3, 3))) is IMPLEMENTATIONS["fused"]
+    assert chosen("auto", plan) == "tiled"
+    assert chosen("auto", replace(plan, shape=(2, 2, 3, 3))) == "fused"
     plan = replace(plan, shape=(2, 4, 1024, 1024))
-    assert chosen("auto", plan) is IMPLEMENTATIONS["fused"]
-    assert chosen("auto", replace(plan, limits=kernels.Limits(high=0))) is IMPLEMENTATIONS["tiled"]
+    assert chosen("auto", plan) == "fused"
+    assert chosen("auto", replace(plan, limits=kernels.Limits(high=0))) == "tiled"
 
 
 def test_memory_of_tiles_is_linear_in_the_length(monkeypatch: pytest.MonkeyPatch) -> None:

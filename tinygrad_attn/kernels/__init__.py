@@ -7,6 +7,7 @@
 (nn/functional/definitions.py), which it is compared with: a kernel is never a second truth.
 
     sets.py        which kernels run: `use`
+    memory.py      freed memory stays with the process
     threads.py     work shared among a few threads
     limits.py      which query may attend to which key; dropout's factors
     with_numpy/    kernels in NumPy, always there
@@ -15,6 +16,7 @@
 
 from .kernel import Kernel
 from .limits import BLOCK, Factors, Limits, Plan, blocking, reached
+from .memory import keep_freed_memory
 from .sets import SETS, chosen, finder, installed, use
 from .threads import share, threads
 
@@ -22,3 +24,5 @@ __all__ = [
     "BLOCK", "SETS", "Factors", "Kernel", "Limits", "Plan", "blocking", "chosen", "finder",
     "installed", "reached", "share", "threads", "use",
 ]  # fmt: skip
+
+keep_freed_memory()

@@ -14,7 +14,7 @@ from ..engine import Array, DTypeError, ShapeError, Tensor
 from . import functional
 from .cache import KVCache, restoring
 from .functional import Mask
-from .functional.attention import attend
+from .functional.attention import attend, divided, joined, self_attention
 from .functional.layers import array_of, flag, operand, probability
 from .layers import Linear, positive, uniform
 from .module import Module
@@ -152,35 +152,8 @@ class MultiHeadAttention(Module):
             flag("MultiHeadAttention", name, value)
         mask, past = head_mask(mask), 0 if cache is None else cache.length
         offset = offset if cache is None else past
-        heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
-        q, k, v = map(divided, self.projected(x, keys, values), heads)
-        if isinstance(self.positions, RotaryPositions):
-            q, k = self.positions(q, offset), self.positions(k, past)
-        if cache is not None:
-            k, v = cache.append(k, v)
-        context, stages = self.attended(
-            q, k, v, mask, causal, offset, method, return_weights or return_stages
-        )
-        concat = ops.transpose(context, (0, 2, 1, 3)).reshape(x.shape)  # (B, T, D)
-        out = self.out_proj(concat)
-        if return_stages:
-            return out, replace(stages, concat=concat, output=out).retain()
-        return (out, stages.weights) if return_weights else out
-
-    def attended(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        mask: Any,
-        causal: bool,
-        offset: int | Array,
-        method: str,
-        wanted: bool,
-    ) -> tuple[Tensor, Any]:
-        """The context (B, heads, T, d), and all stages if they are wanted."""
         if isinstance(self.positions, AlibiBias):
-            bias = self.positions(q.shape[-2], k.shape[-2], offset).astype(q.dtype)
+            bias = self.positions(x.shape[1], past + keys.shape[1], offset).astype(x.dtype)
             mask = Mask.additive(bias) & as_mask(mask)
         options: dict[str, Any] = {
             "causal": causal,
@@ -189,10 +162,30 @@ class MultiHeadAttention(Module):
             "method": method,
             "dropout": self.dropout if self.training else 0.0,
         }
-        if wanted:
-            stages = attend(q, k, v, mask, **options)
-            return stages.context, stages
-        return functional.attention(q, k, v, mask, **options), None
+        wanted = return_weights or return_stages
+        alone = self.packed and x is keys and keys is values
+        if alone and cache is None and not (wanted or self.turned) and x.dtype != np.float16:
+            qkv = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
+            return self.out_proj(self_attention(qkv, self.num_heads, mask, **options))
+        heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
+        q, k, v = map(divided, self.projected(x, keys, values), heads)
+        if isinstance(self.positions, RotaryPositions):
+            q, k = self.positions(q, offset), self.positions(k, past)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        if not wanted:
+            return self.out_proj(joined(functional.attention(q, k, v, mask, **options)))
+        stages = attend(q, k, v, mask, **options)
+        concat = joined(stages.context)
+        out = self.out_proj(concat)
+        if return_stages:
+            return out, replace(stages, concat=concat, output=out).retain()
+        return out, stages.weights
+
+    @property
+    def turned(self) -> bool:
+        """Are queries and keys turned by their positions?"""
+        return isinstance(self.positions, RotaryPositions)
 
     def projected(self, x: Tensor, keys: Tensor, values: Tensor) -> Iterable[Tensor]:
         """Q, K and V (B, time, width); by one product where x, keys and values are one."""
@@ -241,12 +234,6 @@ class MultiHeadAttention(Module):
 def xavier(rows: int, columns: int, rng: np.random.Generator | None) -> Parameter:
     """U(−a, a) with a = √(6 / (rows + columns)) (Glorot and Bengio 2010, eq. 16)."""
     return uniform((rows, columns), sqrt(6 / (rows + columns)), rng)
-
-
-def divided(x: Tensor, heads: int) -> Tensor:
-    """(B, time, heads·d) -> (B, heads, time, d)."""
-    batch, time, width = x.shape
-    return x.reshape(batch, time, heads, width // heads).transpose(0, 2, 1, 3)
 
 
 def head_mask(mask: Any) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 from ... import ops
 from ...engine import Array, DTypeError, ShapeError, Tensor
 from ...engine.fused import Fused
-from ...kernels import Factors, Plan, finder
+from ...kernels import Factors, Limits, Plan, finder
 from ...rng import generator
 from .layers import choice, flag, probability, real
 from .limits import limiting, total_bias
@@ -160,7 +160,7 @@ def attention(
     if flag("attention", "return_stages", return_stages):
         stages = steps(q, k, v, added, plan)
         return stages.context, stages.retain()
-    return chosen(method, plan)(q, k, v, added, plan=plan)
+    return IMPLEMENTATIONS[chosen(method, plan)](q, k, v, added, plan=plan)
 
 
 DEFAULTS = {
@@ -193,29 +193,35 @@ def planned(
 ) -> tuple[Tensor, Tensor, Tensor, Any, Plan]:
     """q, k and v as tensors, what is added to the scores, and everything else in one plan."""
     check_options(empty_row, method, scale, softcap)
-    causal, rng = flag("attention", "causal", causal), generator(rng)
     q, k, v = (x if isinstance(x, Tensor) else Tensor(x) for x in (q, k, v))
-    shape = score_shape(q, k, v)
-    limits, added = limiting(mask, shape, q.dtype, causal, offset, window, empty_row)
-    if limits.alive is not None and empty_row == "error" and 0 not in shape[:-1]:
+    shape, dtype = score_shape(q, k, v), q.dtype
+    limits, added = limiting(
+        mask, shape, dtype, flag("attention", "causal", causal), offset, window, empty_row
+    )
+    refuse_empty_rows(limits, shape)
+    scale = 1 / sqrt(q.shape[-1] or 1) if scale is None else float(scale)
+    cap = None if softcap is None else float(softcap)
+    return q, k, v, added, Plan(shape, limits, scale, cap, drawn(dropout, rng, shape, dtype))
+
+
+def refuse_empty_rows(limits: Limits, shape: tuple[int, ...]) -> None:
+    """Under "error": is there a query that may attend to no key?"""
+    if limits.alive is not None and limits.empty_row == "error" and 0 not in shape[:-1]:
         row = tuple(int(i) for i in np.argwhere(~limits.alive[..., 0])[0])
         raise ShapeError(
             f"attention: query {row} may attend to no key; unmask one, or choose "
             f"another empty_row of {EMPTY_ROWS}"
         )
-    factors = None
-    p = probability("attention", dropout)
-    if p:
-        seed = int(rng.integers(1 << 63))
-        factors = Factors(seed, p, shape, q.dtype)
-    plan = Plan(
-        shape,
-        limits,
-        1 / sqrt(q.shape[-1] or 1) if scale is None else float(scale),
-        None if softcap is None else float(softcap),
-        factors,
-    )
-    return q, k, v, added, plan
+
+
+def drawn(
+    p: float, rng: np.random.Generator | None, shape: tuple[int, ...], dtype: Any
+) -> Factors | None:
+    """What dropout multiplies the weights with."""
+    source = generator(rng)
+    if not probability("attention", p):
+        return None
+    return Factors(int(source.integers(1 << 63)), p, shape, dtype)
 
 
 def steps(q: Tensor, k: Tensor, v: Tensor, added: Any, plan: Plan) -> Stages:
@@ -241,20 +247,76 @@ def definition(q: Tensor, k: Tensor, v: Tensor, added: Any, *, plan: Plan) -> Te
     return steps(q, k, v, added, plan).context
 
 
-IMPLEMENTATIONS = {
+IMPLEMENTATIONS: dict[str, Callable[..., Tensor]] = {
     "definition": definition,
     "fused": Fused(definition, finder("attention"), "attention"),
     "tiled": Fused(definition, finder("tiled"), "attention"),
 }
 
 
-def chosen(method: str, plan: Plan) -> Any:
-    """The function for a method; "auto" looks at the size."""
-    if method == "auto":
-        unbounded = plan.limits.low is None and plan.limits.high is None
-        large = prod(plan.shape) > (LARGE if unbounded else LARGE_BAND)
-        method = "tiled" if large else "fused"
-    return IMPLEMENTATIONS[method]
+def chosen(method: str, plan: Plan) -> str:
+    """The method itself; for "auto" one that suits the size."""
+    if method != "auto":
+        return method
+    unbounded = plan.limits.low is None and plan.limits.high is None
+    large = prod(plan.shape) > (LARGE if unbounded else LARGE_BAND)
+    return "tiled" if large else "fused"
+
+
+# ── all heads of a layer in one ──────────────────────────────────────────────────────────────────
+def self_attention(
+    qkv: Tensor,
+    heads: int,
+    mask: Any = None,
+    *,
+    causal: bool = False,
+    offset: int | Array = 0,
+    dropout: float = 0.0,
+    rng: np.random.Generator | None = None,
+    method: str = "auto",
+) -> Tensor:
+    """Attention of X to itself, all heads at once: (B, T, 3·D) -> (B, T, D).
+
+    With a kernel, Q, K and V are never taken apart in memory, nor are the heads put together.
+
+    Args:
+        qkv: Q, K and V side by side, as one projection of X gives them, float32 or float64.
+        heads: their number; divides D.
+        mask, causal, offset, dropout, rng, method: as in `attention`.
+    """
+    batch, time, width = qkv.shape
+    shape, dtype = (batch, heads, time, time), qkv.dtype
+    choice("attention", "method", method, METHODS)
+    causal = flag("attention", "causal", causal)
+    limits, added = limiting(mask, shape, dtype, causal, offset)
+    scale = 1 / sqrt(width // (3 * heads))
+    plan = Plan(shape, limits, scale, None, drawn(dropout, rng, shape, dtype))
+    method = chosen(method, plan)
+    if method == "fused":
+        return TOGETHER(qkv, added, heads=heads, plan=plan)
+    q, k, v = (divided(x, heads) for x in ops.split(qkv, 3, -1))
+    return joined(IMPLEMENTATIONS[method](q, k, v, added, plan=plan))
+
+
+def together(qkv: Tensor, added: Any, *, heads: int, plan: Plan) -> Tensor:
+    """Q, K and V (B, T, D) side by side -> heads -> attention -> the heads side by side again."""
+    q, k, v = (divided(x, heads) for x in ops.split(qkv, 3, -1))
+    return joined(definition(q, k, v, added, plan=plan))
+
+
+TOGETHER = Fused(together, finder("self_attention"), "self_attention")
+
+
+def divided(x: Tensor, heads: int) -> Tensor:
+    """(B, T, heads·d) -> (B, heads, T, d)."""
+    batch, time, width = x.shape
+    return x.reshape(batch, time, heads, width // heads).transpose(0, 2, 1, 3)
+
+
+def joined(context: Tensor) -> Tensor:
+    """(B, heads, T, d) -> (B, T, heads·d)."""
+    batch, heads, time, width = context.shape
+    return ops.transpose(context, (0, 2, 1, 3)).reshape(batch, time, heads * width)
 
 
 def normalised(masked: Tensor, alive: Array | None, empty_row: str) -> Tensor:
