@@ -7,92 +7,213 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from statistics import median, quantiles
-from time import perf_counter
+from time import sleep
 from typing import Any
 
 import numpy as np
 
-OURS = "tinygrad_attn"
+from .contestant import Contestant, ContestantError
+from .work import Array
+
+PACKAGES = ("numpy", "numba", "torch", "jax", "autograd", "mygrad", "scipy", "scikit-learn")
+TOLERANCE = {"float64": 1e-9, "float32": 2e-4}
+TURN = 0.2  # seconds that a contestant works in one round, or one run if that takes longer
+PAUSE = 0.05  # seconds between turns: threads that wait by spinning go to sleep
+Numbers = dict[str, Array]
 
 
-@dataclass(frozen=True)
-class Case:
-    """The same work by several contestants.
-
-    Attributes:
-        name: what `--only` takes.
-        title: one line on the work.
-        contestants: name -> a function that does the work once and returns arrays to compare.
-        repeats: how often a contestant does the work within one round.
-        tolerance: largest allowed difference of the results, relative to the largest value.
-    """
-
-    name: str
-    title: str
-    contestants: dict[str, Callable[[], list[Any]]]
-    repeats: int = 1
-    tolerance: float = 1e-10
-
-    def verify(self) -> None:
-        """Raise AssertionError unless all contestants compute the same numbers."""
-        reference = [np.asarray(a) for a in self.contestants[OURS]()]
-        for name, work in self.contestants.items():
-            for ours, theirs in zip(reference, work(), strict=True):
-                error = np.max(np.abs(ours - np.asarray(theirs))) / np.max(np.abs(ours))
-                assert error <= self.tolerance, f"{self.name}: {name} differs by {error:.1e}"
+class Disagreement(AssertionError):
+    """Contestants compute different numbers; the message says which, and how far apart."""
 
 
 @dataclass
 class Result:
-    """Seconds for one run of the work: one entry a round, for each contestant."""
+    """Figures of one point of a case: one entry a round, for each contestant.
 
-    case: Case
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    Attributes:
+        ours: the names that are this library's.
+        rounds: name -> seconds of one run (or MiB), round by round.
+        repeats: name -> how often the work was done in one round.
+        extra: name -> MiB that the work took beyond its inputs, where that was measured.
+        notes: what was left out and why.
+        failed: did this library fail, or did contestants disagree?
+    """
 
-    def ratios(self, peer: str) -> list[float]:
-        """Ours over `peer`'s, round by round."""
-        return [a / b for a, b in zip(self.seconds[OURS], self.seconds[peer], strict=True)]
+    ours: list[str]
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+    repeats: dict[str, int] = field(default_factory=dict)
+    extra: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    failed: bool = False
 
-    def row(self, peer: str) -> dict[str, Any]:
-        """Median seconds, and the median and quartiles of our paired ratio to `peer`."""
-        low, middle, high = quantiles(self.ratios(peer), n=4)
+    def fail(self, note: str) -> None:
+        """Remember what must not happen."""
+        self.notes.append(note)
+        self.failed = True
+
+    def leave_out(self, name: str, error: ContestantError) -> None:
+        """Go on without a contestant; a failure if it is ours."""
+        for figures in (self.rounds, self.repeats, self.extra):
+            figures.pop(name, None)
+        self.notes.append(f"left out: {error}")
+        self.failed |= name in self.ours
+
+    def ratios(self, ours: str, peer: str) -> list[float]:
+        """Ours over the peer's, round by round."""
+        return [a / b for a, b in zip(self.rounds[ours], self.rounds[peer], strict=True)]
+
+    def row(self, ours: str, peer: str) -> dict[str, Any]:
+        """Medians, and the median and quartiles of our paired ratio to `peer`."""
+        low, middle, high = quantiles(self.ratios(ours, peer), n=4, method="inclusive")
         return {
-            "case": self.case.name, "peer": peer, "seconds": median(self.seconds[peer]),
-            "ours": median(self.seconds[OURS]), "ratio": middle, "quartiles": [low, high],
-        }  # fmt: skip
+            "peer": peer,
+            "ours": ours,
+            "peer_median": median(self.rounds[peer]),
+            "ours_median": median(self.rounds[ours]),
+            "ratio": middle,
+            "quartiles": [low, high],
+        }
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a peer."""
-        return [self.row(peer) for peer in self.seconds if peer != OURS]
+        """One row for each of our contestants and each peer."""
+        peers = [name for name in self.rounds if name not in self.ours]
+        return [self.row(ours, peer) for ours in self.ours if ours in self.rounds for peer in peers]
+
+    def figures(self) -> dict[str, Any]:
+        """Everything, as plain JSON values."""
+        contestants = {
+            name: {
+                "ours": name in self.ours,
+                "median": median(rounds),
+                "repeats": self.repeats.get(name, 1),
+                **({"extra_mib": self.extra[name]} if name in self.extra else {}),
+                "rounds": rounds,
+            }
+            for name, rounds in self.rounds.items()
+        }
+        return {
+            "contestants": contestants,
+            "ratios": self.rows(),
+            "notes": self.notes,
+            "failed": self.failed,
+        }
 
 
-def measure(case: Case, rounds: int, tick: Callable[[], None] = lambda: None) -> Result:
-    """Run every contestant once a round, after two rounds that are not counted."""
-    result = Result(case, {name: [] for name in case.contestants})
-    for k in range(rounds + 2):
-        for name, work in case.contestants.items():
-            start = perf_counter()
-            for _ in range(case.repeats):
-                work()
-            if k >= 2:
-                result.seconds[name].append((perf_counter() - start) / case.repeats)
+def verify(numbers: dict[str, Numbers]) -> None:
+    """Refuse contestants that compute something else than the first one.
+
+    Args:
+        numbers: contestant -> name -> array; contestants without any have nothing to compare.
+
+    Raises:
+        Disagreement: another name, shape or dtype, or a difference above TOLERANCE, relative to the
+            largest value.
+    """
+    checked = {name: found for name, found in numbers.items() if found}
+    reference = next(iter(checked), None)
+    for name, found in checked.items():
+        expected = checked[str(reference)]
+        if found.keys() != expected.keys():
+            odd = sorted(found.keys() ^ expected.keys())
+            raise Disagreement(f"{name} and {reference} do not both have {', '.join(odd)}")
+        for key, array in found.items():
+            agree(f"{key} of {name}", array, f"that of {reference}", expected[key])
+
+
+def agree(name: str, array: Array, other: str, expected: Array) -> None:
+    """Refuse `array` unless it is as `expected`."""
+    if (array.shape, array.dtype) != (expected.shape, expected.dtype):
+        raise Disagreement(
+            f"{name} is {array.shape} {array.dtype}, {other} is {expected.shape} {expected.dtype}"
+        )
+    allowed = TOLERANCE.get(array.dtype.name, 0.0) * float(np.abs(expected).max(initial=0.0))
+    difference = float(np.abs(array - expected).max(initial=0.0))
+    if not difference <= allowed:
+        raise Disagreement(
+            f"{name} differs from {other} by {difference:.1e}; {allowed:.1e} is allowed"
+        )
+
+
+def measure(
+    contestants: Sequence[Contestant],
+    result: Result,
+    rounds: int,
+    tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Fill `result` with seconds a run; two rounds before are not counted.
+
+    Who fails meanwhile is left out; the others go on.
+    """
+    for contestant in contestants:
+        result.rounds[contestant.name] = []
+    for k in range(-2, rounds):
+        for contestant in contestants:
+            if contestant.name not in result.rounds:
+                continue
+            try:
+                seconds = turn(contestant, result, k)
+            except ContestantError as error:
+                result.leave_out(contestant.name, error)
+                continue
+            if k >= 0:
+                result.rounds[contestant.name].append(seconds)
         tick()
-    return result
+
+
+def turn(contestant: Contestant, result: Result, k: int) -> float:
+    """One turn: seconds for one run.  In the first, how often to run in the others is decided."""
+    sleep(PAUSE)
+    if k == -2:
+        result.repeats[contestant.name] = repeats(contestant)
+    times = result.repeats[contestant.name]
+    return contestant.run(times) / times
+
+
+def repeats(contestant: Contestant) -> int:
+    """How often a contestant does the work in one round, so that a round takes about TURN."""
+    seconds = min(contestant.run(1) for _ in range(3))
+    return max(1, min(10_000, round(TURN / max(seconds, 1e-9))))
+
+
+def extra_memory(contestant: Contestant) -> float:
+    """MiB that one run takes beyond what was there before it."""
+    before = contestant.memory(forget=True)["resident"]
+    contestant.run(1)
+    return contestant.memory()["peak"] - before
 
 
 def machine() -> dict[str, Any]:
     """Where and with what the figures were measured."""
     versions = {}
-    for package in ("numpy", "torch", "jax", "autograd", "mygrad", "numba"):
+    for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
     return {
         "python": platform.python_version(), "platform": platform.platform(),
-        "machine": platform.machine(), "cores": os.cpu_count(), "versions": versions,
+        "machine": platform.machine(), "processor": processor(), "cores": cores(),
+        "versions": versions,
     }  # fmt: skip
+
+
+def processor() -> str:
+    """The processor's name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -6,14 +6,14 @@ that `twin(model)` is a loaded state_dict, and both start from the same values.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from tinygrad_attn import interop
-from tinygrad_attn.models import GPT, GPTConfig
+if TYPE_CHECKING:
+    from tinygrad_attn.models import GPT, GPTConfig
 
 
 class Attention(nn.Module):
@@ -98,6 +98,8 @@ class Twin(nn.Module):
 
 def twin(model: GPT) -> Twin:
     """A PyTorch model with the sizes, dtype and parameters of `model`."""
+    from tinygrad_attn import interop
+
     copy = Twin(model.config).to(getattr(torch, model.wte.weight.dtype.name))
     copy.load_state_dict(interop.to_torch(model))
     return copy
