@@ -1,0 +1,103 @@
+"""Linear maps and embeddings: one flat product for all leading axes.
+
+    y = x Wᵀ + b        dx = dy W        dW = dyᵀ x        db = Σ_rows dy
+
+A stack of small products costs more than one flat product, and the gradient of W many times more:
+it would be one product for each, then their sum.
+
+An embedding is the linear map of one-hot vectors H, y = H W, so dW = Hᵀ dy: row v of dW is the sum
+of dy over all places where token v stands.  With few tokens in the vocabulary that product is the
+fastest way to add them up.  With many, rows of dy are sorted by token instead and each run summed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..limits import Array
+from .blocks import rows
+
+FEW = 256  # tokens in a vocabulary: up to here the product is faster than sorting
+
+
+def linear_forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, None]:
+    """x Wᵀ + b."""
+    out = np.empty((*x.shape[:-1], len(weight)), x.dtype)
+    flat = rows(out)
+    np.matmul(packed(rows(x)), packed(weight).T, out=flat)
+    if bias is not None:
+        flat += bias
+    return out, None
+
+
+def linear_backward(
+    g: Array,
+    _: None,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    *,
+    needs: tuple[bool, ...],
+) -> tuple[Array | None, ...]:
+    """dx, dW, db."""
+    flat = packed(rows(g))
+    dx = dweight = None
+    if needs[0]:
+        dx = np.empty(x.shape, x.dtype)
+        np.matmul(flat, packed(weight), out=rows(dx))
+    if needs[1]:
+        dweight = np.matmul(flat.T, packed(rows(x)))
+    return dx, dweight, column_sums(flat) if needs[2] else None
+
+
+def packed(x: Array) -> Array:
+    """(n, m) in a form that BLAS takes: one axis without gaps; a copy if there is none."""
+    item = x.itemsize
+    down, across = x.strides
+    if (across == item and down >= item * x.shape[1]) or (
+        down == item and across >= item * x.shape[0]
+    ):
+        return x
+    return np.ascontiguousarray(x)
+
+
+def column_sums(x: Array) -> Array:
+    """Σ over the rows of (n, m): a product with ones where that is the faster way to add."""
+    if x.size < 1 << 10:
+        return np.add.reduce(x, 0)
+    return np.ones(len(x), x.dtype) @ packed(x)
+
+
+def embedding_forward(weight: Array, *, tokens: Array) -> tuple[Array, None]:
+    """Rows of W."""
+    return np.take(weight, tokens.astype(np.intp, copy=False), 0), None
+
+
+def embedding_backward(
+    g: Array, _: None, weight: Array, *, tokens: Array, needs: tuple[bool, ...]
+) -> tuple[Array]:
+    """dW."""
+    flat, places = rows(g), tokens.reshape(-1)
+    if len(weight) <= FEW:
+        dweight = by_product(flat, places, len(weight))
+        if np.isfinite(np.add.reduce(dweight, None)):  # else 0·∞ may have got into other rows
+            return (dweight,)
+    return (by_sorting(flat, places, len(weight)),)
+
+
+def by_product(g: Array, tokens: Array, count: int) -> Array:
+    """Hᵀ dy."""
+    hot = np.zeros((len(tokens), count), g.dtype)
+    hot[np.arange(len(tokens)), tokens] = 1
+    return np.matmul(hot.T, packed(g))
+
+
+def by_sorting(g: Array, tokens: Array, count: int) -> Array:
+    """Sums of runs of equal tokens, after sorting."""
+    out = np.zeros((count, g.shape[1]), g.dtype)
+    if len(tokens):
+        order = np.argsort(tokens, kind="stable")
+        ordered = tokens[order]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        out[ordered[starts]] = np.add.reduceat(g[order], starts, axis=0)
+    return out
