@@ -48,12 +48,11 @@ def walk(
             )
     keep_all, reported = SETTINGS.get().keep_grads, set(wanted)
     look_at_all = keep_all or bool(reported)
-    waiting = {root: g}
-    heap = [(-root.order, root)]
+    waiting, nodes, heap = {root.order: g}, {root.order: root}, [-root.order]
     reached = []
     while heap:
-        node = heappop(heap)[1]
-        g = waiting.pop(node)
+        order = -heappop(heap)
+        node, g = nodes.pop(order), waiting.pop(order)
         if node.watched or look_at_all:
             g = hooked(node, g) if node.hooks else g
             if (node.retain or keep_all or node in reported) and type(g) is not Parts:
@@ -65,20 +64,21 @@ def walk(
         edges = node.edges
         if type(edges) is not list:  # made only now, or freed
             edges = opened(node, g, create_graph, relevant)
+        if create_graph or relevant is not None:
+            edges = prepared(edges, node, create_graph, relevant)
         try:
             for parent, rule, needs in edges:
-                if relevant is not None and parent not in relevant:
-                    continue
-                part = rule.fn(g, *(rule.attached(node, needs) if create_graph else needs))
+                part = rule.fn(g, needs[0]) if len(needs) == 1 else rule.fn(g, *needs)  # no packing
                 if part.shape != parent.shape:
                     part = unbroadcast(part, parent.shape)
                 if part.dtype is not parent.dtype:
                     part = fitted(part, node, parent)
-                if parent in waiting:
-                    waiting[parent] = waiting[parent] + part
+                order = parent.order
+                if order in waiting:
+                    waiting[order] = waiting[order] + part
                 else:
-                    waiting[parent] = part
-                    heappush(heap, (-parent.order, parent))
+                    waiting[order], nodes[order] = part, parent
+                    heappush(heap, -order)
         except Exception as error:
             explain(error, node, rule)
         if not (retain_graph or create_graph):
@@ -104,6 +104,17 @@ def opened(node: Node, g: Any, create_graph: bool, relevant: set[Node] | None) -
         )
     edges: list[Edge] = node.edges.open(node, g, create_graph, relevant)
     return edges
+
+
+def prepared(
+    edges: list[Edge], node: Node, create_graph: bool, relevant: set[Node] | None
+) -> list[Edge]:
+    """The edges to `relevant` nodes; under create_graph with Tensors for arrays."""
+    return [
+        (parent, rule, rule.attached(node, needs) if create_graph else needs)
+        for parent, rule, needs in edges
+        if relevant is None or parent in relevant
+    ]
 
 
 def unbroadcast(part: Any, shape: tuple[int, ...]) -> Any:

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .errors import DTypeError, ShapeError, reraised
-from .node import Edge, Node
+from .node import Edge, Node, recorded
 from .results import results
 from .rule import Rule
 from .settings import SETTINGS
@@ -137,7 +137,7 @@ class Primitive:
             if not tensors:
                 return self.computed(raw, options)
         try:
-            out = self.forward(*raw, *options)
+            out = self.forward(*raw, *options) if options else self.forward(*raw)
         except Exception as error:
             self.explain(error, raw, options)
         if out.__class__ is not ndarray:
@@ -150,8 +150,15 @@ class Primitive:
         settings = SETTINGS.get()
         if not linked or not settings.recording:
             return wrapped(out, None)
-        edges = self.edges(raw, options, parents, out, constants)
-        node = Node(self, tuple(parents), edges, out.shape, out.dtype, settings.scope)
+        if constants or self.per_argument or not self.rules:
+            edges = self.edges(raw, options, parents, out, constants)
+        else:  # what `edges` does in the usual case, without a call
+            raw += *options, out
+            edges = []
+            for parent, rule in zip(parents, self.rules):
+                if parent is not None and rule is not None:
+                    edges.append((parent, rule, rule.fetch(raw)))
+        node = recorded(self, tuple(parents), edges, out.shape, out.dtype, settings.scope)
         if settings.keep_values:
             node.keep(out, settings.keep_grads)
         return wrapped(out, node)
@@ -187,7 +194,7 @@ class Primitive:
             return tuple([wrapped(out, None) for out in outs])
         edges = self.edges(raw, options, parents, outs, constants)
         shapes = tuple([out.shape for out in outs])
-        shared = Node(self, tuple(parents), edges, shapes, outs[0].dtype, settings.scope)
+        shared = recorded(self, tuple(parents), edges, shapes, outs[0].dtype, settings.scope)
         return results(shared, outs)
 
     def bind(self, options: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, ...]:

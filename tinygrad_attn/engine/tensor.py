@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from . import dispatch
 from .errors import DTypeError, GraphError, ShapeError, reraised
-from .node import Hook, Node
+from .node import Hook, Node, recorded
 from .operators import Operators
 from .settings import SETTINGS
 
@@ -125,7 +125,7 @@ class Tensor(Operators):
         if not wanted:
             self.node = None
         elif self.node is None:
-            self.node = Node(None, (), [], self.shape, self.dtype)
+            self.node = recorded(None, (), [], self.shape, self.dtype)
             self.node.retain = self.node.watched = True
             if self._name is not None:
                 self.node.name = self._name

@@ -133,8 +133,8 @@ softplus.defvjp(
 def softmax(x: Array, /, axis: int = -1) -> Array:
     """exp(x) / Σ exp(x) along `axis`, shifted by the maximum so that it cannot overflow."""
     x = floating(x)
-    e = np.exp(x - (x.real.max(axis=axis, keepdims=True) if x.size else 0))
-    return e / e.sum(axis=axis, keepdims=True)
+    e = np.exp(x - (np.maximum.reduce(x.real, axis, keepdims=True) if x.size else 0))
+    return e / np.add.reduce(e, axis, keepdims=True)
 
 
 softmax.defvjp(
