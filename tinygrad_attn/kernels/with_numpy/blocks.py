@@ -7,13 +7,19 @@ blocks that fit the cache next to each core the same ten passes wait once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from ..limits import Array
 from ..threads import share
 
-BLOCK = 1 << 15  # elements: four float32 arrays of it fill half of a common L2 cache of 1 MB
-SHARED = 1 << 18  # elements: from here on handing blocks to other threads pays
+BLOCK = (
+    3 << 15
+)  # elements; shorter blocks stay in nearer caches, but cost more calls than they gain
+SHARED = 1 << 18  # elements: from here on blocks are handed to other threads too
 
 
 def elementwise(work: Callable[..., object], *arrays: Array) -> None:
@@ -59,13 +65,13 @@ def rows(x: Array) -> Array:
     """(..., d) -> (n, d), a view where the strides allow it."""
     if x.ndim == 2:
         return x
-    width = x.shape[-1]
-    return x.reshape(-1, width) if x.size else x.reshape(lead_size(x), width)
+    *lead, width = x.shape
+    return x.reshape(-1 if x.size else prod(lead), width)
 
 
-def lead_size(x: Array) -> int:
-    """How many rows there are, where the size cannot tell."""
-    n = 1
-    for length in x.shape[:-1]:
-        n *= length
-    return n
+@lru_cache(32)
+def ones(width: int, dtype: Any) -> Array:
+    """So many ones: a dot product with them is the fastest sum along a row."""
+    made = np.ones(width, dtype)
+    made.setflags(write=False)
+    return made

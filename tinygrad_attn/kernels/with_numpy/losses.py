@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..limits import Array
-from .blocks import rows, rowwise
+from .blocks import ones, rows, rowwise
 
 Residuals = tuple[Array, Array]
 
@@ -24,17 +24,17 @@ def cross_entropy_forward(
     """Losses (...), and m and S, each (n, 1)."""
     flat, targets = rows(logits), classes.reshape(-1)
     n, width = flat.shape
-    out, ones = np.empty(classes.shape, logits.dtype), np.ones(width, logits.dtype)
-    losses = out.reshape(-1)
-    largest, sums = np.empty((2, n, 1), logits.dtype)
+    dtype = logits.dtype
+    out, (largest, sums) = np.empty(classes.shape, dtype), np.empty((2, n, 1), dtype)
+    losses, each = out.reshape(-1), ones(width, dtype)
 
     def work(x: Array, largest: Array, sums: Array, losses: Array) -> None:
         np.maximum.reduce(x, -1, out=largest, keepdims=True)
         e = x - largest
         if label_smoothing:
-            np.vecdot(e, ones, out=losses[:, 0])
+            np.vecdot(e, each, out=losses[:, 0])
         np.exp(e, out=e)
-        np.vecdot(e, ones, out=sums[:, 0])
+        np.vecdot(e, each, out=sums[:, 0])
 
     rowwise(work, flat, largest, sums, losses[:, None])
     at_target = flat[np.arange(n), targets]

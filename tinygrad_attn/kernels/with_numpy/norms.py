@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..limits import Array
-from .blocks import rows, rowwise
+from .blocks import ones, rows, rowwise
 from .products import column_sums
 
 
@@ -26,11 +26,10 @@ def layer_norm_forward(
 ) -> tuple[Array, tuple[Array, Array]]:
     """The normalised rows, and (mean, r), each (n, 1)."""
     n, width = rows(x).shape
-    out, ones = np.empty(x.shape, x.dtype), np.ones(width, x.dtype)
-    mean, scale = np.empty((2, n, 1), x.dtype)
+    out, (mean, scale) = np.empty(x.shape, x.dtype), np.empty((2, n, 1), x.dtype)
 
     def work(x: Array, out: Array, mean: Array, scale: Array) -> None:
-        np.vecdot(x, ones, out=mean[:, 0])
+        np.vecdot(x, ones(width, x.dtype), out=mean[:, 0])
         mean /= width
         np.subtract(x, mean, out=out)
         inverse_root(out, eps, scale)
@@ -56,7 +55,7 @@ def layer_norm_backward(
 ) -> tuple[Array | None, ...]:
     """dx, dweight, dbias."""
     width = x.shape[-1]
-    factors = np.ones(width, x.dtype) if weight is None else weight
+    factors = ones(width, x.dtype) if weight is None else weight
     dx = np.empty(x.shape, x.dtype)
 
     def work(x: Array, g: Array, dx: Array, mean: Array, scale: Array) -> Any:
@@ -103,7 +102,7 @@ def rms_norm_backward(
     eps: float,
 ) -> tuple[Array | None, ...]:
     """dx, dweight."""
-    factors = np.ones(x.shape[-1], x.dtype) if weight is None else weight
+    factors = ones(x.shape[-1], x.dtype) if weight is None else weight
     dx = np.empty(x.shape, x.dtype)
 
     def work(x: Array, g: Array, dx: Array, scale: Array) -> Any:
