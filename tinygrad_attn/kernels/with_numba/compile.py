@@ -1,4 +1,8 @@
-"""How kernels are compiled: once, kept on disk where possible, leaving the interpreter's lock."""
+"""How kernels are compiled: once, kept on disk where possible, leaving the interpreter's lock.
+
+numba looks at the time of the file a kernel stands in, not at those of the functions it calls:
+after a change in elementary.py alone, delete with_numba/__pycache__.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,47 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.extending import intrinsic, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
-# Sums may be reordered and fused, which vectorises them; NaN and infinities stay what they are.
-FAST = {"reassoc", "contract", "arcp", "nsz", "afn"}
+# x·y + z may be rounded once.  NaN and infinities stay what they are.
+EXACT = {"contract"}
+# Sums may be reordered too, which vectorises them.
+FAST = EXACT | {"reassoc", "nsz"}
 
 
 def compiled(function: F) -> F:
-    """`function` as machine code, made when it is first called with given types."""
+    """`function` as machine code, made when it is first called with given types.
+
+    Division by zero gives infinity or NaN as in NumPy: Python's exception would be a branch in
+    every loop, and no loop with a branch out of it is vectorised.
+    """
+    return made(function, FAST)
+
+
+def elementwise(function: F) -> F:
+    """`compiled`, without reordering: where a formula meets infinities the order matters."""
+    return made(function, EXACT)
+
+
+def made(function: F, fastmath: set[str]) -> F:
+    """`function` compiled with these liberties."""
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
     try:
-        fast: F = njit(cache=True, nogil=True, fastmath=FAST)(function)
+        fast: F = njit(cache=True, **options)(function)
     except RuntimeError:  # nowhere to keep it: neither beside the source nor in the user's cache
-        fast = njit(nogil=True, fastmath=FAST)(function)
+        fast = njit(**options)(function)
     return fast
+
+
+def compiled_for_kinds(function: Callable[..., Any]) -> Callable[[F], F]:
+    """A decorator: for each type of arguments, compiled code calls what the decorated returns."""
+    options = {"error_model": "numpy", "fastmath": EXACT, "forceinline": True}
+    decorator: Callable[[F], F] = overload(function, jit_options=options)
+    return decorator
+
+
+def instruction(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What compiled code calls, given as instructions of LLVM."""
+    decorated: Callable[..., Any] = intrinsic(function)
+    return decorated
