@@ -13,7 +13,7 @@ from derivatives import worst_error
 
 import tinygrad_attn as ta
 from tinygrad_attn import Tensor, kernels, nn
-from tinygrad_attn.kernels import limits
+from tinygrad_attn.kernels import limits, tiled
 from tinygrad_attn.nn.functional import attention
 from tinygrad_attn.nn.functional.attention import (
     DEFAULTS,
@@ -31,6 +31,8 @@ DRAWS = 300
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of three keys, so that small inputs have several."""
     monkeypatch.setattr(limits, "BLOCK", 3)
+    monkeypatch.setattr(tiled, "QUERIES", 3)
+    monkeypatch.setattr(tiled, "KEYS", 4)
 
 
 def shapes(rng: np.random.Generator) -> list[tuple[int, ...]]:

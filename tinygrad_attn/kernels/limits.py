@@ -6,14 +6,14 @@ the weights has to exist, unless the mask itself is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-BLOCK = 128  # keys in a block
+BLOCK = 128  # keys in a block of dropout's factors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,8 +99,8 @@ def reached(
 class Factors:
     """What dropout multiplies weights of `shape` (..., T, S) with: 0 or 1/(1 − p).
 
-    They are drawn for one block of keys at a time, each from a seed of its own, so that every
-    method, and every backward, meets the same.
+    Each block of keys has a seed of its own, and what is drawn for a row has its place in the
+    block's stream, so that every method, and every backward, meets the same, in whatever pieces.
     """
 
     seed: int
@@ -108,22 +108,30 @@ class Factors:
     shape: tuple[int, ...]
     dtype: Any
 
-    def block(self, index: int) -> Array:
-        """The factors of block `index`, (..., T, at most BLOCK)."""
-        width = min(BLOCK, self.shape[-1] - index * BLOCK)
-        draw = np.random.Generator(np.random.SFC64([self.seed, index]))
-        kept = draw.random((*self.shape[:-1], width), dtype=np.float32) >= self.p
-        return np.multiply(kept, np.asarray(1 / (1 - self.p), self.dtype))
-
     def whole(self) -> Array:
         """All of them, (..., T, S)."""
-        blocks = [self.block(index) for index, _ in enumerate(blocks_of(self.shape[-1]))]
-        return np.concatenate(blocks, axis=-1) if blocks else np.ones(self.shape, self.dtype)
+        rows = prod(self.shape[:-1])
+        return self.rows(0, rows, slice(0, self.shape[-1])).reshape(self.shape)
 
+    def tile(self, head: int, queries: slice, keys: slice) -> Array:
+        """Those of some queries and keys of the head with this number, all heads in a row."""
+        before = head * self.shape[-2]
+        return self.rows(before + queries.start, before + queries.stop, keys)
 
-def blocks_of(keys: int) -> Iterator[slice]:
-    """Slices of at most BLOCK keys, in order."""
-    return (slice(start, min(start + BLOCK, keys)) for start in range(0, keys, BLOCK))
+    def rows(self, start: int, stop: int, keys: slice) -> Array:
+        """Those of some rows, all queries of all heads in a row."""
+        first, end = keys.start // BLOCK, -(-keys.stop // BLOCK)
+        blocks = [self.block(index, start, stop) for index in range(first, end)]
+        factors = np.concatenate(blocks, axis=-1) if blocks else np.ones((stop - start, 0))
+        return factors[:, keys.start - first * BLOCK : keys.stop - first * BLOCK]
+
+    def block(self, index: int, start: int, stop: int) -> Array:
+        """Those of some rows in block `index` of the keys."""
+        width = min(BLOCK, self.shape[-1] - index * BLOCK)
+        drawn = width + width % 2  # the stream goes on by two numbers at a time
+        stream = np.random.PCG64([self.seed, index]).advance(start * drawn // 2)
+        numbers = np.random.Generator(stream).random((stop - start, drawn), dtype=np.float32)
+        return np.multiply(numbers[:, :width] >= self.p, np.asarray(1 / (1 - self.p), self.dtype))
 
 
 @dataclass(frozen=True, slots=True)

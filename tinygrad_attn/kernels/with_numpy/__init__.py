@@ -1,7 +1,8 @@
 """Kernels in NumPy: few passes over memory, written in place, in blocks that fit the cache."""
 
+from ..attentions import attentions
 from ..kernel import Kernel
-from . import activations, attention, losses, norms, products, tiled
+from . import activations, attention, losses, norms, products
 
 KERNELS: dict[str, Kernel] = {
     "linear": Kernel(products.linear_forward, products.linear_backward),
@@ -11,6 +12,5 @@ KERNELS: dict[str, Kernel] = {
     "gelu": Kernel(activations.gelu_forward, activations.gelu_backward),
     "silu": Kernel(activations.silu_forward, activations.silu_backward),
     "cross_entropy": Kernel(losses.cross_entropy_forward, losses.cross_entropy_backward),
-    "attention": Kernel(attention.forward, attention.backward),
-    "tiled": Kernel(tiled.forward, tiled.backward),
+    **attentions(attention.PASSES),
 }
