@@ -209,11 +209,11 @@ class MultiHeadAttention(Module):
         widths = [self.d_model] * 3 if self.packed else [w.shape[1] for w in self.separate_weights]
         inputs = (("x", "T", x), ("keys", "S", keys), ("values", "S", values))
         for (name, time, y), width in zip(inputs, widths, strict=True):
-            if np.ndim(y) != 3 or y.shape[-1] != width or y.shape[0] != x.shape[0]:
-                beside = "" if y is x else f" beside x {np.shape(x)}"
+            if y.ndim != 3 or y.shape[-1] != width or y.shape[0] != x.shape[0]:
+                beside = "" if y is x else f" beside x {x.shape}"
                 raise ShapeError(
                     f"MultiHeadAttention: expected {name} (B, {time}, {width}), got "
-                    f"{np.shape(y)}{beside}"
+                    f"{y.shape}{beside}"
                 )
         if keys.shape[1] != values.shape[1]:
             raise ShapeError(

@@ -34,9 +34,8 @@ def floating(x: Any) -> Any:
 
 def last_axis(who: str, x: Any, width: int) -> None:
     """Refuse an `x` whose last axis is not `width` long."""
-    shape = np.shape(x)
-    if not shape or shape[-1] != width:
-        raise ShapeError(f"{who}: expected last axis {width}, got shape {shape}")
+    if not x.shape or x.shape[-1] != width:
+        raise ShapeError(f"{who}: expected last axis {width}, got shape {x.shape}")
 
 
 def parameter(who: str, name: str, x: Any, axes: str, length: int | None = None) -> Any:
