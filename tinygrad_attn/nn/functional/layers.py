@@ -120,7 +120,7 @@ def layer_norm(
         ShapeError: weight or bias do not fit the last axis of x, or eps is not finite.
         DTypeError: eps is not a number.
     """
-    x, eps = operand(x), epsilon("LayerNorm", eps)
+    x, eps = floating(operand(x)), epsilon("LayerNorm", eps)
     weight, bias = (fitting("LayerNorm", x, scale) for scale in (weight, bias))
     out: Tensor = definitions.layer_norm(x, weight, bias, eps=eps)
     return out
@@ -148,13 +148,13 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
         ShapeError: `approximate` is neither "none" nor "tanh".
     """
     choice("gelu", "approximate", approximate, ("none", "tanh"))
-    out: Tensor = definitions.gelu(operand(x), approximate=approximate)
+    out: Tensor = definitions.gelu(floating(operand(x)), approximate=approximate)
     return out
 
 
 def silu(x: Tensor) -> Tensor:
     """x·σ(x), also called swish (Elfwing et al. 2018)."""
-    out: Tensor = definitions.silu(operand(x))
+    out: Tensor = definitions.silu(floating(operand(x)))
     return out
 
 

@@ -10,7 +10,7 @@ from ... import ops
 from ...engine import DTypeError, ShapeError, Tensor
 from ...engine.tensor import locked
 from . import definitions
-from .layers import array_of, choice, operand, real, whole_numbers
+from .layers import array_of, choice, floating, operand, real, whole_numbers
 
 
 def cross_entropy(
@@ -38,7 +38,7 @@ def cross_entropy(
         DTypeError: targets are not integers, or an option is no number.
         IndexingError: a target is no class.
     """
-    logits, targets = operand(logits), array_of("cross_entropy", "targets", targets)
+    logits, targets = floating(operand(logits)), array_of("cross_entropy", "targets", targets)
     shape = logits.shape
     if not shape or shape[-1] == 0 or targets.shape != shape[:-1]:
         raise ShapeError(
