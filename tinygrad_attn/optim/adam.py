@@ -7,6 +7,8 @@ from math import sqrt
 import numpy as np
 
 from ..engine import Array
+from ..engine.fused import KERNEL_DTYPES
+from ..kernels import chosen
 from .optimizer import Group, Optimizer, Params, State
 
 
@@ -36,26 +38,55 @@ class Adam(Optimizer):
 
     def updated(self, value: Array, grad: Array, state: State, group: Group) -> Array:
         """One step; the means' corrections (1 − βᵗ) are moved into the step width and eps."""
-        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
-        if decay and not self.decoupled:
-            grad = grad + decay * value
+        (beta1, beta2), lr, decay = group["betas"], group["lr"], group["weight_decay"]
         if not state:
-            state.update(step=0, exp_avg=np.zeros_like(value), exp_avg_sq=np.zeros_like(value))
+            m, v = (np.zeros(value.shape, value.dtype) for _ in range(2))
+            state.update(step=0, exp_avg=m, exp_avg_sq=v)
         state["step"] += 1
-        m, v, root = state["exp_avg"], state["exp_avg_sq"], sqrt(1 - beta2 ** state["step"])
-        buffer: Array = np.multiply(grad, 1 - beta1, out=np.empty_like(value))
-        m *= beta1
-        m += buffer  # m ← β₁m + (1 − β₁)g
-        np.multiply(grad, grad, out=buffer)
-        buffer *= 1 - beta2
-        v *= beta2
-        v += buffer  # v ← β₂v + (1 − β₂)g²
-        np.sqrt(v, out=buffer)
-        buffer += group["eps"] * root
-        np.divide(m, buffer, out=buffer)
-        buffer *= -lr * root / (1 - beta1 ** state["step"])
-        buffer += value * (1 - lr * decay) if decay and self.decoupled else value
-        return buffer
+        root = sqrt(1 - beta2 ** state["step"])
+        kernel = chosen("adam", self.size) if value.dtype in KERNEL_DTYPES else None
+        new, _ = (moved if kernel is None else kernel.forward)(
+            value,
+            grad,
+            state["exp_avg"],
+            state["exp_avg_sq"],
+            betas=(beta1, beta2),
+            width=lr * root / (1 - beta1 ** state["step"]),
+            eps=group["eps"] * root,
+            pull=0.0 if self.decoupled else decay,
+            keep=1 - lr * decay if self.decoupled else 1.0,
+        )
+        return new
+
+
+def moved(
+    value: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    *,
+    betas: tuple[float, float],
+    width: float,
+    eps: float,
+    pull: float,
+    keep: float,
+) -> tuple[Array, None]:
+    """keep·w − width·m/(√v + eps), once g + pull·w has entered the running means m and v."""
+    if pull:
+        grad = grad + pull * value
+    buffer: Array = np.multiply(grad, 1 - betas[0], out=np.empty(value.shape, value.dtype))
+    m *= betas[0]
+    m += buffer  # m ← β₁m + (1 − β₁)g
+    np.multiply(grad, grad, out=buffer)
+    buffer *= 1 - betas[1]
+    v *= betas[1]
+    v += buffer  # v ← β₂v + (1 − β₂)g²
+    np.sqrt(v, out=buffer)
+    buffer += eps
+    np.divide(m, buffer, out=buffer)
+    buffer *= -width
+    buffer += value if keep == 1 else value * keep
+    return buffer, None
 
 
 class AdamW(Adam):

@@ -28,6 +28,7 @@ class Optimizer:
 
     Attributes:
         groups: dicts of "params" (a list) and the options, which may be changed between steps.
+        size: how many numbers are optimised.
         state_names: what the state of a parameter holds once it has been moved.
         updated: a parameter's value, its gradient, its state and its group -> a new array for it;
             the state is changed.
@@ -49,6 +50,7 @@ class Optimizer:
         self.groups = [self.complete(group) for group in groups]
         check_parameters(type(self).__name__, self.parameters)
         self.states: list[State] = [{} for _ in self.parameters]
+        self.size = sum(parameter.size for parameter in self.parameters)
 
     def complete(self, given: Mapping[str, Any]) -> Group:
         """A group with all its options, checked."""

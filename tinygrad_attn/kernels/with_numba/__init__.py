@@ -7,7 +7,7 @@ blocks.py        how arrays reach compiled loops, and in which parts
 
 from ..kernel import Kernel
 from ..with_numpy.products import embedding_forward
-from . import activations, embedding, losses, norms
+from . import activations, adam, embedding, losses, norms
 
 KERNELS: dict[str, Kernel] = {
     "embedding": Kernel(embedding_forward, embedding.embedding_backward),
@@ -16,4 +16,5 @@ KERNELS: dict[str, Kernel] = {
     "gelu": Kernel(activations.gelu_forward, activations.gelu_backward),
     "silu": Kernel(activations.silu_forward, activations.silu_backward),
     "cross_entropy": Kernel(losses.cross_entropy_forward, losses.cross_entropy_backward),
+    "adam": Kernel(adam.adam_forward),
 }

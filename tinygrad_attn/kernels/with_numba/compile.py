@@ -1,12 +1,10 @@
-"""How kernels are compiled: once, kept on disk where possible, leaving the interpreter's lock.
-
-numba looks at the time of the file a kernel stands in, not at those of the functions it calls:
-after a change in elementary.py alone, delete with_numba/__pycache__.
-"""
+"""How kernels are compiled: once, kept on disk where possible, leaving the interpreter's lock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
@@ -17,6 +15,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 EXACT = {"contract"}
 # Sums may be reordered too, which vectorises them.
 FAST = EXACT | {"reassoc", "nsz"}
+
+
+def forget_outdated() -> None:
+    """Remove machine code that is older than a source file here.
+
+    numba looks at the time of the file a kernel stands in, not at those of the functions it calls,
+    which are compiled into it.
+    """
+    here = Path(__file__).parent
+    newest = max((source.stat().st_mtime for source in here.glob("*.py")), default=0.0)
+    for index in here.glob("__pycache__/*.nbi"):
+        with suppress(OSError):  # not ours to change, or another process was faster
+            if index.stat().st_mtime < newest:
+                index.unlink()
+
+
+forget_outdated()
 
 
 def compiled(function: F) -> F:

@@ -86,12 +86,13 @@ def backward(
     """dx, dweight, dbias: the last two summed for each part of the rows, then over the parts."""
     given, dx = table(x), np.empty(x.shape, x.dtype)
     n, width = given.shape
-    factors, size = row(weight, 1, given), grain(n, width)
-    arrays = [given, table(g), *residuals, dx.reshape(n, width)]
-    sums = np.zeros((max(1, -(-n // size)), 2, width), x.dtype)
+    upstream, factors, (mean, scale) = table(g), row(weight, 1, given), residuals
+    made, size = dx.reshape(n, width), grain(n, width)
+    sums = np.zeros((-(-n // size), 2, width), x.dtype)
 
     def work(start: int, stop: int) -> None:
-        pull(*[a[start:stop] for a in arrays], sums[start // size], factors, centre)
+        part, own = slice(start, stop), sums[start // size]
+        pull(given[part], upstream[part], mean[part], scale[part], made[part], own, factors, centre)
 
     share(work, n, size)
     dweight, dbias = sums.sum(axis=0)
