@@ -5,9 +5,10 @@ elementary.py    exp, the logistic and the normal distribution function, for loo
 blocks.py        how arrays reach compiled loops, and in which parts
 """
 
+from ..attentions import attentions
 from ..kernel import Kernel
 from ..with_numpy.products import embedding_forward
-from . import activations, adam, embedding, losses, norms
+from . import activations, adam, attention, embedding, losses, norms
 
 KERNELS: dict[str, Kernel] = {
     "embedding": Kernel(embedding_forward, embedding.embedding_backward),
@@ -16,5 +17,6 @@ KERNELS: dict[str, Kernel] = {
     "gelu": Kernel(activations.gelu_forward, activations.gelu_backward),
     "silu": Kernel(activations.silu_forward, activations.silu_backward),
     "cross_entropy": Kernel(losses.cross_entropy_forward, losses.cross_entropy_backward),
+    **attentions(attention.PASSES),
     "adam": Kernel(adam.adam_forward),
 }

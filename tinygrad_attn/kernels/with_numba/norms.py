@@ -6,7 +6,8 @@ With x̂ = (x − mean)·r, r = 1/√(var + eps), d the width and h = dy∘weigh
     dweight = Σ_rows dy∘x̂        dbias = Σ_rows dy
 
 (Ba et al. 2016, eq. 4.)  RMS norm (Zhang and Sennrich 2019, eq. 4) is the same loop with 0 for the
-mean, for mean(h) and for the bias.  Kept: mean and r, two numbers a row.
+mean, for mean(h) and for the bias.  Sums along a row are float64: what is left of a row of equal
+numbers, once its mean is taken away, is multiplied with 1/√eps.  Kept: mean and r.
 """
 
 from __future__ import annotations
@@ -111,16 +112,15 @@ def normalise(
 ) -> None:  # fmt: skip
     """Some rows of y, and their mean and r."""
     real: Any = x.dtype.type
-    width, zero, eps = real(x.shape[1]), real(0), real(eps)
     for i in range(len(x)):
-        given, made, m, squares = x[i], out[i], zero, zero
+        given, made, total, squares = x[i], out[i], 0.0, 0.0
         if centre:
             for j in range(given.size):
-                m += given[j]
-            m /= width
+                total += given[j]
+        m = real(total / given.size)
         for j in range(given.size):
             squares += (given[j] - m) * (given[j] - m)
-        r = real(1) / np.sqrt(squares / width + eps)
+        r = real(1 / np.sqrt(squares / given.size + eps))
         for j in range(given.size):
             made[j] = (given[j] - m) * r * weight[j] + bias[j]
         mean[i], scale[i] = m, r
@@ -133,18 +133,18 @@ def pull(
 ) -> None:  # fmt: skip
     """Some rows of dx; what they add to dweight and dbias goes into `sums` (2, d)."""
     real: Any = x.dtype.type
-    width, zero, (dweight, dbias) = real(x.shape[1]), real(0), (sums[0], sums[1])
+    dweight, dbias = sums[0], sums[1]
     for i in range(len(x)):
         given, up, made, m, r = x[i], g[i], dx[i], mean[i], scale[i]
-        mean_h, mean_hx = zero, zero
+        sum_h, sum_hx = 0.0, 0.0
         for j in range(given.size):
             normal = (given[j] - m) * r
             dweight[j] += up[j] * normal
             dbias[j] += up[j]
-            mean_h += up[j] * weight[j]
-            mean_hx += up[j] * weight[j] * normal
-        mean_h = mean_h / width if centre else zero
-        mean_hx /= width
+            sum_h += up[j] * weight[j]
+            sum_hx += up[j] * weight[j] * normal
+        mean_h = real(sum_h / given.size if centre else 0.0)
+        mean_hx = real(sum_hx / given.size)
         for j in range(given.size):
             normal = (given[j] - m) * r
             made[j] = r * (up[j] * weight[j] - mean_h - normal * mean_hx)
