@@ -69,6 +69,12 @@ def rows(x: Array) -> Array:
     return x.reshape(-1 if x.size else prod(lead), width)
 
 
+def dense(x: Array) -> Array:
+    """`rows` without gaps along a row, for dot products: others are added up one by one, badly."""
+    flat = rows(x)
+    return flat if flat.strides[1] == flat.itemsize else np.ascontiguousarray(flat)
+
+
 @lru_cache(32)
 def ones(width: int, dtype: Any) -> Array:
     """So many ones: a dot product with them is the fastest sum along a row."""

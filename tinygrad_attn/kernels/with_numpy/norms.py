@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..limits import Array
-from .blocks import ones, rows, rowwise
+from .blocks import dense, ones, rows, rowwise
 from .products import column_sums
 
 
@@ -25,7 +25,8 @@ def layer_norm_forward(
     x: Array, weight: Array | None, bias: Array | None, *, eps: float
 ) -> tuple[Array, tuple[Array, Array]]:
     """The normalised rows, and (mean, r), each (n, 1)."""
-    n, width = rows(x).shape
+    flat = dense(x)
+    n, width = flat.shape
     out, (mean, scale) = np.empty(x.shape, x.dtype), np.empty((2, n, 1), x.dtype)
 
     def work(x: Array, out: Array, mean: Array, scale: Array) -> None:
@@ -39,7 +40,7 @@ def layer_norm_forward(
         if bias is not None:
             out += bias
 
-    rowwise(work, x, out, mean, scale)
+    rowwise(work, flat, out, mean, scale)
     return out, (mean, scale)
 
 
@@ -72,15 +73,15 @@ def layer_norm_backward(
         dx *= scale
         return dweight
 
-    parts = rowwise(work, x, g, dx, *residuals) if needs[0] or needs[1] else []
+    parts = rowwise(work, dense(x), dense(g), dx, *residuals) if needs[0] or needs[1] else []
     dbias = column_sums(rows(g)) if needs[2] else None
     return dx if needs[0] else None, total(parts) if needs[1] else None, dbias
 
 
 def rms_norm_forward(x: Array, weight: Array | None, *, eps: float) -> tuple[Array, Array]:
     """The scaled rows, and r (n, 1)."""
-    out = np.empty(x.shape, x.dtype)
-    scale = np.empty((len(rows(x)), 1), x.dtype)
+    flat, out = dense(x), np.empty(x.shape, x.dtype)
+    scale = np.empty((len(flat), 1), x.dtype)
 
     def work(x: Array, out: Array, scale: Array) -> None:
         inverse_root(x, eps, scale)
@@ -88,7 +89,7 @@ def rms_norm_forward(x: Array, weight: Array | None, *, eps: float) -> tuple[Arr
         if weight is not None:
             out *= weight
 
-    rowwise(work, x, out, scale)
+    rowwise(work, flat, out, scale)
     return out, scale
 
 
@@ -116,7 +117,7 @@ def rms_norm_backward(
         dx *= scale
         return dweight
 
-    parts = rowwise(work, x, g, dx, scale) if needs[0] or needs[1] else []
+    parts = rowwise(work, dense(x), dense(g), dx, scale) if needs[0] or needs[1] else []
     return dx if needs[0] else None, total(parts) if needs[1] else None
 
 
