@@ -17,21 +17,20 @@ EXACT = {"contract"}
 FAST = EXACT | {"reassoc", "nsz"}
 
 
-def forget_outdated() -> None:
-    """Remove machine code that is older than a source file here.
+def forget_outdated(folder: Path) -> None:
+    """Remove machine code that is older than a source file of `folder`.
 
     numba looks at the time of the file a kernel stands in, not at those of the functions it calls,
     which are compiled into it.
     """
-    here = Path(__file__).parent
-    newest = max((source.stat().st_mtime for source in here.glob("*.py")), default=0.0)
-    for index in here.glob("__pycache__/*.nbi"):
+    newest = max((source.stat().st_mtime for source in folder.glob("*.py")), default=0.0)
+    for index in folder.glob("__pycache__/*.nbi"):
         with suppress(OSError):  # not ours to change, or another process was faster
             if index.stat().st_mtime < newest:
                 index.unlink()
 
 
-forget_outdated()
+forget_outdated(Path(__file__).parent)
 
 
 def compiled(function: F) -> F:

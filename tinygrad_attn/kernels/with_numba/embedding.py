@@ -31,7 +31,7 @@ def embedding_backward(
 
 @compiled
 def ordered(tokens: Array, count: int) -> tuple[Array, Array]:
-    """Places in order of their tokens, `order`; those of token v from starts[v] to starts[v + 1]."""
+    """The places in order of their tokens; those of token v from starts[v] to starts[v + 1]."""
     starts, order = np.zeros(count + 1, np.int64), np.empty(tokens.size, np.int64)
     for token in tokens:
         starts[token + 1] += 1
