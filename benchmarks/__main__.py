@@ -15,12 +15,13 @@ from .cases import CASES, KERNELS, PEERS, Case
 from .harness import cores
 from .runs import run_point
 
-ABOUT = """This library and others on the same work, in turn (A B C A B C …), each in a process of its own.
+ABOUT = """This library and others on the same work, in turn (A B C A B C …), in a process each.
 
 Before anything is timed, all must compute the same numbers from the same values: losses, every
 gradient, and the losses of the first steps.  All use the same number of threads and the same dtype.
-"ours / peer" is the median over the rounds of the ratio within a round; below 1, ours is faster (or
-smaller).  Peers come with: pip install ".[peers]"; who is not installed is left out."""
+A ratio is the median, over the rounds, of our time over theirs within a round, with its quartiles;
+below 1, this library is faster (or smaller).  Peers come with: pip install ".[peers]"; those that
+are not installed are left out."""
 
 
 def arguments(given: list[str] | None) -> argparse.Namespace:
@@ -110,7 +111,7 @@ def main(given: list[str] | None = None) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from . import report
+    from . import charts, report
 
     console, records, failed = Console(), [], False
     if not console.is_terminal:
@@ -134,6 +135,10 @@ def main(given: list[str] | None = None) -> None:
             document = report.document(records, settings)
             text = json.dumps(document, indent=1, ensure_ascii=False)
             (args.out / "figures.json").write_text(text + "\n", encoding="utf-8")
+            try:
+                charts.draw(records[-1], args.out / f"{name}.png")
+            except ExtraError as error:
+                console.print(f"[dim]{name}: no chart: {error}[/]")
     console.print(f"figures and charts: {args.out}")
     if failed:
         sys.exit("something failed: see the notes above")

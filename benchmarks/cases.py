@@ -18,7 +18,7 @@ class Peer:
     Attributes:
         label: its name in tables.
         package: what must be installed.
-        module: the part of benchmarks.peers that builds its work.
+        module: what builds its work, with a function `make`.
         options: of that module's `make`.
     """
 
@@ -34,12 +34,14 @@ class Peer:
 
 
 PEERS = {
-    "torch": Peer("PyTorch eager", "torch", "pytorch"),
-    "torch-compiled": Peer("PyTorch compiled", "torch", "pytorch", {"compiled": True}),
-    "jax": Peer("JAX jit", "jax", "jax"),
-    "autograd": Peer("HIPS autograd", "autograd", "autograd"),
-    "mygrad": Peer("MyGrad", "mygrad", "mygrad"),
-    "floor": Peer("bare NumPy", "numpy", "floor"),
+    "torch": Peer("PyTorch eager", "torch", "benchmarks.peers.pytorch"),
+    "torch-compiled": Peer(
+        "PyTorch compiled", "torch", "benchmarks.peers.pytorch", {"compiled": True}
+    ),
+    "jax": Peer("JAX jit", "jax", "benchmarks.peers.jax"),
+    "autograd": Peer("HIPS autograd", "autograd", "benchmarks.peers.autograd"),
+    "mygrad": Peer("MyGrad", "mygrad", "benchmarks.peers.mygrad"),
+    "floor": Peer("bare NumPy", "numpy", "benchmarks.peers.floor"),
 }
 KERNELS = {"numpy": "numpy", "numba": "numba", "off": "numpy", "auto": "numpy"}  # set: package
 
@@ -53,12 +55,14 @@ class Point:
         sizes: of the problem.
         x: where it stands on the horizontal axis of a chart, and on which line: {"series": x}.
         without: peers that cannot do this size.
+        per: parts of a run (tokens), where the unit counts them.
     """
 
     label: str
     sizes: dict[str, Any]
     x: dict[str, float] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    per: int = 1
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,6 @@ class Case:
         threads: how many all may use; None leaves that to `--threads`.
         variants: peer -> label -> options: more than one way to do the work in a library.
         unit: "ms" a run, "tokens/s", or "MiB" at the peak of a process of its own.
-        per: parts of a run that the unit counts (tokens).
         extra: is the memory that the work takes measured too?
     """
 
@@ -84,7 +87,6 @@ class Case:
     threads: int | None = None
     variants: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     unit: str = "ms"
-    per: int = 1
     extra: bool = False
 
 
@@ -97,6 +99,14 @@ def long_points() -> tuple[Point, ...]:
             without = ("jax",) if length > 4096 else ()
             made.append(Point(f"T = {length:,}, {name}", sizes, {name: length}, without))
     return tuple(made)
+
+
+def writing(layers: int, heads: int, width: int, batch: int) -> Point:
+    """240 tokens after 16, in so many texts at once."""
+    sizes = {"vocab_size": 65, "max_length": 256, "num_layers": layers, "num_heads": heads,
+             "d_model": width, "batch": batch, "prompt": 16}  # fmt: skip
+    texts = f"{batch} texts" if batch > 1 else "1 text"
+    return Point(f"{layers} layers, {width} wide, {texts}", sizes, per=240 * batch)
 
 
 def growing() -> tuple[Point, ...]:
@@ -154,14 +164,9 @@ CASES = {
     "generation": Case(
         "writing 240 tokens after 16 with a cache, always the most probable",
         "gpt",
-        (Point("4 layers, 128 wide, 1 text", {**NANOGPT, "max_length": 256, "batch": 1,
-                                              "prompt": 16}),
-         Point("6 layers, 384 wide, 8 texts", {**NANOGPT, "max_length": 256, "num_layers": 6,
-                                               "num_heads": 6, "d_model": 384, "batch": 8,
-                                               "prompt": 16})),
+        (writing(4, 4, 128, 1), writing(6, 6, 384, 8)),
         ("torch",),
         unit="tokens/s",
-        per=240,
     ),
     "import": Case(
         "import in a fresh process, over importing NumPy",
@@ -221,8 +226,7 @@ def of_peer(case: Case, point: Point, key: str) -> list[Entry]:
         return [Entry(peer.package, "benchmarks.peers.startup", options)]
     variants = case.variants.get(key, {peer.label: {}})
     options = arguments(case, point, peer.package) | peer.options
-    module = f"benchmarks.peers.{peer.module}"
-    return [Entry(label, module, options | more) for label, more in variants.items()]
+    return [Entry(label, peer.module, options | more) for label, more in variants.items()]
 
 
 def arguments(case: Case, point: Point, package: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -52,7 +53,7 @@ class Contestant:
         limit: float = 600.0,
     ) -> None:
         self.name, self.limit = name, limit
-        self.errors: IO[bytes] = tempfile.TemporaryFile()
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker"],
             stdin=subprocess.PIPE,
@@ -125,26 +126,20 @@ class Contestant:
 
     def stop(self) -> None:
         """End the process, and those that it started."""
-        if hasattr(os, "killpg"):
-            try:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:  # there is none left
-                return
-        else:
+        if not hasattr(os, "killpg"):
             self.process.kill()
+            return
+        with suppress(ProcessLookupError):  # there is none left
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Let the process end; stop it if it does not."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            pass
         self.stop()
         self.process.wait()
         self.process.stdout.close()

@@ -23,11 +23,12 @@ from .work import Array
 PACKAGES = ("numpy", "numba", "torch", "jax", "autograd", "mygrad", "scipy", "scikit-learn")
 TOLERANCE = {"float64": 1e-9, "float32": 2e-4}
 TURN = 0.2  # seconds that a contestant works in one round, or one run if that takes longer
+MOST = 10_000  # runs in one turn
 PAUSE = 0.05  # seconds between turns: threads that wait by spinning go to sleep
 Numbers = dict[str, Array]
 
 
-class Disagreement(AssertionError):
+class DisagreementError(AssertionError):
     """Contestants compute different numbers; the message says which, and how far apart."""
 
 
@@ -111,8 +112,8 @@ def verify(numbers: dict[str, Numbers]) -> None:
         numbers: contestant -> name -> array; contestants without any have nothing to compare.
 
     Raises:
-        Disagreement: another name, shape or dtype, or a difference above TOLERANCE, relative to the
-            largest value.
+        DisagreementError: another name, shape or dtype, or a difference above TOLERANCE, relative
+            to the largest value.
     """
     checked = {name: found for name, found in numbers.items() if found}
     reference = next(iter(checked), None)
@@ -120,7 +121,7 @@ def verify(numbers: dict[str, Numbers]) -> None:
         expected = checked[str(reference)]
         if found.keys() != expected.keys():
             odd = sorted(found.keys() ^ expected.keys())
-            raise Disagreement(f"{name} and {reference} do not both have {', '.join(odd)}")
+            raise DisagreementError(f"{name} and {reference} do not both have {', '.join(odd)}")
         for key, array in found.items():
             agree(f"{key} of {name}", array, f"that of {reference}", expected[key])
 
@@ -128,13 +129,13 @@ def verify(numbers: dict[str, Numbers]) -> None:
 def agree(name: str, array: Array, other: str, expected: Array) -> None:
     """Refuse `array` unless it is as `expected`."""
     if (array.shape, array.dtype) != (expected.shape, expected.dtype):
-        raise Disagreement(
+        raise DisagreementError(
             f"{name} is {array.shape} {array.dtype}, {other} is {expected.shape} {expected.dtype}"
         )
     allowed = TOLERANCE.get(array.dtype.name, 0.0) * float(np.abs(expected).max(initial=0.0))
     difference = float(np.abs(array - expected).max(initial=0.0))
     if not difference <= allowed:
-        raise Disagreement(
+        raise DisagreementError(
             f"{name} differs from {other} by {difference:.1e}; {allowed:.1e} is allowed"
         )
 
@@ -145,13 +146,13 @@ def measure(
     rounds: int,
     tick: Callable[[], None] = lambda: None,
 ) -> None:
-    """Fill `result` with seconds a run; two rounds before are not counted.
+    """Fill `result` with seconds a run; a round before is not counted.
 
     Who fails meanwhile is left out; the others go on.
     """
     for contestant in contestants:
         result.rounds[contestant.name] = []
-    for k in range(-2, rounds):
+    for k in range(-1, rounds):
         for contestant in contestants:
             if contestant.name not in result.rounds:
                 continue
@@ -166,18 +167,22 @@ def measure(
 
 
 def turn(contestant: Contestant, result: Result, k: int) -> float:
-    """One turn: seconds for one run.  In the first, how often to run in the others is decided."""
+    """One turn: seconds for one run.  The first decides how often to run in the others."""
     sleep(PAUSE)
-    if k == -2:
+    if k < 0:
         result.repeats[contestant.name] = repeats(contestant)
+        return 0.0
     times = result.repeats[contestant.name]
     return contestant.run(times) / times
 
 
 def repeats(contestant: Contestant) -> int:
     """How often a contestant does the work in one round, so that a round takes about TURN."""
-    seconds = min(contestant.run(1) for _ in range(3))
-    return max(1, min(10_000, round(TURN / max(seconds, 1e-9))))
+    times, seconds = 1, contestant.run(1)
+    while seconds < TURN / 2 and times < MOST:  # the first runs are slower: caches, compilers
+        times = min(MOST, max(2 * times, int(0.8 * TURN * times / max(seconds, 1e-9))))
+        seconds = contestant.run(times)
+    return max(1, min(MOST, round(TURN * times / max(seconds, 1e-9))))
 
 
 def extra_memory(contestant: Contestant) -> float:

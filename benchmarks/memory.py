@@ -8,15 +8,15 @@ from pathlib import Path
 try:
     import resource
 except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]  # checked below
+    resource = None  # type: ignore[assignment]  # asked for in `peak`
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def figures() -> dict[str, float]:
     """The most that this process ever had, and what it has now (where unknown: the most)."""
-    most = peak()
-    return {"peak": most, "resident": status("VmRSS", most)}
+    most, now = peak(), status("VmRSS")
+    return {"peak": most, "resident": most if now is None else now}
 
 
 def peak() -> float:
@@ -25,10 +25,13 @@ def peak() -> float:
     Raises:
         OSError: the system does not tell.
     """
+    most = status("VmHWM")  # on Linux, ru_maxrss begins with the parent's
+    if most is not None:
+        return most
     if resource is None:
         raise OSError("the peak of memory cannot be measured on this system")
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 2 ** (20 if sys.platform == "darwin" else 10)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(used) / 2 ** (20 if sys.platform == "darwin" else 10)
 
 
 def forget() -> None:
@@ -39,10 +42,10 @@ def forget() -> None:
         return
 
 
-def status(field: str, otherwise: float) -> float:
-    """A field of /proc/self/status, which counts in KiB."""
+def status(field: str) -> float | None:
+    """A field of /proc/self/status, which counts in KiB; None where there is no such file."""
     try:
         lines = STATUS.read_text().splitlines()
     except OSError:
-        return otherwise
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+        return None
+    return next((float(line.split()[1]) / 1024 for line in lines if line.startswith(field)), None)

@@ -15,13 +15,13 @@ from .harness import Result, machine
 Measured = list[tuple[Point, Result]]
 
 
-def shown(case: Case, value: float) -> str:
+def shown(case: Case, point: Point, value: float) -> str:
     """Seconds of a run (or MiB) in the case's unit."""
-    return f"{converted(case.unit, case.per, value):,.4g}"
+    return f"{converted(case.unit, point.per, value):,.4g}"
 
 
 def converted(unit: str, per: int, value: float) -> float:
-    """Seconds of a run (or MiB) in a unit."""
+    """Seconds of a run with so many parts (or MiB) in a unit."""
     return {"ms": 1000 * value, "tokens/s": per / value, "MiB": value}[unit]
 
 
@@ -29,16 +29,15 @@ def table(case: Case, measured: Measured) -> Table:
     """Everybody's median, and our paired ratios to it with their quartiles."""
     several = any(point.label for point, _ in measured)
     ours = list(dict.fromkeys(name for _, result in measured for name in result.ours))
-    made = Table(*["size"] * several, "contestant", case.unit, title=case.title,
-                 title_justify="left", caption="ratios below 1: ours is faster, or smaller")  # fmt: skip
-    for name in ours:
-        made.add_column(f"{name} / it")
+    columns = [*["size"] * several, "contestant", case.unit, *(f"{name} / it" for name in ours)]
+    caption = "ratios below 1: ours is faster, or smaller"
+    made = Table(*columns, title=case.title, title_justify="left", caption=caption)
     for point, result in measured:
         last = len(result.rounds) - 1
         for k, (name, figures) in enumerate(result.rounds.items()):
             cells = [point.label if not k else ""] * several
             ratios = [ratio(result, our, name) for our in ours]
-            made.add_row(*cells, name, shown(case, median(figures)), *ratios,
+            made.add_row(*cells, name, shown(case, point, median(figures)), *ratios,
                          end_section=several and k == last)  # fmt: skip
     return made
 
@@ -71,11 +70,17 @@ def notes(measured: Measured) -> list[str]:
 def record(name: str, case: Case, threads: int, measured: Measured) -> dict[str, Any]:
     """A case as plain JSON values."""
     points = [
-        {"label": point.label, "sizes": point.sizes, "x": point.x, **result.figures()}
+        {
+            "label": point.label,
+            "sizes": point.sizes,
+            "x": point.x,
+            "per": point.per,
+            **result.figures(),
+        }
         for point, result in measured
     ]
-    return {"name": name, "title": case.title, "unit": case.unit, "per": case.per,
-            "threads": threads, "points": points}  # fmt: skip
+    return {"name": name, "title": case.title, "unit": case.unit, "threads": threads,
+             "points": points}  # fmt: skip
 
 
 def document(records: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:

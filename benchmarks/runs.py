@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from .cases import Case, Entry, Point, entries
 from .contestant import Contestant, ContestantError
-from .harness import Disagreement, Result, extra_memory, measure, verify
+from .harness import DisagreementError, Result, extra_memory, measure, verify
 
 STEPS = 30  # of training, in the processes whose memory is measured
 FRESH = 5  # such processes of each contestant
@@ -32,7 +32,7 @@ def run_point(
         contestants = started(taking_part, result, stack, threads, limit)
         try:
             verify(checked(contestants, result))
-        except Disagreement as error:
+        except DisagreementError as error:
             result.fail(f"not measured: {error}")
             return result
         if case.extra:

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 from . import memory
 
-TRACED = 3  # runs whose results are compared
+TRACED = 3  # training steps whose losses are compared
 
 
 def main() -> None:
@@ -56,13 +56,13 @@ def take_cores(count: int) -> None:
 
 
 def check(work: Any, order: dict[str, Any]) -> dict[str, Any]:
-    """Write what must agree: the numbers of `check`, then those that a few runs return."""
+    """Write what must agree: the numbers of `check`, and the losses of the first steps."""
     import numpy as np
 
     numbers = {name: np.asarray(array) for name, array in work.check().items()}
-    traced = [work.run() for _ in range(TRACED)]
     if "loss" in numbers:
-        numbers["losses of the first steps"] = np.array(traced, numbers["loss"].dtype)
+        losses = [work.run() for _ in range(TRACED)]
+        numbers["losses of the first steps"] = np.array(losses, numbers["loss"].dtype)
     with Path(order["to"]).open("wb") as file:
         np.savez(file, **numbers)
     return {}

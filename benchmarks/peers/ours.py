@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 import tinygrad_attn as ta
 from tinygrad_attn import nn, optim
 from tinygrad_attn.models import GPT, GPTConfig, ViT, ViTConfig
