@@ -42,7 +42,7 @@ LAYERS: dict[str, set[str]] = {
     "data": BASE,
     "checkpoint": BASE | {"nn", "optim", "models"},
     "train": BASE
-    | {"nn.functional", "nn", "optim", "models", "study", "data", "checkpoint", "viz"},
+    | {"kernels", "nn.functional", "nn", "optim", "models", "study", "data", "checkpoint", "viz"},
     "check": BASE,
     "check.suite": BASE | {"check", "nn.functional", "nn", "models"},
     "check.zoo": BASE | {"check", "nn.functional", "nn"},

@@ -19,7 +19,7 @@ from tinygrad_attn.cli import main
 from tinygrad_attn.models import GPT, GPTConfig
 
 EXTRAS = ["rich", "matplotlib", "safetensors", "sklearn", "threadpoolctl", "pygraphviz", "scipy"]
-COMMANDS = ["demo", "train", "sample", "predict", "check", "draw"]
+COMMANDS = ["demo", "train", "sample", "predict", "check", "draw", "bench"]
 TINY = ["--layers", "1", "--heads", "2", "--width", "8", "--length", "12", "--batch", "3"]
 
 

@@ -1,4 +1,4 @@
-"""The command line: `tinygrad-attn demo | train | sample | predict | check | draw`.
+"""The command line: `tinygrad-attn demo | train | sample | predict | check | draw | bench`.
 
 Wrong input is answered by one sentence on standard error and the exit code 2; Ctrl-C by one line
 and 130.  What is asked for goes to standard output, progress to standard error.
@@ -17,10 +17,10 @@ from ..engine import TensorError
 from ..extras import ExtraError
 from ..train import TrainError
 from ..train.environment import package_version
-from . import check, demo, draw, predict, sample, train
+from . import bench, check, demo, draw, predict, sample, train
 from .options import Parser, UsageError
 
-COMMANDS = (demo, train, sample, predict, check, draw)
+COMMANDS = (demo, train, sample, predict, check, draw, bench)
 MISTAKES = (
     UsageError,
     DataError,
@@ -39,7 +39,7 @@ def parser() -> Parser:
         prog="tinygrad-attn",
         allow_abbrev=False,
         description="See how gradients flow through attention: train a model, ask it, check its "
-        "gradients, draw its graph.",
+        "gradients, draw its graph, measure its speed.",
         epilog="Start with `tinygrad-attn demo`.  Each command explains itself: "
         "tinygrad-attn COMMAND --help",
     )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from ..check.suite import Row, named, rows
-from ..extras import ExtraError, need
 from ..train.environment import limited_blas
 from .options import Parser, integer, subparser
+from .tables import print_table, watched
 
 SUMMARY = "check the gradient of every operation and layer"
 TEXT = """Compare the gradient of every operation and every layer with numeric derivatives (complex
@@ -58,7 +55,9 @@ def execute(options: argparse.Namespace) -> int:
         print("\n".join(names))
         return 0
     with limited_blas(1):
-        found = list(watched(rows(options.name, options.order), options.order * len(names)))
+        found = list(
+            watched("checking", rows(options.name, options.order), options.order * len(names))
+        )
     print_table(HEADINGS, [cells(row) for row in found], [STYLES[row.verdict] for row in found])
     bad = [row for row in found if row.verdict != "right"]
     for row in bad:
@@ -82,48 +81,3 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.limit:.0e}",
         row.verdict,
     )
-
-
-def watched(found: Iterable[Row], expected: int) -> Iterator[Row]:
-    """The rows as they come, with a progress bar where there is a terminal."""
-    try:
-        console = need("rich.console", "a progress bar").Console(stderr=True)
-        bar = need("rich.progress", "a progress bar").Progress(console=console, transient=True)
-    except ExtraError:
-        yield from found
-        return
-    if not console.is_terminal:
-        yield from found
-        return
-    with bar:
-        task = bar.add_task("checking", total=expected)
-        for row in found:
-            bar.update(task, advance=1, description=f"{row.name[:30]:30}")
-            yield row
-
-
-def print_table(
-    headings: Sequence[str], lines: Sequence[Sequence[str]], styles: Sequence[str]
-) -> None:
-    """Print a table, in colour where rich is installed and there is a terminal.
-
-    Args:
-        styles: one for the last cell of each line.
-    """
-    try:
-        box = need("rich.box", "a table").SIMPLE_HEAD
-        table: Any = need("rich.table", "a table").Table(box=box)
-        console = need("rich.console", "a table").Console(file=sys.stdout)
-    except ExtraError:
-        widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
-        for line in (headings, *lines):
-            print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)))
-        return
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
-    text = need("rich.text", "a table").Text
-    for line, style in zip(lines, styles, strict=True):
-        table.add_row(*map(text, line[:-1]), text(line[-1], style))
-    if not console.is_terminal:
-        console.width = 1_000  # a file has no edge to wrap at
-    console.print(table)

@@ -1,4 +1,4 @@
-"""On what a run ran: versions and the number of BLAS threads, without which "same" says little.
+"""On what a run ran: versions, kernels and threads, without which "same" says little.
 
 A large float32 product can differ in its last bits between one thread and two.
 """
@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.settings import SETTINGS
+from ..kernels import threads, use
+
 
 def environment() -> dict[str, Any]:
     """Versions, machine and BLAS, as plain JSON values."""
@@ -28,15 +31,23 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "blas": f"{blas.get('name')} {blas.get('version')}",
         "blas_threads": blas_threads(),
+        "numba": installed_version("numba"),
+        "kernels": SETTINGS.get().kernels,
+        "kernel_threads": threads(),
     }
 
 
 def package_version() -> str:
     """The version of this package; "unknown" where it runs without being installed."""
+    return installed_version("tinygrad_attn") or "unknown"
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
     try:
-        return version("tinygrad_attn")
+        return version(package)
     except PackageNotFoundError:
-        return "unknown"
+        return None
 
 
 def blas_threads() -> int | None:
@@ -50,11 +61,15 @@ def blas_threads() -> int | None:
 
 @contextmanager
 def limited_blas(threads: int | None) -> Iterator[None]:
-    """Let the BLAS use so many threads inside; None, or no threadpoolctl: as many as ever."""
-    try:
-        limits = import_module("threadpoolctl").threadpool_limits
-    except ImportError:
-        yield
-        return
-    with limits(threads, user_api="blas"):
-        yield
+    """Let the BLAS and the kernels use so many threads inside; None: as many as ever.
+
+    Without threadpoolctl only the kernels are limited.
+    """
+    with use(threads=threads):
+        try:
+            limits = import_module("threadpoolctl").threadpool_limits
+        except ImportError:
+            yield
+            return
+        with limits(threads, user_api="blas"):
+            yield
