@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 
 def numbers(rng: np.random.Generator, *shape: int) -> Array:
-    return rng.standard_normal(shape) * 2
+    return np.asarray(rng.standard_normal(shape) * 2)
 
 
 def linear(bias: bool) -> Callable[[np.random.Generator, Shape], Drawn]:
@@ -243,6 +243,12 @@ def test_result_and_gradients(
     row: Row, shape: Shape, dtype: Any, sets: str, rng: np.random.Generator
 ) -> None:
     check(problem(row, shape, dtype, rng))
+
+
+@rows("gelu", "silu")
+@every_dtype
+def test_a_number_alone(row: Row, dtype: Any, sets: str, rng: np.random.Generator) -> None:
+    check(problem(row, (), dtype, rng))
 
 
 @every_row

@@ -27,10 +27,11 @@ def elementwise(work: Callable[..., object], *arrays: Array) -> None:
 
     What `work` writes into must be contiguous: reshaping copies what is not.
     """
-    if arrays[0].size <= BLOCK:
+    size = arrays[0].size
+    if size <= BLOCK and arrays[0].ndim:
         work(*arrays)
-    else:
-        cut(work, [a.reshape(-1) for a in arrays], BLOCK, arrays[0].size)
+    else:  # a number alone too: NumPy's results would be no arrays
+        cut(work, [a.reshape(-1) for a in arrays], BLOCK, size)
 
 
 def rowwise(work: Callable[..., Any], *arrays: Array) -> list[Any]:
