@@ -77,7 +77,8 @@ class Case:
         threads: how many all may use; None leaves that to `--threads`.
         variants: peer -> label -> options: more than one way to do the work in a library.
         unit: "ms" a run, "tokens/s", or "MiB" at the peak of a process of its own.
-        extra: is the memory that the work takes measured too?
+        small: a size to warm up with before the memory that a run takes is measured; None where it
+            is not.
     """
 
     title: str
@@ -87,7 +88,7 @@ class Case:
     threads: int | None = None
     variants: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     unit: str = "ms"
-    extra: bool = False
+    small: Point | None = None
 
 
 def long_points() -> tuple[Point, ...]:
@@ -159,7 +160,7 @@ CASES = {
         "long_attention",
         long_points(),
         ("torch", "jax", "floor"),
-        extra=True,
+        small=Point("", {"heads": 4, "width": 32, "length": 512, "causal": False}),
     ),
     "generation": Case(
         "writing 240 tokens after 16 with a cache, always the most probable",

@@ -66,7 +66,7 @@ class Contestant:
         self.replies: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self.listen, daemon=True).start()
         try:
-            self.ask("build", make=make, options=options, threads=threads)
+            self.build(make, options, threads)
         except ContestantError:
             self.close()
             raise
@@ -101,6 +101,10 @@ class Contestant:
         if "error" in reply:
             raise ContestantError(f"{self.name} failed when asked to {do}: {reply['error']}")
         return reply
+
+    def build(self, make: str, options: dict[str, Any], threads: int) -> None:
+        """Build work in place of what there was; arguments as of the class."""
+        self.ask("build", make=make, options=options, threads=threads)
 
     def last_words(self) -> str:
         """The last line that the process wrote about itself."""

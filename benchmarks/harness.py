@@ -59,6 +59,7 @@ class Result:
 
     def leave_out(self, name: str, error: ContestantError) -> None:
         """Go on without a contestant; a failure if it is ours."""
+        figures: Any
         for figures in (self.rounds, self.repeats, self.extra):
             figures.pop(name, None)
         self.notes.append(f"left out: {error}")
@@ -150,8 +151,7 @@ def measure(
 
     Who fails meanwhile is left out; the others go on.
     """
-    for contestant in contestants:
-        result.rounds[contestant.name] = []
+    result.rounds = {contestant.name: [] for contestant in contestants}
     for k in range(-1, rounds):
         for contestant in contestants:
             if contestant.name not in result.rounds:
@@ -183,13 +183,6 @@ def repeats(contestant: Contestant) -> int:
         times = min(MOST, max(2 * times, int(0.8 * TURN * times / max(seconds, 1e-9))))
         seconds = contestant.run(times)
     return max(1, min(MOST, round(TURN * times / max(seconds, 1e-9))))
-
-
-def extra_memory(contestant: Contestant) -> float:
-    """MiB that one run takes beyond what was there before it."""
-    before = contestant.memory(forget=True)["resident"]
-    contestant.run(1)
-    return contestant.memory()["peak"] - before
 
 
 def machine() -> dict[str, Any]:

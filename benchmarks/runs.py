@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from .cases import Case, Entry, Point, entries
 from .contestant import Contestant, ContestantError
-from .harness import DisagreementError, Result, extra_memory, measure, verify
+from .harness import DisagreementError, Numbers, Result, measure, verify
 
 STEPS = 30  # of training, in the processes whose memory is measured
 FRESH = 5  # such processes of each contestant
@@ -35,16 +36,34 @@ def run_point(
         except DisagreementError as error:
             result.fail(f"not measured: {error}")
             return result
-        if case.extra:
-            for contestant in contestants:
-                result.extra[contestant.name] = extra_memory(contestant)
+        result.rounds = {contestant.name: [] for contestant in contestants}
         if case.unit != "MiB":
             measure(contestants, result, rounds, tick)
     if case.unit == "MiB":
-        names = [contestant.name for contestant in contestants]
-        able = [entry for entry in taking_part if entry.name in names]
-        measure_memory(able, result, threads, limit, tick)
+        for _ in range(FRESH):
+            for entry in still(taking_part, result):
+                with leaving_out(entry, result):
+                    result.rounds[entry.name].append(peak_memory(entry, threads, limit))
+            tick()
+    if case.small is not None:
+        for entry in still(taking_part, result):
+            with leaving_out(entry, result):
+                result.extra[entry.name] = extra_memory(entry, case.small, threads, limit)
     return result
+
+
+def still(taking_part: Sequence[Entry], result: Result) -> list[Entry]:
+    """Those that have not been left out."""
+    return [entry for entry in taking_part if entry.name in result.rounds]
+
+
+@contextmanager
+def leaving_out(one: Entry | Contestant, result: Result) -> Iterator[None]:
+    """Leave a contestant out of the result if it fails inside."""
+    try:
+        yield
+    except ContestantError as error:
+        result.leave_out(one.name, error)
 
 
 def started(
@@ -53,10 +72,8 @@ def started(
     """The processes of those that can build their work."""
     found = []
     for entry in taking_part:
-        try:
+        with leaving_out(entry, result):
             found.append(stack.enter_context(process(entry, threads, limit)))
-        except ContestantError as error:
-            result.leave_out(entry.name, error)
     return found
 
 
@@ -68,27 +85,30 @@ def process(entry: Entry, threads: int, limit: float) -> Contestant:
     )  # fmt: skip
 
 
-def checked(contestants: list[Contestant], result: Result) -> dict[str, dict]:
+def checked(contestants: list[Contestant], result: Result) -> dict[str, Numbers]:
     """The numbers of those that can compute them; the others are taken out of the list."""
     numbers = {}
     for contestant in list(contestants):
-        try:
+        with leaving_out(contestant, result):
             numbers[contestant.name] = contestant.check()
-        except ContestantError as error:
+        if contestant.name not in numbers:
             contestants.remove(contestant)
-            result.leave_out(contestant.name, error)
     return numbers
 
 
-def measure_memory(
-    taking_part: Sequence[Entry], result: Result, threads: int, limit: float, tick: Tick
-) -> None:
-    """Fill `result` with the peak of whole processes, in turn."""
-    result.rounds = {entry.name: [] for entry in taking_part}
-    result.repeats = {entry.name: STEPS for entry in taking_part}
-    for _ in range(FRESH):
-        for entry in taking_part:
-            with process(entry, threads, limit) as contestant:
-                contestant.run(STEPS)
-                result.rounds[entry.name].append(contestant.memory()["peak"])
-        tick()
+def peak_memory(entry: Entry, threads: int, limit: float) -> float:
+    """MiB that a whole process has at most, which does nothing else than train."""
+    with process(entry, threads, limit) as contestant:
+        contestant.run(STEPS)
+        return contestant.memory()["peak"]
+
+
+def extra_memory(entry: Entry, small: Point, threads: int, limit: float) -> float:
+    """MiB that a first run takes beyond its inputs, in a fresh process that has warmed up."""
+    warming = replace(entry, options={**entry.options, "sizes": small.sizes})
+    with process(warming, threads, limit) as contestant:
+        contestant.run(1)
+        contestant.build(entry.make, entry.options, threads)
+        before = contestant.memory(forget=True)["resident"]
+        contestant.run(1)
+        return contestant.memory()["peak"] - before

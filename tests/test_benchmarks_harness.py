@@ -166,8 +166,9 @@ def test_a_contestant_has_the_threads_that_all_have() -> None:
 
 
 def test_extra_memory_is_what_a_run_takes() -> None:
-    with contestant("takes memory") as one:
-        assert 36 < harness.extra_memory(one) < 48
+    options = {"fault": "takes memory"}
+    entry = cases.Entry("Planted", "planted_contestants", options)
+    assert 36 < runs.extra_memory(entry, Point("", {}), 1, 60.0) < 48
 
 
 @pytest.mark.parametrize(
