@@ -286,7 +286,8 @@ def test_auto_takes_tiles_for_very_many_weights() -> None:
 
 def test_memory_of_tiles_is_linear_in_the_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward and backward, causal with lengths and dropout: twice the length, twice the memory."""
-    monkeypatch.setattr(limits, "BLOCK", 64)
+    for module, name in ((limits, "BLOCK"), (tiled, "QUERIES"), (tiled, "KEYS")):
+        monkeypatch.setattr(module, name, 64)
 
     def peak(length: int, method: str) -> int:
         rng = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from .threads import share
 
 EVERY = slice(None)
 PIECE = 1 << 17  # weights in a part of the work: they fit a core's cache
+SMALL = 1 << 12
 
 
 class Kept(NamedTuple):
@@ -99,7 +100,7 @@ def attend_part(
     """C = A V of some sequences."""
     q, k, v, dead, weights, slope, factors = kept
     limits = plan.limits
-    np.matmul(folded(q, k), k.mT, out=folded(weights, k))  # R = Q Kᵀ
+    np.matmul(folded(q, k), turned(k), out=folded(weights, k))  # R = Q Kᵀ
     scale = limited(weights, slope, added, blocked, dead, plan)
     if dead is None:
         passes.softmax(weights, scale, limits.low, limits.high)  # P = softmax(S′)
@@ -168,7 +169,7 @@ def differentiate_part(
     if dq is None and dk is None and dadded is None:
         return
     dscores = np.empty_like(weights) if dadded is None else dadded
-    np.matmul(g_folded, v.mT, out=folded(dscores, v))  # dP = dC Vᵀ
+    np.matmul(g_folded, turned(v), out=folded(dscores, v))  # dP = dC Vᵀ
     if factors is not None:
         dscores *= factors
     passes.dsoftmax(dscores, weights, plan.scale if dadded is None else 1.0)
@@ -191,14 +192,18 @@ def in_parts(work: Callable[..., None], kept: Kept, *arrays: Array | None) -> No
         return work(kept, *arrays)
 
     def cut(start: int, stop: int) -> None:
-        def some(x: Array | None) -> Array | None:
-            whole = x is None or x.ndim < weights.ndim or len(x) == 1
-            return x if whole else x[start:stop]
+        def some(x: Array | None) -> Any:
+            return x if x is None or x.ndim < weights.ndim or len(x) == 1 else x[start:stop]
 
         work(Kept(*map(some, kept)), *map(some, arrays))
 
     parts = -(-weights.size // PIECE)
     return share(cut, len(weights), -(-len(weights) // parts))
+
+
+def turned(x: Array) -> Array:
+    """Xᵀ; of many numbers a copy, which pays in the product."""
+    return x.mT if x.size < SMALL else np.ascontiguousarray(x.mT)
 
 
 def dropped(weights: Array, factors: Array | None) -> Array:

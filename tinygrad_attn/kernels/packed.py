@@ -19,7 +19,8 @@ def forward(
     """The heads' contexts side by side (B, T, D), of `qkv` (B, T, 3·D)."""
     batch, time, width = qkv.shape
     out = np.empty((batch, time, heads, width // (3 * heads)), qkv.dtype)
-    kept = attend(passes, *apart(qkv, heads), added, plan, out.transpose(0, 2, 1, 3))
+    q, k, v = apart(qkv, heads)
+    kept = attend(passes, q, k, v, added, plan, out.transpose(0, 2, 1, 3))
     return out.reshape(batch, time, width // 3), kept
 
 

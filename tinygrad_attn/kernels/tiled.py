@@ -26,7 +26,7 @@ from .passes import Passes
 from .threads import share
 
 QUERIES = 256  # in a tile
-KEYS = 256
+KEYS = 512
 SPLIT = 8  # parts of the work in backward, at least; each sums up a dQ of its own
 PIECE = 1 << 20  # weights in a part of the work in forward, at least
 PRODUCT = 1 << 19  # multiplications in a product that the BLAS does not share among its own threads
@@ -38,7 +38,7 @@ class Head(NamedTuple):
     """One query head.
 
     Attributes:
-        index: its place among the heads of all sequences, (..., h).
+        place: among the heads of all sequences, (..., h).
         number: the same, counted through.
         q, k, v: Q·scale (T, d), K (S, d) and V (S, dv).
         kt: Kᵀ (d, S), in rows without gaps.
@@ -47,7 +47,7 @@ class Head(NamedTuple):
         plan: of all heads.
     """
 
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     number: int
     q: Array
     k: Array
@@ -92,7 +92,7 @@ def forward(
     def work(start: int, stop: int) -> None:
         for item in range(start, stop):
             head, queries = heads[item // len(blocks)], blocks[item % len(blocks)]
-            attend(passes, head, queries, out[head.index][queries], logsum[head.index][queries])
+            attend(passes, head, queries, out[head.place][queries], logsum[head.place][queries])
 
     weights = min(QUERIES, plan.shape[-2]) * plan.shape[-1]
     share(work, len(heads) * len(blocks), max(1, PIECE // max(1, weights)))
@@ -155,10 +155,10 @@ def backward(
     def work(start: int, stop: int) -> None:
         for item in range(start, stop):
             head, first = heads[item // split], item % split
-            mine = Upstream(*(of(x, head.index, plan) for x in (vt, g, logsum, delta)))
+            mine = Upstream(*[of(x, head.place, plan) for x in (vt, g, logsum, delta)])
             into = Gradients(
-                None if dq is None else dq[first][head.index],
-                *(None if x is None else of(x, head.index, plan) for x in (dk, dv, dadded)),
+                None if dq is None else dq[first][head.place],
+                *[of(x, head.place, plan) for x in (dk, dv, dadded)],
             )
             for keys in blocks[first::split]:
                 differentiate(passes, head, keys, mine, into)
@@ -230,6 +230,11 @@ def of(x: Array | None, index: tuple[int, ...], plan: Plan) -> Any:
     return x[
         tuple(i * n // all for i, n, all in zip(index[missing:], x.shape, plan.shape[missing:]))
     ]
+
+
+def spread(x: Array, plan: Plan) -> tuple[int, ...]:
+    """The shape of keys or values (..., S, d) once every query head has its own."""
+    return (*plan.shape[:-2], *x.shape[-2:])
 
 
 def gathered(x: Array | None, like: Array) -> Array | None:
