@@ -275,6 +275,10 @@ def test_any_shape(kernels: str, shape: Shape, row: Row, dtype: Any, seed: int) 
         check(problem(row, shape, dtype, np.random.default_rng(seed)))
 
 
+def test_more_tokens_than_one_product_takes(sets: str, rng: np.random.Generator) -> None:
+    check(problem(ROWS[2], (3, 6001, 2), np.float64, rng))
+
+
 # ── strides ──────────────────────────────────────────────────────────────────────────────────────
 def transposed(a: Array) -> Array:
     return np.array(a, order="F")

@@ -16,10 +16,9 @@ import numpy as np
 from ..limits import Array
 from ..threads import share
 
-BLOCK = (
-    3 << 15
-)  # elements; shorter blocks stay in nearer caches, but cost more calls than they gain
-SHARED = 1 << 18  # elements: from here on blocks are handed to other threads too
+# Both in elements.  Shorter blocks would stay in nearer caches, but lose more by their calls.
+BLOCK = 3 << 15
+SHARED = 1 << 18  # from here on blocks are handed to other threads too
 
 
 def elementwise(work: Callable[..., object], *arrays: Array) -> None:

@@ -15,9 +15,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..limits import Array
-from .blocks import ones, rows
+from .blocks import rows
 
 FEW = 128  # tokens in a vocabulary: up to here the product is faster than sorting
+ONE_HOT = 1 << 13  # rows of H at a time
 
 
 def linear_forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, None]:
@@ -64,7 +65,7 @@ def column_sums(x: Array) -> Array:
     """Σ over the rows of (n, m): a product with ones where that is the faster way to add."""
     if x.size < 1 << 10:
         return np.add.reduce(x, 0)
-    return ones(len(x), x.dtype) @ packed(x)
+    return np.ones(len(x), x.dtype) @ packed(x)
 
 
 def embedding_forward(weight: Array, *, tokens: Array) -> tuple[Array, None]:
@@ -86,9 +87,13 @@ def embedding_backward(
 
 def by_product(g: Array, tokens: Array, count: int) -> Array:
     """Hᵀ dy."""
-    hot = np.zeros((len(tokens), count), g.dtype)
-    hot[np.arange(len(tokens)), tokens] = 1
-    return np.matmul(hot.T, packed(g))
+    out = np.zeros((count, g.shape[1]), g.dtype)
+    for start in range(0, len(g), ONE_HOT):
+        part = tokens[start : start + ONE_HOT]
+        hot = np.zeros((len(part), count), g.dtype)
+        hot[np.arange(len(part)), part] = 1
+        out += np.matmul(hot.T, packed(g[start : start + ONE_HOT]))
+    return out
 
 
 def by_sorting(g: Array, tokens: Array, count: int) -> Array:
