@@ -56,7 +56,7 @@ def bars(ax: Any, unit: str, point: Record) -> None:
         color = OURS[ours.index(name) % len(OURS)] if name in ours else "#b9b9b9"
         ax.barh(row, middle, height=0.66, color=color)
         ax.plot([low, high], [row, row], color=INK, linewidth=1.2, solid_capstyle="butt")
-        digits = ",.0f" if middle >= 100 else ".3g"
+        digits = ",.0f" if middle >= 100 else "#.3g"
         label = f"  {middle:{digits}}{ratios(point, ours, name)}"
         ax.text(max(middle, high), row, label, va="center", fontsize=9)
         longest = max(longest, middle, high)

@@ -20,6 +20,8 @@ LR, BETAS, EPS, DECAY, CLIP = 1e-3, (0.9, 0.99), 1e-8, 0.1, 1.0
 BATCHES = 16
 Sizes = dict[str, Any]
 Params = dict[str, Array]
+Shapes = dict[str, tuple[int, ...]]
+Batches = list[tuple[Array, ...]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Problem:
     formula: Callable[..., Any]
     config: SimpleNamespace
     params: Params
-    batches: list[tuple[Array, ...]]
+    batches: Batches
     upstream: Array | None = None
 
     @property
@@ -58,14 +60,17 @@ class Problem:
 def gpt(sizes: Sizes) -> Problem:
     """A training step of a GPT-2 with a tied output projection, on random tokens."""
     c, rng = SimpleNamespace(**{"bias": False, "dtype": "float32", **sizes}), generator()
-    shapes = {"wte.weight": (c.vocab_size, c.d_model), "wpe.weight": (c.max_length, c.d_model)}
+    shapes: Shapes = {
+        "wte.weight": (c.vocab_size, c.d_model),
+        "wpe.weight": (c.max_length, c.d_model),
+    }
     for i in range(c.num_layers):
         shapes |= norm(f"blocks.{i}.ln_1", c) | attention_shapes(f"blocks.{i}.attn.", c)
         shapes |= norm(f"blocks.{i}.ln_2", c) | linear(f"blocks.{i}.mlp.up", c.d_model, 4, c)
         shapes |= linear(f"blocks.{i}.mlp.down", 4 * c.d_model, 0.25, c)
     shapes |= norm("ln_f", c)
     tokens = rng.integers(0, c.vocab_size, (BATCHES, c.batch, c.max_length + 1))
-    batches = [(window[:, :-1], window[:, 1:]) for window in tokens]
+    batches: Batches = [(window[:, :-1], window[:, 1:]) for window in tokens]
     return Problem(formulas.gpt, c, values(shapes, rng, c.dtype), batches)
 
 
@@ -76,7 +81,7 @@ def vit(sizes: Sizes) -> Problem:
     given = {"bias": True, "dtype": "float32", "image_size": 8, "patch_size": 2, "num_classes": 10}
     c, rng, width = SimpleNamespace(**given, **sizes), generator(), sizes["d_model"]
     patches = (c.image_size // c.patch_size) ** 2
-    shapes = {"cls_token": (1, 1, width), "pos_embed.weight": (1 + patches, width)}
+    shapes: Shapes = {"cls_token": (1, 1, width), "pos_embed.weight": (1 + patches, width)}
     shapes |= {"patch_embed.weight": (width, c.patch_size**2), "patch_embed.bias": (width,)}
     for i in range(c.num_layers):
         shapes |= attention_shapes(f"blocks.{i}.self_attn.", c)
@@ -87,7 +92,7 @@ def vit(sizes: Sizes) -> Problem:
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).astype(c.dtype).reshape(-1, c.image_size, c.image_size)
     chosen = rng.permutation(len(images))[: BATCHES * c.batch].reshape(BATCHES, c.batch)
-    batches = [(images[places], labels[places].astype(np.int64)) for places in chosen]
+    batches: Batches = [(images[places], labels[places].astype(np.int64)) for places in chosen]
     return Problem(formulas.vit, c, values(shapes, rng, c.dtype), batches)
 
 
@@ -123,9 +128,6 @@ def problem(name: str, sizes: Sizes) -> Problem:
 
 
 # ── shapes and values ────────────────────────────────────────────────────────────────────────────
-Shapes = dict[str, tuple[int, ...]]
-
-
 def generator() -> np.random.Generator:
     """The numbers that all contestants start from."""
     return np.random.default_rng(0)
@@ -139,8 +141,8 @@ def linear(name: str, width: int, times: float, config: SimpleNamespace) -> Shap
 
 def norm(name: str, config: SimpleNamespace) -> Shapes:
     """A layer norm."""
-    both = {f"{name}.{part}": (config.d_model,) for part in ("weight", "bias")}
-    return both if config.bias else {f"{name}.weight": (config.d_model,)}
+    parts = ("weight", "bias") if config.bias else ("weight",)
+    return {f"{name}.{part}": (config.d_model,) for part in parts}
 
 
 def attention_shapes(prefix: str, config: SimpleNamespace) -> Shapes:

@@ -40,6 +40,7 @@ def run_point(
         if case.unit != "MiB":
             measure(contestants, result, rounds, tick)
     if case.unit == "MiB":
+        result.repeats = dict.fromkeys(result.rounds, STEPS)
         for _ in range(FRESH):
             for entry in still(taking_part, result):
                 with leaving_out(entry, result):

@@ -59,7 +59,7 @@ def check(work: Any, order: dict[str, Any]) -> dict[str, Any]:
     """Write what must agree: the numbers of `check`, and the losses of the first steps."""
     import numpy as np
 
-    numbers = {name: np.asarray(array) for name, array in work.check().items()}
+    numbers: dict[str, Any] = {name: np.asarray(array) for name, array in work.check().items()}
     if "loss" in numbers:
         losses = [work.run() for _ in range(TRACED)]
         numbers["losses of the first steps"] = np.array(losses, numbers["loss"].dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ import pytest
 
 pytest.importorskip("rich", reason="the benchmarks' tables and bars need the extra `demo`")
 
-from benchmarks import cases, charts, harness, report, runs
-from benchmarks.__main__ import main
+from benchmarks import cases, harness, report, runs
 from benchmarks.cases import CASES, PEERS, Case, Peer, Point
 from benchmarks.contestant import Contestant, ContestantError
 from benchmarks.formulas import Functions
@@ -245,106 +243,6 @@ def test_every_case_names_peers_and_sizes_that_there_are() -> None:
             found = cases.entries(case, point, list(PEERS), ["numpy"])
             assert [entry.ours for entry in found].count(True) == 1
             assert len({entry.name for entry in found}) == len(found)
-
-
-# --- the command ---
-
-
-@pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a short run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness, "TURN", 1e-3)
-        folder = tmp_path_factory.mktemp("figures")
-        main(["--only", "chain", "--peers", "floor", "--kernels", "numpy", "--rounds", "5",
-              "--threads", "1", "--out", str(folder)])  # fmt: skip
-    return folder
-
-
-def test_a_run_writes_figures_and_a_chart(figures: Path) -> None:
-    document = json.loads((figures / "figures.json").read_text(encoding="utf-8"))
-    assert document["machine"]["versions"]["numpy"] == np.__version__
-    assert {"cores", "processor", "python", "platform"} <= document["machine"].keys()
-    assert document["settings"]["rounds"] == 5
-    (case,) = document["cases"]
-    assert (case["name"], case["unit"], case["threads"]) == ("chain", "ms", 1)
-    (point,) = case["points"]
-    assert list(point["contestants"]) == ["tinygrad_attn (numpy)", "bare NumPy"]
-    for shown in point["contestants"].values():
-        assert len(shown["rounds"]) == 5
-        assert 0 < min(shown["rounds"]) <= shown["median"] <= max(shown["rounds"])
-    (ratio,) = point["ratios"]
-    assert ratio["quartiles"][0] <= ratio["ratio"] <= ratio["quartiles"][1]
-    assert (figures / "chain.png").stat().st_size > 5000
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--only", "nothing"], "argument --only: invalid choice: 'nothing'"),
-        (["--peers", "numpyro"], "argument --peers: invalid choice: 'numpyro'"),
-        (["--kernels", "cuda"], "argument --kernels: invalid choice: 'cuda'"),
-        (["--rounds", "4"], "--rounds: expected at least 5, got 4"),
-        (["--threads", "0"], "--threads: expected 1 to "),
-        (["--out", "{file}/x"], "cannot be written"),
-    ],
-)
-def test_a_wrong_option_is_one_sentence(
-    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(SystemExit) as stopped:
-        main([option.format(file=tmp_path / "file") for option in options])
-    assert stopped.value.code == 2
-    assert message in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_the_list_names_all_cases_and_peers(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--list"])
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in (*CASES, *PEERS))
-
-
-# --- charts ---
-
-
-def grown(name: str, seconds: list[float], lengths: list[int], **more: Any) -> dict[str, Any]:
-    """A record with a line of points."""
-    rounds = {"tinygrad_attn (numpy)": seconds, charts.FLOOR: [s / 2 for s in seconds]}
-    points = []
-    for k, length in enumerate(lengths):
-        result = Result(["tinygrad_attn (numpy)"], {n: [v[k]] * 5 for n, v in rounds.items()})
-        result.extra = dict.fromkeys(more.get("extra", ()), 10.0 * length)
-        points.append((Point(str(length), {}, {name: length}), result))
-    return report.record("grown", Case("growing", "gpt", ()), 1, points)
-
-
-def test_a_chart_of_what_grows_has_a_line_for_each_contestant(tmp_path: Path) -> None:
-    record = grown("T", [1.0, 3.0], [16, 32], extra=["bare NumPy"])
-    (time, memory) = charts.lines(record)
-    assert time[0::2] == ("T", {"tinygrad_attn (numpy)": [(16, 1000), (32, 3000)],
-                                "bare NumPy": [(16, 500), (32, 1500)]})  # fmt: skip
-    assert memory[2] == {"bare NumPy": [(16, 160.0), (32, 320.0)]}
-    path = charts.draw(record, tmp_path / "lines.png")
-    assert path is not None
-    assert path.stat().st_size > 5000
-
-
-def test_growth_is_shown_over_the_floor(tmp_path: Path) -> None:
-    record = grown("width", [1.0, 3.0], [16, 32])
-    for name in ("depth", "length"):
-        record["points"] += grown(name, [2.0, 5.0], [1, 2])["points"]
-    drawn = [panel[2] for panel in charts.lines(record)]
-    assert drawn == [{"tinygrad_attn (numpy)": [(x, 2.0), (y, 2.0)]}
-                     for x, y in ((16, 32), (1, 2), (1, 2))]  # fmt: skip
-    path = charts.draw(record, tmp_path / "growth.png")
-    assert path is not None
-    assert path.stat().st_size > 5000
-
-
-def test_without_figures_there_is_no_chart(tmp_path: Path) -> None:
-    record = report.record("empty", CASES["chain"], 1, [(Point("", {}), Result(["ours"]))])
-    assert charts.draw(record, tmp_path / "none.png") is None
 
 
 # --- PyTorch computes the same ---

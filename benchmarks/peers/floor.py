@@ -56,8 +56,8 @@ class Blocks(Work):
 
     def __init__(self, given: Problem) -> None:
         self.q, self.k, self.v = (given.params[name][0] for name in "qkv")  # (H, T, d)
-        c = given.config
-        self.dc, self.causal, self.length = given.upstream[0], c.causal, c.length
+        c, upstream = given.config, np.asarray(given.upstream)
+        self.dc, self.causal, self.length = upstream[0], c.causal, c.length
         self.scores = np.empty(min(BLOCK, c.length) * c.length, c.dtype)
         self.out = np.empty((c.length, c.width), c.dtype)
 
@@ -97,7 +97,7 @@ class Chain(Work):
             p = e / e.sum(axis=-1, keepdims=True)
             saved.append((y, scaled, p))
             y = p
-        g, ga, gb = self.given.upstream, np.zeros_like(a), np.zeros_like(b)
+        g, ga, gb = np.asarray(self.given.upstream), np.zeros_like(a), np.zeros_like(b)
         result = y
         for y, scaled, p in reversed(saved):
             g = p * (g - (g * p).sum(axis=-1, keepdims=True))

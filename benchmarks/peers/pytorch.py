@@ -48,7 +48,10 @@ class Training(Work):
         self.first = given.batches[0]
         matrices = [p for p in model.parameters() if p.dim() >= 2]
         vectors = [p for p in model.parameters() if p.dim() < 2]
-        groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [
+            {"params": matrices},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
         self.optimizer = torch.optim.AdamW(groups, LR, BETAS, EPS, DECAY)
 
     def run(self) -> float:
@@ -65,7 +68,8 @@ class Training(Work):
         self.optimizer.zero_grad()
         loss = self.loss(*map(torch.as_tensor, self.first))
         loss.backward()
-        gradients = {name: p.grad.numpy().copy() for name, p in self.model.named_parameters()}
+        parameters: Any = self.model.named_parameters()
+        gradients = {name: p.grad.numpy().copy() for name, p in parameters}
         return {"loss": loss.detach().numpy(), **gradients}
 
 
