@@ -16,14 +16,21 @@ import numpy as np
 
 from ..limits import Array
 from ..threads import share
-from ..with_numpy.blocks import rows
+from ..with_numpy.blocks import SHARED, rows
 
-PART = 1 << 16  # elements: 10 to 50 µs of work, against 30 µs for waking a thread
+
+def parts(size: int) -> int:
+    """Into how many parts work on so many elements is cut: few, and even in number.
+
+    Between two parts a thread needs the interpreter's lock.  Another that works for as short a time
+    as the system takes to wake this one (50 µs) takes the lock again and again before it can.
+    """
+    return 1 if size < SHARED else 2 if size < 8 * SHARED else 8
 
 
 def grain(n: int, width: int = 1) -> int:
-    """How many of n rows make a part; small work stays whole, with the thread that asked for it."""
-    return max(1, n if n * width <= 2 * PART else PART // width)
+    """How many of n rows make a part."""
+    return max(1, -(-n // parts(n * width)))
 
 
 def by_rows(loop: Callable[..., object], arrays: list[Array], *others: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..limits import Array
 from ..threads import share
-from .blocks import PART, flat, table
+from .blocks import flat, parts, table
 from .compile import compiled
 
 
@@ -20,12 +20,11 @@ def embedding_backward(
     """dW."""
     upstream, dweight = table(g), np.empty(weight.shape, weight.dtype)
     starts, order = ordered(flat(tokens, np.int64), len(weight))
-    parts = 1 if upstream.size <= 2 * PART else -(-upstream.size // PART)
 
     def work(start: int, stop: int) -> None:
         add(upstream, starts[start : stop + 1], order, dweight[start:stop])
 
-    share(work, len(weight), max(1, -(-len(weight) // parts)))
+    share(work, len(weight), max(1, -(-len(weight) // parts(upstream.size))))
     return (dweight,)
 
 

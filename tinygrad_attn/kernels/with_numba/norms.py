@@ -89,14 +89,14 @@ def backward(
     n, width = given.shape
     upstream, factors, (mean, scale) = table(g), row(weight, 1, given), residuals
     made, size = dx.reshape(n, width), grain(n, width)
-    sums = np.zeros((-(-n // size), 2, width), x.dtype)
+    sums = np.zeros((-(-n // size), 2, width))
 
     def work(start: int, stop: int) -> None:
         part, own = slice(start, stop), sums[start // size]
         pull(given[part], upstream[part], mean[part], scale[part], made[part], own, factors, centre)
 
     share(work, n, size)
-    dweight, dbias = sums.sum(axis=0)
+    dweight, dbias = sums.sum(axis=0).astype(x.dtype)
     return tuple(d if need else None for d, need in zip((dx, dweight, dbias), needs, strict=True))
 
 
