@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_attn as ta
-from tinygrad_attn import ShapeError, Tensor, nn
+from tinygrad_attn import ShapeError, Tensor, kernels, nn
 from tinygrad_attn.nn import Mask
 from tinygrad_attn.nn.functional import attention
 
@@ -36,6 +37,15 @@ MASKS: dict[str, tuple[Any, np.ndarray]] = {
         IN_RANGE & np.tri(T, k=-1, dtype=bool),
     ),
 }
+
+
+@pytest.fixture(autouse=True, params=["numpy", pytest.param("numba", marks=pytest.mark.numba)])
+def kernel_set(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test runs with either set of kernels."""
+    with kernels.use(request.param):
+        yield request.param
+
+
 METHODS = ("definition", "fused", "tiled", "auto")
 EVERY = [
     pytest.mark.parametrize("kind", MASKS),

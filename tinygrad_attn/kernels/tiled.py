@@ -139,16 +139,9 @@ def backward(
     out, logsum = residuals
     heads, blocks = heads_of(q, k, v, added, plan), tiles(0, plan.shape[-1], KEYS)
     split = max(1, min(-(-SPLIT // max(1, len(heads))), len(blocks)))
-    shapes = (
-        (split, *plan.shape[:-1]),
-        (*plan.shape[:-2], k.shape[-2]),
-        (*plan.shape[:-2], k.shape[-2]),
-    )
-    dq, dk, dv = (
-        np.zeros((*shape, x.shape[-1]), x.dtype) if need else None
-        for shape, x, need in zip(shapes, (q, k, v), needs)
-    )
-    dadded = np.zeros(added.shape, added.dtype) if added is not None and needs[3] else None
+    shapes = (split, *plan.shape[:-1], q.shape[-1]), spread(k, plan), spread(v, plan)
+    dq, dk, dv = (np.zeros(shape, q.dtype) if n else None for shape, n in zip(shapes, needs))
+    dadded = np.zeros(added.shape, q.dtype) if added is not None and needs[3] else None
     vt, g = np.ascontiguousarray(v.mT), np.ascontiguousarray(g)
     delta = np.vecdot(g, out)[..., None]  # δ = rowsum(dC∘C)
 
@@ -212,24 +205,25 @@ def heads_of(q: Array, k: Array, v: Array, added: Array | None, plan: Plan) -> l
     """Every query head of every sequence."""
     q, kt, limits = q * plan.scale, np.ascontiguousarray(k.mT), plan.limits
 
-    def head(number: int, index: tuple[int, ...]) -> Head:
-        own = limits
+    def head(number: int, place: tuple[int, ...]) -> Head:
+        def own(x: Array | None) -> Any:
+            return of(x, place, plan)
+
+        mine = limits
         if limits.keep is not None or limits.alive is not None:
-            keep, alive = (of(x, index, plan) for x in (limits.keep, limits.alive))
-            own = replace(limits, keep=keep, alive=alive)
-        return Head(index, number, *(of(x, index, plan) for x in (q, k, v, kt, added)), own, plan)
+            mine = replace(limits, keep=own(limits.keep), alive=own(limits.alive))
+        return Head(place, number, own(q), own(k), own(v), own(kt), own(added), mine, plan)
 
     return [head(*place) for place in enumerate(np.ndindex(*plan.shape[:-2]))]
 
 
-def of(x: Array | None, index: tuple[int, ...], plan: Plan) -> Any:
-    """The head at `index` of `x` (..., ·, ·), whose axes before may be missing, 1 or grouped."""
+def of(x: Array | None, place: tuple[int, ...], plan: Plan) -> Any:
+    """The head at `place` of `x` (..., ·, ·), whose axes before may be missing, 1 or grouped."""
     if x is None:
         return None
     missing = len(plan.shape) - x.ndim
-    return x[
-        tuple(i * n // all for i, n, all in zip(index[missing:], x.shape, plan.shape[missing:]))
-    ]
+    axes = zip(place[missing:], x.shape, plan.shape[missing:])
+    return x[tuple([i * n // full for i, n, full in axes])]
 
 
 def spread(x: Array, plan: Plan) -> tuple[int, ...]:
