@@ -30,7 +30,7 @@ LN2 = {
 def exp(x: Scalar) -> Scalar:
     """eˣ = 2ⁿ·eʳ with n = round(x / ln 2), so that |r| ≤ ½ ln 2, where the Taylor series is short.
 
-    Below the smallest normal number it is 0.
+    Below twice the smallest normal number it is 0.
     """
     raise NotImplementedError("for compiled code")
 
@@ -42,14 +42,10 @@ def exp_of(x: Scalar) -> Callable[[Scalar], Scalar]:
     bias = np.finfo(real).maxexp - 1
     # Added to n, this leaves n − 1 + bias in the lowest bits: the exponent of 2ⁿ⁻¹ as it is stored.
     magic = real(1.5 * 2**bits + bias - 1)
-    per_ln2, lowest, highest = (
-        real(1 / log(2)),
-        real((2 - bias) * log(2)),
-        real((bias + 1) * log(2)),
-    )
+    lowest, highest = (real(n * log(2)) for n in (2 - bias, bias + 1))
+    per_ln2, zero, infinity = real(1 / log(2)), real(0), real(np.inf)
     high, low = (real(part) for part in LN2[x])
     series = tuple(real(2 / factorial(k)) for k in reversed(range(terms)))  # of 2·eʳ
-    zero, infinity = real(0), real(np.inf)
 
     def code(x: Scalar) -> Scalar:
         stored = x * per_ln2 + magic
