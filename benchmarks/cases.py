@@ -41,7 +41,7 @@ PEERS = {
     "jax": Peer("JAX jit", "jax", "benchmarks.peers.jax"),
     "autograd": Peer("HIPS autograd", "autograd", "benchmarks.peers.autograd"),
     "mygrad": Peer("MyGrad", "mygrad", "benchmarks.peers.mygrad"),
-    "floor": Peer("bare NumPy", "numpy", "benchmarks.peers.floor"),
+    "floor": Peer("bare products", "numpy", "benchmarks.peers.floor"),
 }
 KERNELS = {"numpy": "numpy", "numba": "numba", "off": "numpy", "auto": "numpy"}  # set: package
 
@@ -138,6 +138,7 @@ CASES = {
         "chain",
         (Point("", {"length": 30, "width": 8}),),
         threads=1,
+        variants={"floor": {"bare NumPy": {}}},  # all arithmetic: there are no products
     ),
     "nanogpt": Case(
         f"nanoGPT's CPU sizes (4 layers, 4 heads, 128 wide, 64 tokens × 12), {STEP}",

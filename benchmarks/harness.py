@@ -20,7 +20,17 @@ import numpy as np
 from .contestant import Contestant, ContestantError
 from .work import Array
 
-PACKAGES = ("numpy", "numba", "torch", "jax", "autograd", "mygrad", "scipy", "scikit-learn")
+PACKAGES = (
+    "tinygrad_attn",
+    "numpy",
+    "numba",
+    "torch",
+    "jax",
+    "autograd",
+    "mygrad",
+    "scipy",
+    "scikit-learn",
+)
 TOLERANCE = {"float64": 1e-9, "float32": 2e-4}
 TURN = 0.2  # seconds that a contestant works in one round, or one run if that takes longer
 MOST = 10_000  # runs in one turn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rich", reason="the benchmarks' tables and bars need the extra `demo`")
+
+from rich.console import Console
 
 from benchmarks import charts, harness, report
 from benchmarks.__main__ import main
@@ -87,11 +90,11 @@ def grown(name: str, seconds: list[float], lengths: list[int], **more: Any) -> d
 
 
 def test_a_chart_of_what_grows_has_a_line_for_each_contestant(tmp_path: Path) -> None:
-    record = grown("T", [1.0, 3.0], [16, 32], extra=["bare NumPy"])
+    record = grown("T", [1.0, 3.0], [16, 32], extra=[charts.FLOOR])
     (time, memory) = charts.lines(record)
     assert time[0::2] == ("T", {"tinygrad_attn (numpy)": [(16, 1000), (32, 3000)],
-                                "bare NumPy": [(16, 500), (32, 1500)]})  # fmt: skip
-    assert memory[2] == {"bare NumPy": [(16, 160.0), (32, 320.0)]}
+                                charts.FLOOR: [(16, 500), (32, 1500)]})  # fmt: skip
+    assert memory[2] == {charts.FLOOR: [(16, 160.0), (32, 320.0)]}
     path = charts.draw(record, tmp_path / "lines.png")
     assert path is not None
     assert path.stat().st_size > 5000
@@ -112,6 +115,28 @@ def test_growth_is_shown_over_the_floor(tmp_path: Path) -> None:
 def test_without_figures_there_is_no_chart(tmp_path: Path) -> None:
     record = report.record("empty", CASES["chain"], 1, [(Point("", {}), Result(["ours"]))])
     assert charts.draw(record, tmp_path / "none.png") is None
+
+
+# --- tables ---
+
+
+def printed(table: Any) -> str:
+    """A table as text."""
+    console = Console(width=160, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
+
+
+def test_a_table_has_medians_and_paired_ratios() -> None:
+    rounds = {"tinygrad_attn (numpy)": [0.002, 0.004, 0.006, 0.008, 0.010], "slow": [0.02] * 5}
+    result = Result(["tinygrad_attn (numpy)"], rounds, extra={"slow": 41.7})
+    lines = printed(report.table(CASES["chain"], [(Point("", {}), result)])).splitlines()
+    ours, slow = (next(li for li in lines if f"│ {name} " in li).split("│") for name in rounds)
+    assert [cell.strip() for cell in ours[1:4]] == ["tinygrad_attn (numpy)", "6", ""]
+    assert [cell.strip() for cell in slow[1:4]] == ["slow", "20", "0.30 (0.20 … 0.40)"]
+    memory = printed(report.memory_table([(Point("T = 7", {}), result)]))
+    assert "T = 7" in memory
+    assert " 42 " in memory
 
 
 # --- peers that are not installed ---
