@@ -46,6 +46,8 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks"), metavar="FOLDER",
                         help="for figures.json and charts (default: %(default)s)")  # fmt: skip
     args = parser.parse_args(given)
+    for name in ("only", "peers", "kernels"):
+        setattr(args, name, list(dict.fromkeys(getattr(args, name))))  # each once
     if args.rounds < 5:
         parser.error(f"--rounds: expected at least 5, got {args.rounds}")
     if not 1 <= args.threads <= cores():

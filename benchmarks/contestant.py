@@ -52,7 +52,7 @@ class Contestant:
         kernels: str | None = None,
         limit: float = 600.0,
     ) -> None:
-        self.name, self.limit = name, limit
+        self.name, self.threads, self.limit = name, threads, limit
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker"],
@@ -66,7 +66,7 @@ class Contestant:
         self.replies: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self.listen, daemon=True).start()
         try:
-            self.build(make, options, threads)
+            self.build(make, options)
         except ContestantError:
             self.close()
             raise
@@ -102,9 +102,9 @@ class Contestant:
             raise ContestantError(f"{self.name} failed when asked to {do}: {reply['error']}")
         return reply
 
-    def build(self, make: str, options: dict[str, Any], threads: int) -> None:
+    def build(self, make: str, options: dict[str, Any]) -> None:
         """Build work in place of what there was; arguments as of the class."""
-        self.ask("build", make=make, options=options, threads=threads)
+        self.ask("build", make=make, options=options, threads=self.threads)
 
     def last_words(self) -> str:
         """The last line that the process wrote about itself."""

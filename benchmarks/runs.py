@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 
 from .cases import Case, Entry, Point, entries
 from .contestant import Contestant, ContestantError
@@ -13,6 +14,7 @@ from .harness import DisagreementError, Numbers, Result, measure, verify
 STEPS = 30  # of training, in the processes whose memory is measured
 FRESH = 5  # such processes of each contestant
 Tick = Callable[[], None]
+Start = Callable[[Entry], Contestant]
 
 
 def run_point(
@@ -29,28 +31,38 @@ def run_point(
     """Measure one size.  What goes wrong stands in the result's notes, and in `failed`."""
     taking_part = entries(case, point, peers, kernels)
     result = Result([entry.name for entry in taking_part if entry.ours])
-    with ExitStack() as stack:
-        contestants = started(taking_part, result, stack, threads, limit)
-        try:
-            verify(checked(contestants, result))
-        except DisagreementError as error:
-            result.fail(f"not measured: {error}")
-            return result
-        result.rounds = {contestant.name: [] for contestant in contestants}
-        if case.unit != "MiB":
-            measure(contestants, result, rounds, tick)
+    start = partial(process, threads=threads, limit=limit)
+    try:
+        agreed_and_timed(taking_part, result, start, tick, 0 if case.unit == "MiB" else rounds)
+    except DisagreementError as error:
+        result.fail(f"not measured: {error}")
+        return result
     if case.unit == "MiB":
-        result.repeats = dict.fromkeys(result.rounds, STEPS)
-        for _ in range(FRESH):
-            for entry in still(taking_part, result):
-                with leaving_out(entry, result):
-                    result.rounds[entry.name].append(peak_memory(entry, threads, limit))
-            tick()
+        measure_memory(taking_part, result, start, tick)
     if case.small is not None:
         for entry in still(taking_part, result):
             with leaving_out(entry, result):
-                result.extra[entry.name] = extra_memory(entry, case.small, threads, limit)
+                result.extra[entry.name] = extra_memory(entry, case.small, start)
     return result
+
+
+def agreed_and_timed(
+    taking_part: Sequence[Entry], result: Result, start: Start, tick: Tick, rounds: int
+) -> None:
+    """See that all compute the same numbers, then let them take turns for so many rounds.
+
+    Raises:
+        DisagreementError: they do not; nothing is timed then.
+    """
+    with ExitStack() as stack:
+        contestants = []
+        for entry in taking_part:
+            with leaving_out(entry, result):
+                contestants.append(stack.enter_context(start(entry)))
+        verify(checked(contestants, result))
+        result.rounds = {contestant.name: [] for contestant in contestants}
+        if rounds:
+            measure(contestants, result, rounds, tick)
 
 
 def still(taking_part: Sequence[Entry], result: Result) -> list[Entry]:
@@ -67,18 +79,7 @@ def leaving_out(one: Entry | Contestant, result: Result) -> Iterator[None]:
         result.leave_out(one.name, error)
 
 
-def started(
-    taking_part: Sequence[Entry], result: Result, stack: ExitStack, threads: int, limit: float
-) -> list[Contestant]:
-    """The processes of those that can build their work."""
-    found = []
-    for entry in taking_part:
-        with leaving_out(entry, result):
-            found.append(stack.enter_context(process(entry, threads, limit)))
-    return found
-
-
-def process(entry: Entry, threads: int, limit: float) -> Contestant:
+def process(entry: Entry, *, threads: int, limit: float) -> Contestant:
     """A fresh process."""
     return Contestant(
         entry.name, entry.make, entry.options,
@@ -97,19 +98,23 @@ def checked(contestants: list[Contestant], result: Result) -> dict[str, Numbers]
     return numbers
 
 
-def peak_memory(entry: Entry, threads: int, limit: float) -> float:
-    """MiB that a whole process has at most, which does nothing else than train."""
-    with process(entry, threads, limit) as contestant:
-        contestant.run(STEPS)
-        return contestant.memory()["peak"]
+def measure_memory(taking_part: Sequence[Entry], result: Result, start: Start, tick: Tick) -> None:
+    """Fill `result` with the peaks of whole processes, MiB, which do nothing else than train."""
+    result.repeats = dict.fromkeys(result.rounds, STEPS)
+    for _ in range(FRESH):
+        for entry in still(taking_part, result):
+            with leaving_out(entry, result), start(entry) as contestant:
+                contestant.run(STEPS)
+                result.rounds[entry.name].append(contestant.memory()["peak"])
+        tick()
 
 
-def extra_memory(entry: Entry, small: Point, threads: int, limit: float) -> float:
+def extra_memory(entry: Entry, small: Point, start: Start) -> float:
     """MiB that a first run takes beyond its inputs, in a fresh process that has warmed up."""
     warming = replace(entry, options={**entry.options, "sizes": small.sizes})
-    with process(warming, threads, limit) as contestant:
+    with start(warming) as contestant:
         contestant.run(1)
-        contestant.build(entry.make, entry.options, threads)
+        contestant.build(entry.make, entry.options)
         before = contestant.memory(forget=True)["resident"]
         contestant.run(1)
         return contestant.memory()["peak"] - before

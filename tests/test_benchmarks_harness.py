@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +168,8 @@ def test_a_contestant_has_the_threads_that_all_have() -> None:
 def test_extra_memory_is_what_a_run_takes() -> None:
     options = {"fault": "takes memory"}
     entry = cases.Entry("Planted", "planted_contestants", options)
-    assert 36 < runs.extra_memory(entry, Point("", {}), 1, 60.0) < 48
+    start = partial(runs.process, threads=1, limit=60.0)
+    assert 36 < runs.extra_memory(entry, Point("", {}), start) < 48
 
 
 @pytest.mark.parametrize(
@@ -233,6 +236,20 @@ def test_who_fails_is_left_out_and_the_others_go_on(monkeypatch: pytest.MonkeyPa
     (note,) = result.notes
     assert note.startswith("left out: dead ended with code 3 when asked to run: what a library")
     assert not result.failed
+
+
+def test_memory_is_the_peak_of_a_fresh_process_in_every_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`dead` only dies in a run: it takes part in the agreement and is left out then."""
+    monkeypatch.setattr(runs, "FRESH", 2)
+    heavy, dead = ({"value": 2.0, "fault": fault} for fault in ("takes memory", "dies"))
+    case = replace(planted_case(monkeypatch, heavy=heavy, dead=dead), unit="MiB")
+    result = run_planted(case)
+    assert list(result.rounds) == ["ours", "heavy"]
+    assert result.repeats == {"ours": runs.STEPS, "heavy": runs.STEPS}
+    for ours_peak, heavy_peak in zip(*result.rounds.values(), strict=True):
+        assert 30 < heavy_peak - ours_peak < 60
 
 
 def test_every_case_names_peers_and_sizes_that_there_are() -> None:
