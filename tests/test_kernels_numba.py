@@ -76,7 +76,7 @@ def test_exp(dtype: Any, mapped: Any) -> None:
 
 @every_dtype
 def test_exp_at_its_ends(dtype: Any, mapped: Any) -> None:
-    """Up to the largest number; below about the smallest normal one 0, and never a negative number."""
+    """Up to the largest number; near the smallest normal one down to 0, never below."""
     information = np.finfo(dtype)
     top, bottom = (dtype(np.log(x)) for x in (information.max, information.smallest_normal))
     near = np.nextafter(top, dtype(0))
