@@ -116,19 +116,21 @@ class Fused(Adapter):
 
     def call(self, *args: Any, **options: Any) -> Any:
         """The result by a kernel, or by the definition where every step is to be seen."""
-        raw, nodes = [], []
+        raw, nodes, dtype, suited, tensors = [], [], args[0].dtype, True, False
         for a in args:
-            tensor = isinstance(a, Tensor)
-            raw.append(a._data if tensor else a)
-            nodes.append(a.node if tensor else None)
-        settings = SETTINGS.get()
-        kernel = None
-        if not (settings.keep_values or PLANTED) and suited(raw):
+            x, node = a, None
+            if isinstance(a, Tensor):
+                x, node, tensors = a._data, a.node, True
+            raw.append(x)
+            nodes.append(node)
+            suited = suited and (x is None or x.dtype == dtype)  # None: an argument left out
+        settings, kernel = SETTINGS.get(), None
+        if suited and dtype in KERNEL_DTYPES and not (settings.keep_values or PLANTED):
             kernel = self.find(raw[0].size)
         if kernel is None:
             return self.definition(*args, **options)
         out, residuals = kernel.forward(*raw, **options)
-        if not any(isinstance(a, Tensor) for a in args):
+        if not tensors:
             return out
         out = locked(out)
         if not settings.recording or not any(nodes):
@@ -137,9 +139,3 @@ class Fused(Adapter):
         kept = {name: frozen(option) for name, option in options.items()}
         call = KernelCall(self.definition, kernel, inputs, kept, residuals)
         return wrapped(out, record(self, tuple(nodes), call, out))
-
-
-def suited(raw: list[Any]) -> bool:
-    """Are these arrays of one dtype that kernels take (None: an argument left out)?"""
-    dtype = raw[0].dtype
-    return dtype in KERNEL_DTYPES and all(a is None or a.dtype == dtype for a in raw)

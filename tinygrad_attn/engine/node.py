@@ -77,6 +77,14 @@ class Node:
         "dtype", "edges", "grad", "hooks", "name", "op", "order", "parents", "retain", "role",
         "scope", "shape", "value", "watched",
     )  # fmt: skip
+    order: int
+    op: Op | None
+    parents: tuple[Node | None, ...]
+    edges: Any
+    shape: Any
+    dtype: np.dtype[Any]
+    scope: Scope | None
+    watched: bool
     name: str | None
     role: str | None
     grad: Tensor | None

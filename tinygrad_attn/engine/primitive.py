@@ -63,10 +63,11 @@ class Primitive:
             raise DTypeError(f"{self.name}: put its arrays before `/`: def {self.name}(x, /, ...)")
         self.defaults = tuple(self.options.values())
         self.num_options = len(self.options)
-        demanding = any(default is MISSING for default in self.defaults)
+        self.demanding = any(default is MISSING for default in self.defaults)
         self.forward = by_position(forward, list(self.options)) if self.variadic else forward
         self.arity = sys.maxsize if self.variadic else len(self.arrays)
-        self.simple_arity = -1 if demanding or self.variadic else self.arity  # needs no binding
+        binding = self.demanding or self.variadic
+        self.simple_arity = -1 if binding else self.arity  # a call of so many needs no binding
         self.rules: tuple[Rule | None, ...] = ()
         self.per_argument = self.variadic
         PRIMITIVES[self.name] = self
@@ -200,6 +201,18 @@ class Primitive:
     def bind(self, options: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, ...]:
         """Every option in order: given by position, by name, or the default."""
         full = options + self.defaults[len(options) :]
+        if given or len(full) > self.num_options:
+            full = self.named(options, full, given)
+        if self.demanding:
+            for name, value in zip(self.options, full):
+                if value is MISSING:
+                    raise DTypeError(f"{self.name}: the option {name!r} is missing")
+        return tuple([o if o.__class__ in ATOMS else self.safe(o, full) for o in full])
+
+    def named(
+        self, options: tuple[Any, ...], full: tuple[Any, ...], given: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        """`full` with what was given by name."""
         free = list(self.options)[len(options) :]
         unknown = [name for name in given if name not in free]
         if len(full) > self.num_options or unknown:
@@ -207,14 +220,14 @@ class Primitive:
             got = f"{unknown[0]!r}" if unknown else f"{len(options)} options by position"
             got += " twice" if unknown and unknown[0] in self.options else ""
             raise DTypeError(f"{self.name}: expected a call {self.name}({call}), got {got}")
-        if given:
-            full = tuple([given.get(name, value) for name, value in zip(self.options, full)])
-        for name, value in zip(self.options, full):
-            if value is MISSING:
-                raise DTypeError(f"{self.name}: the option {name!r} is missing")
-            if isinstance(value, Tensor):
-                raise DTypeError(f"{self.name}: the option {name!r} must not be a tensor")
-        return tuple([o if o.__class__ in ATOMS else safe(o) for o in full])
+        return tuple([given.get(name, value) for name, value in zip(self.options, full)])
+
+    def safe(self, option: Any, full: tuple[Any, ...]) -> Any:
+        """An option nobody can write into; NumPy scalars weak."""
+        if isinstance(option, Tensor):
+            name = next(name for name, o in zip(self.options, full) if o is option)
+            raise DTypeError(f"{self.name}: the option {name!r} must not be a tensor")
+        return option.item() if isinstance(option, np.generic) else frozen(option)
 
     def described(self, raw: list[Any], options: tuple[Any, ...]) -> str:
         """The call, for messages: names, dtypes and shapes of the arrays, and the options."""
@@ -306,11 +319,6 @@ def shares(out: Array, raw: list[Any]) -> bool:
             return True
         owner = owner.base
     return False
-
-
-def safe(option: Any) -> Any:
-    """An option nobody can write into; NumPy scalars weak."""
-    return option.item() if isinstance(option, np.generic) else frozen(option)
 
 
 def constant(a: Any, out: Any) -> Any:

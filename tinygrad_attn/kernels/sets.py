@@ -11,7 +11,6 @@ The environment variable TINYGRAD_ATTN_KERNELS says where a process starts; "aut
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -43,18 +42,18 @@ class use:
     def __init__(self, kernels: str | None = None, *, threads: int | None = None) -> None:
         settings = SETTINGS.get()
         kernels = checked(settings.kernels if kernels is None else kernels, "kernels.use")
-        if threads is not None and (not isinstance(threads, int) or threads < 1):
+        if threads is not None and (type(threads) is not int or threads < 1):
             raise ShapeError(f"kernels.use: threads must be 1 or more, got {threads!r}")
         threads = settings.threads if threads is None else threads
         self.before = settings.kernels, settings.threads
-        SETTINGS.set(replace(settings, kernels=kernels, threads=threads))
+        SETTINGS.set(settings._replace(kernels=kernels, threads=threads))
 
     def __enter__(self) -> None:
         """Nothing is left to do."""
 
     def __exit__(self, *_: object) -> None:
         kernels, threads = self.before
-        SETTINGS.set(replace(SETTINGS.get(), kernels=kernels, threads=threads))
+        SETTINGS.set(SETTINGS.get()._replace(kernels=kernels, threads=threads))
 
 
 def checked(kernels: Any, who: str) -> str:

@@ -120,16 +120,9 @@ class LanguageModel(Module):
             ShapeError, DTypeError, IndexingError: an option is out of range, tokens are wrong, or
                 the model's logits are NaN or infinite.
         """
-        drawn = self.stream(
-            tokens,
-            steps,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            rng=rng,
-            use_cache=use_cache,
-        )
-        return np.column_stack([self.checked(tokens).astype(np.int64), *drawn])
+        drawn = self.drawing(tokens, steps, temperature, top_k, top_p, rng, use_cache)
+        with evaluating(self):
+            return np.column_stack([self.checked(tokens).astype(np.int64), *drawn])
 
     def stream(
         self,
@@ -148,6 +141,27 @@ class LanguageModel(Module):
         tokens the model has its own mode again and operations are recorded as before; a change of
         its weights there does not reach what the cache holds already.
         """
+        drawn = self.drawing(tokens, steps, temperature, top_k, top_p, rng, use_cache)
+
+        def one_by_one() -> Iterator[Array]:
+            for _ in range(steps):
+                with evaluating(self):  # not around `yield`: what the caller does there is its own
+                    token = next(drawn)
+                yield token
+
+        return one_by_one()
+
+    def drawing(
+        self,
+        tokens: Any,
+        steps: int,
+        temperature: float,
+        top_k: int | None,
+        top_p: float | None,
+        rng: np.random.Generator | None,
+        use_cache: bool,
+    ) -> Iterator[Array]:
+        """The tokens of `stream`, drawn by the model in the mode that it is in."""
         check_options(steps, temperature, top_k, top_p)
         given, draw = self.checked(tokens), generator(rng)
         if not given.shape[1]:
@@ -161,8 +175,7 @@ class LanguageModel(Module):
 
         def drawn() -> Iterator[Array]:
             for end in range(given.shape[1], sequence.shape[1]):
-                with evaluating(self):  # not around `yield`: what the caller does there is its own
-                    logits = self.following(sequence[:, :end], cache)
+                logits = self.following(sequence[:, :end], cache)
                 token = chosen(logits, temperature, top_k, top_p, draw)
                 sequence[:, end] = token
                 yield token

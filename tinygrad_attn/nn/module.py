@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..engine import Array, DTypeError, ShapeError, Tensor, scope
 from ..engine.errors import reraised
+from ..engine.settings import SETTINGS
 from .functional.layers import array_of
 from .parameter import Parameter
 
@@ -41,7 +42,9 @@ class Module:
     _scope_name: str | None = None
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """`forward`, inside this module's scope."""
+        """`forward`, inside this module's scope where something is recorded."""
+        if not SETTINGS.get().recording:
+            return self.forward(*args, **options)
         with scope(self._scope_name or type(self).__name__):
             return self.forward(*args, **options)
 

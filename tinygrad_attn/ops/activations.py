@@ -113,8 +113,14 @@ def silu(x: Array, /) -> Array:
 
 
 silu.defvjp(
-    lambda g, x, out: g * (out + sigmoid(x) * (1 - out)),  # dx = dy∘(y + σ(x)∘(1 − y))
+    lambda g, x: g * silu_slope(x),  # dx = dy∘σ(x)∘(1 + x∘(1 − σ(x)))
 )
+
+
+def silu_slope(x: Any) -> Any:
+    """d(x·σ(x))/dx; in the form y + σ(x)∘(1 − y) it would cancel for large x."""
+    gate = sigmoid(x)
+    return gate * (1 + x * (1 - gate))
 
 
 @primitive

@@ -21,6 +21,7 @@ import numpy as np
 from ... import ops
 from ...engine import Array, DTypeError, ShapeError, Tensor
 from ...engine.fused import Fused
+from ...engine.tensor import locked, wrapped
 from ...kernels import Factors, Limits, Plan, finder
 from ...rng import generator
 from .layers import choice, flag, probability, real
@@ -310,13 +311,19 @@ TOGETHER = Fused(together, finder("self_attention"), "self_attention")
 def divided(x: Tensor, heads: int) -> Tensor:
     """(B, T, heads·d) -> (B, heads, T, d)."""
     batch, time, width = x.shape
-    return x.reshape(batch, time, heads, width // heads).transpose(0, 2, 1, 3)
+    apart = (batch, time, heads, width // heads)
+    if x.node is None:  # nothing to record: views of the array, for a tenth of the time
+        return wrapped(x._data.reshape(apart).transpose(0, 2, 1, 3), None)
+    return x.reshape(apart).transpose(0, 2, 1, 3)
 
 
 def joined(context: Tensor) -> Tensor:
     """(B, heads, T, d) -> (B, T, heads·d)."""
     batch, heads, time, width = context.shape
-    return ops.transpose(context, (0, 2, 1, 3)).reshape(batch, time, heads * width)
+    together = (batch, time, heads * width)
+    if context.node is None:
+        return wrapped(locked(context._data.transpose(0, 2, 1, 3).reshape(together)), None)
+    return ops.transpose(context, (0, 2, 1, 3)).reshape(together)
 
 
 def normalised(masked: Tensor, alive: Array | None, empty_row: str) -> Tensor:
@@ -351,7 +358,9 @@ def score_shape(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
             f"{value_heads}; key and value need equally many, a divisor of query's"
         )
     try:
-        lead = np.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
+        lead = q.shape[:-3]
+        if not lead == k.shape[:-3] == v.shape[:-3]:
+            lead = np.broadcast_shapes(lead, k.shape[:-3], v.shape[:-3])
     except ValueError:
         raise ShapeError(
             f"attention: the leading axes of query {q.shape}, key {k.shape} and value "

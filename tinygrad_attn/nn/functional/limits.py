@@ -109,8 +109,8 @@ def living(limits: Limits, added: Any, shape: Shape) -> Array | None:
     if added is not None:
         finite = ~np.isneginf((added._data if isinstance(added, Tensor) else added).real)
         keep = finite if keep is None else keep & finite
-    if keep is None and limits.low is None and limits.high is None and shape[-1]:
-        return None
+    if keep is None and limits.low is None and (limits.high or 0) >= 0 and shape[-1]:
+        return None  # each may attend to the first key, if to no other
     alive = reached(shape[-2], shape[-1], limits.low, limits.high, keep)
     return None if alive.all() else locked(alive)
 
