@@ -398,7 +398,7 @@ def test_integers_beside_a_variable_get_no_gradient() -> None:
 
 @pytest.mark.parametrize("function", [ta.silu, ta.gelu, ta.relu])
 def test_far_to_the_right_an_activation_is_the_identity(function: Any) -> None:
-    x = Tensor(np.array([1e8, 3e20], np.float32), requires_grad=True)
+    x = Tensor(np.array([1e8, 1e18], np.float32), requires_grad=True)
     y = function(x)
     y.backward(np.ones(2))
     np.testing.assert_array_equal(y.data, x.data)
