@@ -10,6 +10,7 @@ The operators and methods (`+`, `@`, `.sum()`, ...) are declared in operators.py
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -81,10 +82,10 @@ class Tensor(Operators):
             )
         self._data = locked(array.astype(self.dtype, copy=False))
 
-    shape = property(lambda self: self._data.shape, doc="Length of each axis.")
-    ndim = property(lambda self: self._data.ndim, doc="Number of axes.")
-    size = property(lambda self: self._data.size, doc="Number of elements.")
-    dtype = property(lambda self: self._data.dtype, doc="NumPy dtype of the elements.")
+    shape = property(attrgetter("_data.shape"), doc="Length of each axis.")
+    ndim = property(attrgetter("_data.ndim"), doc="Number of axes.")
+    size = property(attrgetter("_data.size"), doc="Number of elements.")
+    dtype = property(attrgetter("_data.dtype"), doc="NumPy dtype of the elements.")
 
     def numpy(self) -> Array:
         """A writable copy of the array; changing it changes nothing here."""

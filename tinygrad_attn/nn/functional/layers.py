@@ -42,7 +42,7 @@ def parameter(who: str, name: str, x: Any, axes: str, length: int | None = None)
     """`x`, if it has an axis for each name in `axes`, the first of them so long."""
     x = operand(x)
     shape = x.shape
-    if len(shape) != len(axes.split()) or length not in (None, shape[0]):
+    if len(shape) != axes.count(" ") + 1 or length not in (None, shape[0]):
         expected = ", ".join(axes.split()) if length is None else length
         raise ShapeError(f"{who}: expected {name} ({expected}), got {shape}")
     return x
