@@ -98,7 +98,7 @@ def long_points() -> tuple[Point, ...]:
         for length in (1024, 2048, 4096, 8192):
             sizes = {"heads": 4, "width": 32, "length": length, "causal": causal}
             without = ("jax",) if length > 4096 else ()
-            made.append(Point(f"T = {length:,}, {name}", sizes, {name: length}, without))
+            made.append(Point(f"T = {length:,}, {name}", sizes, {f"T, {name}": length}, without))
     return tuple(made)
 
 
@@ -184,7 +184,7 @@ CASES = {
         unit="MiB",
     ),
     "growth": Case(
-        f"growth from nanoGPT's sizes with 4 texts, {STEP}",
+        f"4 texts, sizes around nanoGPT's CPU configuration, {STEP}",
         "gpt",
         growing(),
         ("torch", "floor"),

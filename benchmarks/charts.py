@@ -17,6 +17,7 @@ Line = list[tuple[float, float]]
 OURS = (ORANGE, BLUE, "#009e73", "#cc79a7")  # kernel sets, in the order in which they are given
 THEIRS = ("#111111", "#56b4e9", "#cc79a7", "#e69f00")  # Okabe and Ito
 FLOOR = PEERS["floor"].label
+OVER_FLOOR = "time / time of the products"
 
 
 def draw(record: Record, path: Path) -> Path | None:
@@ -85,13 +86,13 @@ def lines(record: Record) -> Iterator[tuple[str, str, dict[str, Line]]]:
     for name in series:
         points = [(point["x"][name], point) for point in record["points"] if name in point["x"]]
         if over_floor:
-            yield name, "time / time of the products", gathered(points, times_the_floor)
+            yield name, OVER_FLOOR, gathered(points, times_the_floor)
         else:
             yield name, record["unit"], gathered(points, milliseconds)
     if any("extra_mib" in f for point in record["points"] for f in point["contestants"].values()):
         name = series[-1]
         points = [(point["x"][name], point) for point in record["points"] if name in point["x"]]
-        yield f"{name}, memory beyond the inputs", "MiB", gathered(points, extra)
+        yield name, "MiB beyond the inputs", gathered(points, extra)
 
 
 def gathered(points: list[tuple[float, Record]], value: Any) -> dict[str, Line]:
@@ -126,30 +127,37 @@ def times_the_floor(point: Record, name: str) -> float | None:
 
 
 def draw_lines(fig: Any, record: Record, panels: list[tuple[str, str, dict[str, Line]]]) -> None:
-    """One panel a series, both axes logarithmic; one legend for all."""
+    """One panel a series, all against logarithmic sizes; one legend for all."""
     names = list(dict.fromkeys(name for *_, drawn in panels for name in drawn))
     ours = {name for point in record["points"] for name, f in point["contestants"].items()
             if f["ours"]}  # fmt: skip
     styles = dict(zip(names, styled(names, ours), strict=True))
     handles: dict[str, Any] = {}
-    axes = fig.subplots(1, len(panels), squeeze=False)[0]
+    same = len({unit for _, unit, _ in panels}) == 1
+    axes = fig.subplots(1, len(panels), squeeze=False, sharey=same)[0]
     for ax, (title, unit, drawn) in zip(axes, panels, strict=True):
         for name, line in drawn.items():
             handles[name] = ax.plot(*zip(*line, strict=True), **styles[name])[0]
         decorate(ax, title, unit, sorted({x for line in drawn.values() for x, _ in line}))
+        if same:
+            ax.label_outer()
     fig.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False)
     fit(fig, record["title"], width=3.6 * len(panels), height=3.6)
 
 
 def decorate(ax: Any, title: str, unit: str, ticks: list[float]) -> None:
-    """Scales, grid and labels."""
-    ax.set(xscale="log", yscale="log", xlabel=title, ylabel=unit)
+    """Scales, grid and labels; what is measured is logarithmic, ratios are not."""
+    ax.set(xscale="log", xlabel=title, ylabel=unit)
     ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    if unit == OVER_FLOOR:
+        ax.set_ylim(bottom=0)
+    else:
+        ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        steps = [m * 10.0**e for e in range(-4, 7) for m in (1, 2, 5)]
+        shown = [y for y in steps if low <= y <= high]
+        ax.set_yticks(shown, [f"{y:g}" for y in shown])
     ax.minorticks_off()
-    low, high = ax.get_ylim()
-    steps = [m * 10.0**e for e in range(-4, 7) for m in (1, 2, 5)]
-    shown = [y for y in steps if low <= y <= high]
-    ax.set_yticks(shown, [f"{y:g}" for y in shown])
     ax.grid(color="#e6e6e6", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
