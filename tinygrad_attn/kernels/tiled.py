@@ -168,36 +168,52 @@ def differentiate(
     passes: Passes, head: Head, keys: slice, upstream: Upstream, into: Gradients
 ) -> None:
     """Add what a tile of keys contributes to a head's gradients."""
-    plan, vt = head.plan, upstream.vt[:, keys]
-    buffers = [np.empty(QUERIES * (keys.stop - keys.start), vt.dtype) for _ in range(2)]
-    for queries in tiles(*seeing(keys, plan), QUERIES):
-        q, g = head.q[queries], upstream.g[queries]
-        shape = len(q), keys.stop - keys.start
-        scores, dscores = (shaped(buffer, shape) for buffer in buffers)
-        product(q, head.kt[:, keys], scores)  # S = R·scale
-        product(g, vt, dscores)  # dA = dC Vᵀ
-        low, high, slope = limited(scores, head, queries, keys)
-        factors = None
-        if plan.factors is not None:
-            factors = plan.factors.tile(head.number, queries, keys)
-            dscores *= factors
-        logsum, delta = upstream.logsum[queries], upstream.delta[queries]
-        passes.again(scores, dscores, low, high, logsum, delta)  # P, and dS′ = P∘(dP − δ)
-        dead = head.limits.dead(queries)
-        if dead is not None and plan.limits.empty_row != "zero":
-            np.copyto(dscores, 0, where=dead)
-            if plan.limits.empty_row == "nan":
-                np.copyto(scores, np.nan, where=dead)
-        if factors is not None:
-            scores *= factors
-        if into.dadded is not None:
-            place = part(into.dadded, queries, keys)
-            place += summed_to(dscores, place.shape)
-        if slope is not None:
-            dscores *= 1 - slope * slope
-        accumulate(into.dq, queries, dscores, head.k[keys])  # dQ = dS K·scale, which comes later
-        accumulate(into.dk, keys, dscores.T, q)  # dK = dSᵀ Q·scale
-        accumulate(into.dv, keys, scores.T, g)  # dV = Aᵀ dC
+    size = QUERIES * (keys.stop - keys.start)
+    buffers = np.empty(size, head.q.dtype), np.empty(size, head.q.dtype)
+    for queries in tiles(*seeing(keys, head.plan), QUERIES):
+        first, stop = seen(queries, head.plan)
+        near = slice(max(keys.start, first), min(keys.stop, stop))
+        if near.start < near.stop:
+            differentiate_tile(passes, head, queries, near, upstream, into, buffers)
+
+
+def differentiate_tile(
+    passes: Passes,
+    head: Head,
+    queries: slice,
+    keys: slice,
+    upstream: Upstream,
+    into: Gradients,
+    buffers: tuple[Array, Array],
+) -> None:
+    """Add what some queries and keys contribute."""
+    plan, q, g = head.plan, head.q[queries], upstream.g[queries]
+    shape = len(q), keys.stop - keys.start
+    scores, dscores = (shaped(buffer, shape) for buffer in buffers)
+    product(q, head.kt[:, keys], scores)  # S = R·scale
+    product(g, upstream.vt[:, keys], dscores)  # dA = dC Vᵀ
+    low, high, slope = limited(scores, head, queries, keys)
+    factors = None
+    if plan.factors is not None:
+        factors = plan.factors.tile(head.number, queries, keys)
+        dscores *= factors
+    logsum, delta = upstream.logsum[queries], upstream.delta[queries]
+    passes.again(scores, dscores, low, high, logsum, delta)  # P, and dS′ = P∘(dP − δ)
+    dead = head.limits.dead(queries)
+    if dead is not None and plan.limits.empty_row != "zero":
+        np.copyto(dscores, 0, where=dead)
+        if plan.limits.empty_row == "nan":
+            np.copyto(scores, np.nan, where=dead)
+    if factors is not None:
+        scores *= factors
+    if into.dadded is not None:
+        place = part(into.dadded, queries, keys)
+        place += summed_to(dscores, place.shape)
+    if slope is not None:
+        dscores *= 1 - slope * slope
+    accumulate(into.dq, queries, dscores, head.k[keys])  # dQ = dS K·scale, which comes later
+    accumulate(into.dk, keys, dscores.T, q)  # dK = dSᵀ Q·scale
+    accumulate(into.dv, keys, scores.T, g)  # dV = Aᵀ dC
 
 
 # ── heads ────────────────────────────────────────────────────────────────────────────────────────
