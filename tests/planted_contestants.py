@@ -14,7 +14,7 @@ from benchmarks.work import Array, Work
 class Planted(Work):
     """Computes 7 numbers, all equal to `value`, and does what `fault` says."""
 
-    def __init__(self, value: float, fault: str, **sizes: Any) -> None:
+    def __init__(self, value: float, fault: str) -> None:
         self.value, self.fault = value, fault
         if fault == "cannot be built":
             raise ValueError("there is no such work\nand more")
@@ -39,5 +39,5 @@ class Planted(Work):
         return self.value * times
 
 
-def make(value: float = 1.0, fault: str = "", **given: Any) -> Work:
+def make(value: float = 1.0, fault: str = "", **sizes: Any) -> Work:
     return Planted(value, fault)
