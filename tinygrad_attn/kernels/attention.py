@@ -14,7 +14,6 @@ heads that shares a key head is one head with more queries.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,6 @@ from .limits import Array, Plan, blocking
 from .passes import Passes
 from .threads import share
 
-EVERY = slice(None)
 PIECE = 1 << 17  # weights in a part of the work: they fit a core's cache
 SMALL = 1 << 12
 
@@ -72,10 +70,12 @@ def backward(
     plan: Plan,
 ) -> tuple[Array | None, ...]:
     """dQ, dK, dV and that of what is added; broadcast axes are not summed."""
-    shapes = (*plan.shape[:-1], q.shape[-1]), spread(k, plan), spread(v, plan), plan.shape
-    parts = tuple([np.empty(shape, q.dtype) if n else None for shape, n in zip(shapes, needs)])
-    differentiate(passes, g, kept, plan, *parts)
-    return parts
+    dq = np.empty((*plan.shape[:-1], q.shape[-1]), q.dtype) if needs[0] else None
+    dk = np.empty(spread(k, plan), q.dtype) if needs[1] else None
+    dv = np.empty(spread(v, plan), q.dtype) if needs[2] else None
+    dadded = np.empty(plan.shape, q.dtype) if needs[3] else None
+    differentiate(passes, g, kept, plan, dq, dk, dv, dadded)
+    return dq, dk, dv, dadded
 
 
 def attend(
@@ -85,12 +85,12 @@ def attend(
     limits, weights = plan.limits, np.empty(plan.shape, q.dtype)
     slope = None if plan.softcap is None else np.empty_like(weights)
     factors = None if plan.factors is None else plan.factors.whole()
-    dead, allowed = limits.dead(EVERY), limits.keep
+    dead, allowed = None if limits.alive is None else ~limits.alive, limits.keep
     if dead is not None:  # the passes know nothing of empty rows: here are the bounds too
         allowed = limits.allowed(*(slice(0, n) for n in plan.shape[-2:]))
     blocked = None if allowed is None else blocking(allowed, q.dtype)
     kept = Kept(q, k, v, dead, weights, slope, factors)
-    in_parts(partial(attend_part, passes, plan), kept, added, blocked, out)
+    in_parts(attend_part, passes, plan, kept, added, blocked, out)
     return kept
 
 
@@ -148,7 +148,7 @@ def differentiate(
     dadded: Array | None,
 ) -> None:
     """Write the gradients that are not None; any strides will do where heads are not grouped."""
-    in_parts(partial(differentiate_part, passes, plan), kept, g, dq, dk, dv, dadded)
+    in_parts(differentiate_part, passes, plan, kept, g, dq, dk, dv, dadded)
 
 
 def differentiate_part(
@@ -185,17 +185,19 @@ def differentiate_part(
         np.matmul(folded(dscores, k).mT, folded(q, k), out=dk)  # dK = dRᵀ Q
 
 
-def in_parts(work: Callable[..., None], kept: Kept, *arrays: Array | None) -> None:
-    """`work(kept, *arrays)`; much of it is cut along the first axis into parts that run at once."""
+def in_parts(
+    work: Callable[..., None], passes: Passes, plan: Plan, kept: Kept, *arrays: Array | None
+) -> None:
+    """`work` with all of these; much of it is cut along the first axis into parts run at once."""
     weights = kept.weights
     if weights.size <= PIECE or weights.ndim < 4:
-        return work(kept, *arrays)
+        return work(passes, plan, kept, *arrays)
 
     def cut(start: int, stop: int) -> None:
         def some(x: Array | None) -> Any:
             return x if x is None or x.ndim < weights.ndim or len(x) == 1 else x[start:stop]
 
-        work(Kept(*map(some, kept)), *map(some, arrays))
+        work(passes, plan, Kept(*map(some, kept)), *map(some, arrays))
 
     parts = -(-weights.size // PIECE)
     return share(cut, len(weights), -(-len(weights) // parts))
@@ -213,7 +215,7 @@ def dropped(weights: Array, factors: Array | None) -> Array:
 
 def folded(x: Array, shared: Array) -> Array:
     """(..., H, T, d) -> (..., Hk, H/Hk·T, d), for `shared` (..., Hk, S, ·)."""
-    if x.ndim < 3 or shared.ndim < 3 or x.shape[-3] == shared.shape[-3]:
+    if x.shape[-3:-2] == shared.shape[-3:-2] or x.ndim < 3 or shared.ndim < 3:
         return x
     heads = shared.shape[-3]
     return x.reshape(*x.shape[:-3], heads, x.shape[-3] // heads * x.shape[-2], x.shape[-1])
@@ -221,5 +223,5 @@ def folded(x: Array, shared: Array) -> Array:
 
 def spread(x: Array, plan: Plan) -> tuple[int, ...]:
     """The shape of keys or values `x` once every sequence has its own."""
-    heads = x.shape[-3:-2] if x.ndim > 2 else plan.shape[-3:-2]
-    return (*plan.shape[:-3], *heads, *x.shape[-2:])
+    heads = x.shape[-3:] if x.ndim > 2 else (*plan.shape[-3:-2], *x.shape)
+    return (*plan.shape[:-3], *heads)
