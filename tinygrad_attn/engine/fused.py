@@ -14,30 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from .adapter import Adapter
+from .kernel import Kernel
 from .node import Edge, EdgeRule, Node, record
 from .primitive import PLANTED
 from .recompute import rerecorded
 from .settings import SETTINGS
-from .tensor import Array, Tensor, frozen, locked, wrapped
+from .tensor import Tensor, frozen, locked, wrapped
 
 KERNEL_DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.float64)})  # others: the definition
-
-
-class Kernel(Protocol):
-    """A pair of functions on arrays."""
-
-    @property
-    def forward(self) -> Callable[..., tuple[Array, Any]]:
-        """Result and residuals."""
-
-    @property
-    def backward(self) -> Callable[..., tuple[Array | None, ...]]:
-        """A gradient, or None, for each array."""
 
 
 class Given:
@@ -76,13 +66,9 @@ class KernelCall:
         if create_graph or SETTINGS.get().keep_grads:
             return self.expanded(node, relevant)
         arrays = [x for x, _ in self.inputs]
-        needs = tuple(
-            [
-                parent is not None and (relevant is None or parent in relevant)
-                for _, parent in self.inputs
-            ]
-        )
-        parts = self.kernel.backward(g, self.residuals, *arrays, needs=needs, **self.options)
+        every = [node is not None for _, node in self.inputs]
+        needs = every if relevant is None else [node in relevant for _, node in self.inputs]
+        parts = self.kernel.backward(g, self.residuals, *arrays, needs=tuple(needs), **self.options)
         return [
             (parent, GIVEN, (part,))
             for (_, parent), part in zip(self.inputs, parts, strict=True)
@@ -91,8 +77,8 @@ class KernelCall:
 
     def expanded(self, node: Node, relevant: set[Node] | None = None) -> list[Edge]:
         """The edge from `node` to the definition's result, recorded now; drawings use it too."""
-        definition = self.definition
-        return rerecorded(lambda *xs: definition(*xs, **self.options), self.inputs, node, relevant)
+        f = partial(self.definition, **self.options)
+        return rerecorded(f, self.inputs, node, relevant)
 
 
 class Fused(Adapter):

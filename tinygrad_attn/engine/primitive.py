@@ -153,12 +153,8 @@ class Primitive:
             return wrapped(out, None)
         if constants or self.per_argument or not self.rules:
             edges = self.edges(raw, options, parents, out, constants)
-        else:  # what `edges` does in the usual case, without a call
-            raw += *options, out
-            edges = []
-            for parent, rule in zip(parents, self.rules):
-                if parent is not None and rule is not None:
-                    edges.append((parent, rule, rule.fetch(raw)))
+        else:
+            edges = linked_by(parents, self.rules, [*raw, *options, out])
         node = recorded(self, tuple(parents), edges, out.shape, out.dtype, settings.scope)
         if settings.keep_values:
             node.keep(out, settings.keep_grads)
@@ -261,12 +257,7 @@ class Primitive:
             raw = [constant(a, out) if i in saved else a for i, a in enumerate(raw)]
         if self.per_argument:
             return self.edges_per_argument(raw, options, parents, out)
-        known: list[Any] = [*raw, *options, out]
-        edges: list[Edge] = []
-        for parent, rule in zip(parents, self.rules):
-            if parent is not None and rule is not None:
-                edges.append((parent, rule, rule.fetch(known)))
-        return edges
+        return linked_by(parents, self.rules, [*raw, *options, out])
 
     def saved_places(self, parents: list[Node | None]) -> set[int]:
         """The positions of the array arguments that the rules that will run ask for."""
@@ -290,6 +281,17 @@ class Primitive:
             for i, (parent, rule) in enumerate(zip(parents, rules))
             if parent is not None and rule is not None
         ]
+
+
+def linked_by(
+    parents: list[Node | None], rules: tuple[Rule | None, ...], known: list[Any]
+) -> list[Edge]:
+    """An edge for each rule that will run, with what it asks for of all that is `known`."""
+    edges: list[Edge] = []
+    for parent, rule in zip(parents, rules):
+        if parent is not None and rule is not None:
+            edges.append((parent, rule, rule.fetch(known)))
+    return edges
 
 
 ATOMS = frozenset({int, float, bool, str, type(None)})  # options that need no copy

@@ -6,15 +6,20 @@
 `needs` says which arrays need a gradient.  Each kernel stands beside a definition in primitives
 (nn/functional/definitions.py), which it is compared with: a kernel is never a second truth.
 
-    sets.py        which kernels run: `use`
-    memory.py      freed memory stays with the process
-    threads.py     work shared among a few threads
-    limits.py      which query may attend to which key; dropout's factors
-    with_numpy/    kernels in NumPy, always there
-    with_numba/    kernels compiled by numba (extra `fast`), imported when one first runs
+An optimiser's step is a kernel too, with a forward only.
+
+    sets.py          which kernels run: `use`
+    memory.py        freed memory stays with the process
+    threads.py       work shared among a few threads
+    limits.py        which query may attend to which key; dropout's factors
+    attention.py     attention in one piece; packed.py: on Q, K and V side by side
+    tiled.py         attention in tiles of queries × keys
+    passes.py        what these need done to the scores, by each set in its way
+    with_numpy/      kernels in NumPy, always there
+    with_numba/      kernels compiled by numba (extra `fast`), imported when one first runs
 """
 
-from .kernel import Kernel
+from ..engine.kernel import Kernel
 from .limits import BLOCK, Factors, Limits, Plan, blocking, reached
 from .memory import keep_freed_memory
 from .sets import SETS, chosen, finder, installed, use

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from ..engine.kernel import Kernel
 from . import attention, packed, tiled
-from .kernel import Kernel
 from .passes import Passes
 
 

@@ -16,9 +16,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..engine.errors import DTypeError, ShapeError
+from ..engine.kernel import Kernel
 from ..engine.settings import SETTINGS
 from ..extras import need
-from .kernel import Kernel
 
 SETS = ("auto", "numba", "numpy", "off")
 LARGE = 1 << 14  # elements: from here on "auto" finds loading numba worth while

@@ -14,7 +14,7 @@ from ..engine import Array, DTypeError, ShapeError, Tensor
 from . import functional
 from .cache import KVCache, restoring
 from .functional import Mask
-from .functional.attention import attend, divided, joined, self_attention
+from .functional.attention import attend, divided, joined, parted, self_attention
 from .functional.layers import array_of, flag, operand, probability
 from .layers import Linear, positive, uniform
 from .module import Module
@@ -148,8 +148,8 @@ class MultiHeadAttention(Module):
         keys = x if keys is None else operand(keys)
         values = keys if values is None else operand(values)
         self.check(x, keys, values)
-        for name, value in (("return_weights", return_weights), ("return_stages", return_stages)):
-            flag("MultiHeadAttention", name, value)
+        wanted = flag("MultiHeadAttention", "return_weights", return_weights)
+        wanted = flag("MultiHeadAttention", "return_stages", return_stages) or wanted
         mask, past = head_mask(mask), 0 if cache is None else cache.length
         offset = offset if cache is None else past
         if isinstance(self.positions, AlibiBias):
@@ -162,7 +162,6 @@ class MultiHeadAttention(Module):
             "method": method,
             "dropout": self.dropout if self.training else 0.0,
         }
-        wanted = return_weights or return_stages
         alone = self.packed and x is keys and keys is values
         if alone and cache is None and not (wanted or self.turned) and x.dtype != np.float16:
             qkv = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
@@ -193,8 +192,7 @@ class MultiHeadAttention(Module):
         bias = self.in_proj_bias
         if self.packed and x is keys and keys is values:
             together = functional.linear(x, self.in_proj_weight, bias)
-            parts: Iterable[Tensor] = ops.split(together, cuts, -1)
-            return parts
+            return parted(together)
         weights = ops.split(self.in_proj_weight, cuts) if self.packed else self.separate_weights
         biases = (None, None, None) if bias is None else ops.split(bias, cuts)
         return map(functional.linear, (x, keys, values), weights, biases)
@@ -207,8 +205,9 @@ class MultiHeadAttention(Module):
     def check(self, x: Tensor, keys: Tensor, values: Tensor) -> None:
         """Refuse inputs that do not fit together."""
         widths = [self.d_model] * 3 if self.packed else [w.shape[1] for w in self.separate_weights]
-        inputs = (("x", "T", x), ("keys", "S", keys), ("values", "S", values))
-        for (name, time, y), width in zip(inputs, widths, strict=True):
+        inputs = [("x", "T", x), ("keys", "S", keys), ("values", "S", values)]
+        few = 1 if self.packed and x is keys is values else 3
+        for (name, time, y), width in zip(inputs[:few], widths):
             if y.ndim != 3 or y.shape[-1] != width or y.shape[0] != x.shape[0]:
                 beside = "" if y is x else f" beside x {x.shape}"
                 raise ShapeError(

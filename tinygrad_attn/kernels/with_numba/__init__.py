@@ -5,8 +5,8 @@ elementary.py    exp, the logistic and the normal distribution function, for loo
 blocks.py        how arrays reach compiled loops, and in which parts
 """
 
+from ...engine.kernel import Kernel
 from ..attentions import attentions
-from ..kernel import Kernel
 from ..with_numpy.products import embedding_forward
 from . import activations, adam, attention, embedding, losses, norms
 

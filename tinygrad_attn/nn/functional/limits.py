@@ -7,7 +7,8 @@ through, −∞ blocks.  Masks broadcast to the scores (..., heads, T, S).
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
+from functools import lru_cache, reduce
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,6 +71,8 @@ def limiting(
             sequence, or the window is negative.
         DTypeError: the mask is neither a Mask nor boolean nor floating, or the window is no pair.
     """
+    if mask is None and type(offset) is int and type(window) in (tuple, NoneType):
+        return unmasked(shape, causal, offset, window, empty_row), None
     low, high = (None, None) if window is None else check_window("attention", window)
     bands = [Band(low, 0 if causal else high, whole("attention", "offset", offset))]
     kept: list[Array] = []
@@ -92,6 +95,17 @@ def limiting(
     keep = locked(reduce(np.logical_and, kept)) if kept else None
     limits = Limits(low, high, keep, None, empty_row)
     return replace(limits, alive=living(limits, added, shape)), added
+
+
+@lru_cache(maxsize=1024)  # a layer meets the same limits again at every step
+def unmasked(
+    shape: Shape, causal: bool, offset: int, window: Window | None, empty_row: str
+) -> Limits:
+    """The limits without a mask."""
+    low, high = (None, None) if window is None else check_window("attention", window)
+    low, high = narrowest([Band(low, 0 if causal else high, offset)], shape)
+    limits = Limits(low, high, None, None, empty_row)
+    return replace(limits, alive=living(limits, None, shape))
 
 
 def converted(added: Any, dtype: Any) -> Any:
