@@ -15,7 +15,7 @@ In the order in which they build on each other:
     peers/          one module a library, which does the work
     worker.py       the process of one contestant; contestant.py: the same from the parent's side
     harness.py      turns, paired ratios, agreement on the numbers
-    cases.py        what there is to measure; runs.py: one case from start to end
+    cases.py        what there is to measure; runs.py: one case from start to end, launch by launch
     report.py       tables and JSON; charts.py: pictures
 
 Peers come with `pip install ".[peers]"`; those that are missing are left out.

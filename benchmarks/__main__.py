@@ -19,6 +19,8 @@ ABOUT = """This library and others on the same work, in turn (A B C A B C …), 
 
 Before anything is timed, all must compute the same numbers from the same values: losses, every
 gradient, and the losses of the first steps.  All use the same number of threads and the same dtype.
+The rounds are spread over several launches: at each, all processes are started anew and warmed up,
+because a process stays faster or slower by where it finds its memory and threads.
 A ratio is the median, over the rounds, of our time over theirs within a round, with its quartiles;
 below 1, this library is faster (or smaller).  Peers come with: pip install ".[peers]"; those that
 are not installed are left out."""
@@ -38,8 +40,11 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--kernels", nargs="+", choices=list(KERNELS), default=installed_kernels(),
                         metavar="SET", help="kernel sets of this library, each a contestant: of "
                         f"{', '.join(KERNELS)} (default: those installed)")  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=11, metavar="N",
-                        help="to count, at least 5 (default: 11)")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=12, metavar="N",
+                        help="to count, at least 5 (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--launches", type=int, default=3, metavar="N",
+                        help="of every contestant, among which the rounds are divided "
+                        "(default: %(default)s)")  # fmt: skip
     parser.add_argument("--threads", type=int, default=min(2, cores()), metavar="N",
                         help="that everyone may use, but for cases too small for more than one "
                         "(default: %(default)s)")  # fmt: skip
@@ -50,6 +55,8 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
         setattr(args, name, list(dict.fromkeys(getattr(args, name))))  # each once
     if args.rounds < 5:
         parser.error(f"--rounds: expected at least 5, got {args.rounds}")
+    if not 1 <= args.launches <= args.rounds:
+        parser.error(f"--launches: expected 1 to {args.rounds} (--rounds), got {args.launches}")
     if not 1 <= args.threads <= cores():
         parser.error(f"--threads: expected 1 to {cores()}, got {args.threads}")
     for name in args.kernels:
@@ -89,16 +96,15 @@ def run_case(name: str, case: Case, args: argparse.Namespace, bars: Any) -> list
     """All points of a case, with a bar."""
     threads = case.threads or args.threads
     peers = [peer for peer in args.peers if PEERS[peer].installed]
-    ticks = args.rounds + 2
-    task = bars.add_task(name, total=ticks * len(case.points))
+    task = bars.add_task(name, total=args.rounds * len(case.points))
     measured = []
     for k, point in enumerate(case.points):
         bars.update(task, description=f"{name} {point.label}".strip())
         result = run_point(
-            case, point, peers=peers, kernels=args.kernels, rounds=args.rounds, threads=threads,
-            tick=lambda: bars.advance(task),
+            case, point, peers=peers, kernels=args.kernels, rounds=args.rounds,
+            launches=args.launches, threads=threads, tick=lambda: bars.advance(task),
         )  # fmt: skip
-        bars.update(task, completed=ticks * (k + 1))
+        bars.update(task, completed=args.rounds * (k + 1))
         measured.append((point, result))
     bars.remove_task(task)
     return measured
@@ -121,8 +127,8 @@ def main(given: list[str] | None = None) -> None:
     missing = [PEERS[peer].label for peer in args.peers if not PEERS[peer].installed]
     if missing:
         console.print(f"left out, not installed: {', '.join(missing)}")
-    settings = {"rounds": args.rounds, "threads": args.threads, "kernels": args.kernels,
-                "not_installed": missing}  # fmt: skip
+    settings = {"rounds": args.rounds, "launches": args.launches, "threads": args.threads,
+                "kernels": args.kernels, "not_installed": missing}  # fmt: skip
     with Progress(transient=True, console=console) as bars:
         for name in args.only:
             case = CASES[name]

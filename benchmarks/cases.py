@@ -75,6 +75,7 @@ class Case:
         points: the sizes.
         peers: who takes part besides this library.
         threads: how many all may use; None leaves that to `--threads`.
+        launches: how often contestants are started anew; None leaves that to `--launches`.
         variants: peer -> label -> options: more than one way to do the work in a library.
         unit: "ms" a run, "tokens/s", or "MiB" at the peak of a process of its own.
         small: a size to warm up with before the memory that a run takes is measured; None where it
@@ -86,6 +87,7 @@ class Case:
     points: tuple[Point, ...]
     peers: tuple[str, ...] = tuple(PEERS)
     threads: int | None = None
+    launches: int | None = None
     variants: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     unit: str = "ms"
     small: Point | None = None
@@ -176,6 +178,7 @@ CASES = {
         (Point("", {}),),
         ("torch", "jax", "autograd", "mygrad"),
         threads=1,
+        launches=1,  # each run is a fresh process
     ),
     "memory": Case(
         "peak memory of a process that trains nanoGPT's CPU sizes for 30 steps",

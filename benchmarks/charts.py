@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -52,7 +53,8 @@ def bars(ax: Any, unit: str, point: Record) -> None:
     ours = [name for name, figures in contestants.items() if figures["ours"]]
     longest = 0.0
     for row, (name, figures) in enumerate(contestants.items()):
-        values = [converted(unit, point["per"], value) for value in figures["rounds"]]
+        rounds = chain.from_iterable(figures["rounds"])
+        values = [converted(unit, point["per"], value) for value in rounds]
         low, middle, high = quantiles(values, n=4, method="inclusive")
         color = OURS[ours.index(name) % len(OURS)] if name in ours else "#b9b9b9"
         ax.barh(row, middle, height=0.66, color=color)
@@ -122,8 +124,8 @@ def times_the_floor(point: Record, name: str) -> float | None:
     contestants = point["contestants"]
     if name == FLOOR or FLOOR not in contestants:
         return None
-    both = zip(contestants[name]["rounds"], contestants[FLOOR]["rounds"], strict=True)
-    return median(a / b for a, b in both)
+    both = (chain.from_iterable(contestants[one]["rounds"]) for one in (name, FLOOR))
+    return median(a / b for a, b in zip(*both, strict=True))
 
 
 def draw_lines(fig: Any, record: Record, panels: list[tuple[str, str, dict[str, Line]]]) -> None:

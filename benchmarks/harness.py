@@ -1,6 +1,8 @@
 """Measure contestants in turn (A B C A B C …) and compare them round by round.
 
 A machine that slows down slows all of them, so the ratio within a round says more than any time.
+Where a process finds its memory and its threads makes it faster or slower until it ends, so the
+rounds are spread over several launches of every contestant.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from statistics import median, quantiles
 from time import sleep
@@ -49,7 +52,8 @@ class Result:
     Attributes:
         ours: the names that are this library's.
         rounds: name -> seconds of one run (or MiB), round by round.
-        repeats: name -> how often the work was done in one round.
+        launches: how many of these rounds each launch has.
+        repeats: name -> how often the work was done in one round, in the last launch.
         extra: name -> MiB that the work took beyond its inputs, where that was measured.
         notes: what was left out and why.
         failed: did this library fail, or did contestants disagree?
@@ -57,6 +61,7 @@ class Result:
 
     ours: list[str]
     rounds: dict[str, list[float]] = field(default_factory=dict)
+    launches: list[int] = field(default_factory=list)
     repeats: dict[str, int] = field(default_factory=dict)
     extra: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -96,6 +101,11 @@ class Result:
         peers = [name for name in self.rounds if name not in self.ours]
         return [self.row(ours, peer) for ours in self.ours if ours in self.rounds for peer in peers]
 
+    def by_launch(self, name: str) -> list[list[float]]:
+        """A contestant's rounds, those of a launch together."""
+        rounds = iter(self.rounds[name])
+        return [list(islice(rounds, count)) for count in self.launches]
+
     def figures(self) -> dict[str, Any]:
         """Everything, as plain JSON values."""
         contestants = {
@@ -104,7 +114,7 @@ class Result:
                 "median": median(rounds),
                 "repeats": self.repeats.get(name, 1),
                 **({"extra_mib": self.extra[name]} if name in self.extra else {}),
-                "rounds": rounds,
+                "rounds": self.by_launch(name),
             }
             for name, rounds in self.rounds.items()
         }
@@ -157,33 +167,40 @@ def measure(
     rounds: int,
     tick: Callable[[], None] = lambda: None,
 ) -> None:
-    """Fill `result` with seconds a run; a round before is not counted.
+    """Add the rounds of one launch to `result`, seconds a run; all warm up in turn before.
 
     Who fails meanwhile is left out; the others go on.
     """
-    result.rounds = {contestant.name: [] for contestant in contestants}
-    for k in range(-1, rounds):
-        for contestant in contestants:
-            if contestant.name not in result.rounds:
-                continue
-            try:
-                seconds = turn(contestant, result, k)
-            except ContestantError as error:
-                result.leave_out(contestant.name, error)
-                continue
-            if k >= 0:
-                result.rounds[contestant.name].append(seconds)
+    result.launches.append(rounds)
+    take_turns(contestants, result, warm_up)
+    for _ in range(rounds):
+        take_turns(contestants, result, turn)
         tick()
 
 
-def turn(contestant: Contestant, result: Result, k: int) -> float:
-    """One turn: seconds for one run.  The first decides how often to run in the others."""
-    sleep(PAUSE)
-    if k < 0:
-        result.repeats[contestant.name] = repeats(contestant)
-        return 0.0
+def take_turns(
+    contestants: Sequence[Contestant], result: Result, work: Callable[[Contestant, Result], None]
+) -> None:
+    """Let everyone who has not been left out do the work."""
+    for contestant in contestants:
+        if contestant.name in result.rounds:
+            sleep(PAUSE)
+            try:
+                work(contestant, result)
+            except ContestantError as error:
+                result.leave_out(contestant.name, error)
+
+
+def warm_up(contestant: Contestant, result: Result) -> None:
+    """Runs that are not counted; they tell how often to run in a turn."""
+    contestant.run(1)  # takes long where it is compiled
+    result.repeats[contestant.name] = repeats(contestant)
+
+
+def turn(contestant: Contestant, result: Result) -> None:
+    """Seconds for one run, a mean over a few."""
     times = result.repeats[contestant.name]
-    return contestant.run(times) / times
+    result.rounds[contestant.name].append(contestant.run(times) / times)
 
 
 def repeats(contestant: Contestant) -> int:

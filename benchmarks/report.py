@@ -30,7 +30,7 @@ def table(case: Case, measured: Measured) -> Table:
     several = any(point.label for point, _ in measured)
     ours = list(dict.fromkeys(name for _, result in measured for name in result.ours))
     columns = [*["size"] * several, "contestant", case.unit, *(f"{name} / it" for name in ours)]
-    caption = "ratios below 1: ours is faster, or smaller"
+    caption = f"{counted(measured)}; ratios below 1: ours is faster, or smaller"
     made = Table(*columns, title=case.title, title_justify="left", caption=caption)
     for point, result in measured:
         last = len(result.rounds) - 1
@@ -40,6 +40,13 @@ def table(case: Case, measured: Measured) -> Table:
             made.add_row(*cells, name, shown(case, point, median(figures)), *ratios,
                          end_section=several and k == last)  # fmt: skip
     return made
+
+
+def counted(measured: Measured) -> str:
+    """How many rounds there are, in how many launches; the sizes of a case have equally many."""
+    launches = next((result.launches for _, result in measured if result.launches), [])
+    plural = "" if len(launches) == 1 else "es"
+    return f"{sum(launches)} rounds in {len(launches)} launch{plural}"
 
 
 def ratio(result: Result, ours: str, peer: str) -> str:

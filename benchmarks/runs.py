@@ -1,4 +1,4 @@
-"""Run a case: start its contestants, see that they agree, let them take turns."""
+"""Run a case: launch its contestants, see that they agree, let them take turns; launch again."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def run_point(
     peers: list[str],
     kernels: list[str],
     rounds: int,
+    launches: int,
     threads: int,
     tick: Tick,
     limit: float = 600.0,
@@ -32,8 +33,9 @@ def run_point(
     taking_part = entries(case, point, peers, kernels)
     result = Result([entry.name for entry in taking_part if entry.ours])
     start = partial(process, threads=threads, limit=limit)
+    spread = [] if case.unit == "MiB" else shares(rounds, case.launches or launches)
     try:
-        agreed_and_timed(taking_part, result, start, tick, 0 if case.unit == "MiB" else rounds)
+        agreed_and_timed(taking_part, result, start, tick, spread)
     except DisagreementError as error:
         result.fail(f"not measured: {error}")
         return result
@@ -47,22 +49,39 @@ def run_point(
 
 
 def agreed_and_timed(
-    taking_part: Sequence[Entry], result: Result, start: Start, tick: Tick, rounds: int
+    taking_part: Sequence[Entry], result: Result, start: Start, tick: Tick, spread: list[int]
 ) -> None:
-    """See that all compute the same numbers, then let them take turns for so many rounds.
+    """See that all compute the same numbers, then let them take turns: so many rounds a launch.
 
     Raises:
         DisagreementError: they do not; nothing is timed then.
     """
+    with launched(taking_part, result, start) as contestants:
+        verify(checked(contestants, result))
+        result.rounds = {contestant.name: [] for contestant in contestants}
+        for rounds in spread[:1]:
+            measure(contestants, result, rounds, tick)
+    for rounds in spread[1:]:
+        with launched(still(taking_part, result), result, start) as contestants:
+            measure(contestants, result, rounds, tick)
+
+
+def shares(rounds: int, launches: int) -> list[int]:
+    """How many of the rounds each launch has: equally many, the first ones perhaps one more."""
+    return [rounds // launches + (k < rounds % launches) for k in range(launches)]
+
+
+@contextmanager
+def launched(
+    taking_part: Sequence[Entry], result: Result, start: Start
+) -> Iterator[list[Contestant]]:
+    """Fresh processes, one each, that end with the `with`."""
     with ExitStack() as stack:
         contestants = []
         for entry in taking_part:
             with leaving_out(entry, result):
                 contestants.append(stack.enter_context(start(entry)))
-        verify(checked(contestants, result))
-        result.rounds = {contestant.name: [] for contestant in contestants}
-        if rounds:
-            measure(contestants, result, rounds, tick)
+        yield contestants
 
 
 def still(taking_part: Sequence[Entry], result: Result) -> list[Entry]:
@@ -106,6 +125,7 @@ def measure_memory(taking_part: Sequence[Entry], result: Result, start: Start, t
             with leaving_out(entry, result), start(entry) as contestant:
                 contestant.run(STEPS)
                 result.rounds[entry.name].append(contestant.memory()["peak"])
+        result.launches.append(1)
         tick()
 
 

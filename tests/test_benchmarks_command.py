@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from itertools import chain
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(harness, "TURN", 1e-3)
         folder = tmp_path_factory.mktemp("figures")
         main(["--only", "chain", "--peers", "floor", "--kernels", "numpy", "--rounds", "5",
-              "--threads", "1", "--out", str(folder)])  # fmt: skip
+              "--launches", "2", "--threads", "1", "--out", str(folder)])  # fmt: skip
     return folder
 
 
@@ -35,14 +37,15 @@ def test_a_run_writes_figures_and_a_chart(figures: Path) -> None:
     document = json.loads((figures / "figures.json").read_text(encoding="utf-8"))
     assert document["machine"]["versions"]["numpy"] == np.__version__
     assert {"cores", "processor", "python", "platform"} <= document["machine"].keys()
-    assert document["settings"]["rounds"] == 5
+    assert (document["settings"]["rounds"], document["settings"]["launches"]) == (5, 2)
     (case,) = document["cases"]
     assert (case["name"], case["unit"], case["threads"]) == ("chain", "ms", 1)
     (point,) = case["points"]
     assert list(point["contestants"]) == ["tinygrad_attn (numpy)", "bare NumPy"]
     for shown in point["contestants"].values():
-        assert len(shown["rounds"]) == 5
-        assert 0 < min(shown["rounds"]) <= shown["median"] <= max(shown["rounds"])
+        assert [len(launch) for launch in shown["rounds"]] == [3, 2]
+        rounds = [*chain.from_iterable(shown["rounds"])]
+        assert 0 < min(rounds) <= shown["median"] == median(rounds)
     (ratio,) = point["ratios"]
     assert ratio["quartiles"][0] <= ratio["ratio"] <= ratio["quartiles"][1]
     assert (figures / "chain.png").stat().st_size > 5000
@@ -55,6 +58,8 @@ def test_a_run_writes_figures_and_a_chart(figures: Path) -> None:
         (["--peers", "numpyro"], "argument --peers: invalid choice: 'numpyro'"),
         (["--kernels", "cuda"], "argument --kernels: invalid choice: 'cuda'"),
         (["--rounds", "4"], "--rounds: expected at least 5, got 4"),
+        (["--launches", "0"], "--launches: expected 1 to 12 (--rounds), got 0"),
+        (["--rounds", "5", "--launches", "6"], "--launches: expected 1 to 5 (--rounds), got 6"),
         (["--threads", "0"], "--threads: expected 1 to "),
         (["--out", "{file}/x"], "cannot be written"),
     ],
@@ -83,7 +88,8 @@ def grown(name: str, seconds: list[float], lengths: list[int], **more: Any) -> d
     rounds = {"tinygrad_attn (numpy)": seconds, charts.FLOOR: [s / 2 for s in seconds]}
     points = []
     for k, length in enumerate(lengths):
-        result = Result(["tinygrad_attn (numpy)"], {n: [v[k]] * 5 for n, v in rounds.items()})
+        result = Result(["tinygrad_attn (numpy)"], {n: [v[k]] * 5 for n, v in rounds.items()},
+                        launches=[3, 2])  # fmt: skip
         result.extra = dict.fromkeys(more.get("extra", ()), 10.0 * length)
         points.append((Point(str(length), {}, {name: length}), result))
     return report.record("grown", Case("growing", "gpt", ()), 1, points)
@@ -129,8 +135,10 @@ def printed(table: Any) -> str:
 
 def test_a_table_has_medians_and_paired_ratios() -> None:
     rounds = {"tinygrad_attn (numpy)": [0.002, 0.004, 0.006, 0.008, 0.010], "slow": [0.02] * 5}
-    result = Result(["tinygrad_attn (numpy)"], rounds, extra={"slow": 41.7})
+    result = Result(["tinygrad_attn (numpy)"], rounds, [2, 2, 1], extra={"slow": 41.7})
     lines = printed(report.table(CASES["chain"], [(Point("", {}), result)])).splitlines()
+    caption = " ".join(" ".join(lines[-2:]).split())
+    assert caption.startswith("5 rounds in 3 launches; ratios below 1: ")
     ours, slow = (next(li for li in lines if f"│ {name} " in li).split("│") for name in rounds)
     assert [cell.strip() for cell in ours[1:4]] == ["tinygrad_attn (numpy)", "6", ""]
     assert [cell.strip() for cell in slow[1:4]] == ["slow", "20", "0.30 (0.20 … 0.40)"]
@@ -148,7 +156,7 @@ def test_who_is_not_installed_is_left_out(
     monkeypatch.setattr(harness, "TURN", 1e-3)
     monkeypatch.setitem(PEERS, "jax", Peer("JAX jit", "no_such_package", "nowhere"))
     main(["--only", "chain", "--peers", "jax", "--kernels", "numpy", "--rounds", "5",
-          "--threads", "1", "--out", str(tmp_path)])  # fmt: skip
+          "--launches", "1", "--threads", "1", "--out", str(tmp_path)])  # fmt: skip
     assert "left out, not installed: JAX jit" in capsys.readouterr().out
     document = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
     assert document["settings"]["not_installed"] == ["JAX jit"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,19 +67,22 @@ def test_ratios_are_paired_round_by_round() -> None:
 def test_every_contestant_has_its_turn_in_every_round() -> None:
     class Fake:
         def __init__(self, name: str, seconds: float) -> None:
-            self.name, self.seconds = name, seconds
+            self.name, self.seconds, self.compiles = name, seconds, 30.0
 
         def run(self, times: int) -> float:
             turns.append((self.name, times))
-            return self.seconds * times
+            compiling, self.compiles = self.compiles, 0.0
+            return compiling + self.seconds * times
 
     turns: list[tuple[str, int]] = []
-    result = Result(["a"])
+    result = Result(["a"], {"a": [], "b": []})
     fakes: Any = [Fake("a", 1e-4), Fake("b", 1.0)]
     harness.measure(fakes, result, 5)
     assert result.rounds == {"a": pytest.approx([1e-4] * 5), "b": [1.0] * 5}
     assert result.repeats == {"a": 10, "b": 1}
     assert turns[-10:] == [("a", 10), ("b", 1)] * 5
+    harness.measure(fakes, result, 2)
+    assert result.by_launch("b") == [[1.0] * 5, [1.0] * 2]
 
 
 def test_units() -> None:
@@ -213,12 +217,60 @@ def planted_case(monkeypatch: pytest.MonkeyPatch, **faults: dict[str, Any]) -> C
     return Case("planted", "planted", (Point("", {}),), tuple(faults))
 
 
-def run_planted(case: Case) -> Result:
+def run_planted(case: Case, launches: int = 1, tick: Callable[[], None] = lambda: None) -> Result:
     """The case's result."""
     return runs.run_point(
-        case, case.points[0], peers=list(case.peers), kernels=["numpy"], rounds=5, threads=1,
-        tick=lambda: None,
+        case, case.points[0], peers=list(case.peers), kernels=["numpy"], rounds=5,
+        launches=launches, threads=1, tick=tick,
     )  # fmt: skip
+
+
+def by_launch(monkeypatch: pytest.MonkeyPatch, **options: list[dict[str, Any]]) -> list[str]:
+    """Give contestants other options at each launch; the names of those started, as it goes on."""
+    started: list[str] = []
+    process = runs.process
+
+    def launch(entry: cases.Entry, **limits: Any) -> Contestant:
+        started.append(entry.name)
+        at_this = options.get(entry.name, [{}] * 3)[started.count(entry.name) - 1]
+        return process(replace(entry, options=entry.options | at_this), **limits)
+
+    monkeypatch.setattr(runs, "process", launch)
+    return started
+
+
+def test_all_launches_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of `moody` keeps the speed that it got when it was started."""
+    case = planted_case(monkeypatch, moody={})
+    started = by_launch(monkeypatch, moody=[{"value": 2.0}, {"value": 8.0}, {"value": 4.0}])
+    ticks: list[None] = []
+    result = run_planted(case, 3, lambda: ticks.append(None))
+    assert started == ["ours", "moody"] * 3
+    assert result.figures()["contestants"]["moody"]["rounds"] == [[2.0, 2.0], [8.0, 8.0], [4.0]]
+    assert result.ratios("ours", "moody") == [1.0, 1.0, 0.25, 0.25, 0.5]
+    assert result.row("ours", "moody")["ratio"] == 0.5
+    assert len(ticks) == 5
+
+
+@pytest.mark.parametrize("fault", ["dies", "cannot be built"])
+def test_who_fails_in_a_later_launch_is_left_out(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = planted_case(monkeypatch, dead={"value": 2.0}, right={"value": 2.0})
+    started = by_launch(monkeypatch, dead=[{}, {"fault": fault}])
+    result = run_planted(case, 3)
+    assert result.rounds == {"ours": [2.0] * 5, "right": [2.0] * 5}
+    assert started == [*["ours", "dead", "right"] * 2, "ours", "right"]
+    (note,) = result.notes
+    assert note.startswith("left out: dead ")
+    assert not result.failed
+
+
+def test_importing_starts_its_contestants_once() -> None:
+    """Each of its runs is a fresh process."""
+    assert CASES["import"].launches == 1
+    assert runs.shares(12, 1) == [12]
+    assert runs.shares(11, 3) == [4, 4, 3]
 
 
 def test_who_computes_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +300,7 @@ def test_memory_is_the_peak_of_a_fresh_process_in_every_round(
     result = run_planted(case)
     assert list(result.rounds) == ["ours", "heavy"]
     assert result.repeats == {"ours": runs.STEPS, "heavy": runs.STEPS}
+    assert result.launches == [1, 1]
     for ours_peak, heavy_peak in zip(*result.rounds.values(), strict=True):
         assert 30 < heavy_peak - ours_peak < 60
 

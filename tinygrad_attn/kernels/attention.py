@@ -23,7 +23,7 @@ from .passes import Passes
 from .threads import share
 
 PIECE = 1 << 17  # weights in a part of the work: they fit a core's cache
-SMALL = 1 << 12
+SMALL = 1 << 12  # numbers: products with fewer are not worth a transposed copy
 
 
 class Kept(NamedTuple):
@@ -100,7 +100,7 @@ def attend_part(
     """C = A V of some sequences."""
     q, k, v, dead, weights, slope, factors = kept
     limits = plan.limits
-    np.matmul(folded(q, k), turned(k), out=folded(weights, k))  # R = Q Kᵀ
+    np.matmul(folded(q, k), turned(k, q), out=folded(weights, k))  # R = Q Kᵀ
     scale = limited(weights, slope, added, blocked, dead, plan)
     if dead is None:
         passes.softmax(weights, scale, limits.low, limits.high)  # P = softmax(S′)
@@ -169,7 +169,7 @@ def differentiate_part(
     if dq is None and dk is None and dadded is None:
         return
     dscores = np.empty_like(weights) if dadded is None else dadded
-    np.matmul(g_folded, turned(v), out=folded(dscores, v))  # dP = dC Vᵀ
+    np.matmul(g_folded, turned(v, g_folded), out=folded(dscores, v))  # dP = dC Vᵀ
     if factors is not None:
         dscores *= factors
     passes.dsoftmax(dscores, weights, plan.scale if dadded is None else 1.0)
@@ -203,9 +203,9 @@ def in_parts(
     return share(cut, len(weights), -(-len(weights) // parts))
 
 
-def turned(x: Array) -> Array:
-    """Xᵀ; of many numbers a copy, which pays in the product."""
-    return x.mT if x.size < SMALL else np.ascontiguousarray(x.mT)
+def turned(x: Array, other: Array) -> Array:
+    """Xᵀ to multiply `other` with; a copy, which pays in a large product."""
+    return x.mT if min(x.size, other.size) < SMALL else np.ascontiguousarray(x.mT)
 
 
 def dropped(weights: Array, factors: Array | None) -> Array:

@@ -139,7 +139,7 @@ class MultiHeadAttention(Module):
         """
         if isinstance(keys, Mask) or isinstance(values, Mask):
             raise DTypeError("MultiHeadAttention: keys and values come first; pass mask=…")
-        if cache is not None and np.any(offset):
+        if cache is not None and (offset if isinstance(offset, int) else np.any(offset)):
             raise ShapeError(
                 f"MultiHeadAttention: with a cache the offset is its length, {cache.length}; "
                 "leave offset out"
