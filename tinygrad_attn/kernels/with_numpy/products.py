@@ -19,13 +19,17 @@ from .blocks import rows
 
 FEW = 128  # tokens in a vocabulary: up to here the product is faster than sorting
 ONE_HOT = 1 << 13  # rows of H at a time
+SKINNY, HEAVY = 16, 1 << 16  # rows of x, numbers in W: with so few and so many W xᵀ is faster
 
 
 def linear_forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, None]:
     """x Wᵀ + b."""
     out = np.empty((*x.shape[:-1], len(weight)), x.dtype)
     flat = rows(out)
-    np.matmul(packed(rows(x)), packed(weight).T, out=flat)
+    if len(flat) <= SKINNY and weight.size >= HEAVY:
+        flat[:] = np.matmul(packed(weight), packed(rows(x)).T).T
+    else:
+        np.matmul(packed(rows(x)), packed(weight).T, out=flat)
     if bias is not None:
         flat += bias
     return out, None
