@@ -104,12 +104,13 @@ class Fused(Adapter):
         """The result by a kernel, or by the definition where every step is to be seen."""
         raw, nodes, dtype, suited, tensors = [], [], args[0].dtype, True, False
         for a in args:
-            x, node = a, None
             if isinstance(a, Tensor):
-                x, node, tensors = a._data, a.node, True
-            raw.append(x)
-            nodes.append(node)
-            suited = suited and (x is None or x.dtype == dtype)  # None: an argument left out
+                nodes.append(a.node)
+                a, tensors = a._data, True
+            else:
+                nodes.append(None)
+            raw.append(a)
+            suited = suited and (a is None or a.dtype == dtype)  # None: an argument left out
         settings, kernel = SETTINGS.get(), None
         if suited and dtype in KERNEL_DTYPES and not (settings.keep_values or PLANTED):
             kernel = self.find(raw[0].size)

@@ -11,7 +11,7 @@ The environment variable TINYGRAD_ATTN_KERNELS says where a process starts; "aut
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -70,17 +70,18 @@ def checked(kernels: Any, who: str) -> str:
 def chosen(name: str, size: int) -> Kernel | None:
     """The kernel of the operation `name` for arrays of so many elements; None: its definition."""
     wanted = SETTINGS.get().kernels
-    if wanted == "numpy" or (wanted == "auto" and (size < LARGE or not installed())):
-        return plain().get(name)
+    if wanted == "numba" or (wanted == "auto" and size >= LARGE and installed()):
+        return compiled().get(name)
     if wanted == "off":
         return None
-    checked(wanted, "TINYGRAD_ATTN_KERNELS")
-    return compiled().get(name) or plain().get(name)
+    if wanted not in SETS:  # from the environment
+        checked(wanted, "TINYGRAD_ATTN_KERNELS")
+    return plain().get(name)
 
 
 def finder(name: str) -> Callable[[int], Kernel | None]:
     """`chosen` for one operation."""
-    return lambda size: chosen(name, size)
+    return partial(chosen, name)
 
 
 @cache
@@ -99,8 +100,8 @@ def plain() -> dict[str, Kernel]:
 
 @cache
 def compiled() -> dict[str, Kernel]:
-    """numba's kernels by operation; numba is imported here and nowhere earlier."""
+    """numba's kernels by operation, NumPy's where it has none; here alone numba is imported."""
     need("numba", 'the kernels "numba"', "fast")
     from .with_numba import KERNELS
 
-    return KERNELS
+    return {**plain(), **KERNELS}
