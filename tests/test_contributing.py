@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-STEPS = PAGE.partition("## Add an operation in five steps")[2]
+STEPS = PAGE.partition("## Add an operation in five steps")[2].partition("\n## ")[0]
 OPERATION, ROW, LOOK = re.findall(r"^```python\n(.*?)^```$", STEPS, re.S | re.M)
 SHOWN = STEPS.partition("```text\n")[2].partition("```")[0]
 NAME = re.findall(r"^def (\w+)", OPERATION, re.M)[0]
