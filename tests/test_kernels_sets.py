@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -257,6 +258,26 @@ def test_errors_arrive(fails: bool) -> None:
         both(work)
     with ta.kernels.use(threads=2):  # and the threads are as good as before
         assert len(parts_of(9, 1)) == 9
+
+
+def test_after_an_error_nothing_runs_on() -> None:
+    """Parts that have begun end before `share` does; no other begins."""
+    meet, ended = threading.Barrier(3, timeout=30), []
+
+    def work(start: int, stop: int) -> None:
+        if start < 3:
+            meet.wait()  # three threads, a part each
+        if start == 0:
+            raise ZeroDivisionError
+        sleep(0.05)
+        ended.append(start)
+
+    with ta.kernels.use(threads=3), pytest.raises(ZeroDivisionError):
+        share(work, 100, 1)
+    found = sorted(ended)
+    assert found == [1, 2]
+    sleep(0.1)
+    assert sorted(ended) == found
 
 
 def test_helpers_see_the_callers_settings() -> None:

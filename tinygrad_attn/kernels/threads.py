@@ -1,4 +1,4 @@
-"""Work shared among a few Python threads: NumPy and compiled kernels leave the interpreter's lock.
+"""Work shared among a few Python threads: NumPy and compiled code release the GIL.
 
 No thread waits spinning, so they do not fight the BLAS, and two callers at once are no danger; that
 rules out numba's own thread layers.  Work is cut by its size alone, never by the number of threads:
@@ -8,8 +8,9 @@ results are the same to the last bit with any number of them.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import cache
 
@@ -44,11 +45,14 @@ def share(work: Callable[[int, int], object], n: int, grain: int) -> None:
 
     Parts may run at once and in any order: each must write where no other does.
     """
-    starts = iter(range(0, n, grain))  # taking the next from it is atomic
+    starts = iter(range(0, n, grain))  # taking the next from it is atomic, under the GIL
 
     def drain() -> None:
-        for start in starts:
-            work(start, min(start + grain, n))
+        try:
+            for start in starts:
+                work(start, min(start + grain, n))
+        finally:
+            deque(starts, maxlen=0)  # after an error no further part begins
 
     helpers = min(threads(), -(-n // grain)) - 1
     if helpers < 1:
@@ -57,7 +61,8 @@ def share(work: Callable[[int, int], object], n: int, grain: int) -> None:
     try:
         drain()
     finally:
-        for helper in running:
-            if not helper.cancel():  # it has begun: the caller's arrays must outlive it
-                helper.result()
+        begun = [helper for helper in running if not helper.cancel()]
+        wait(begun)  # the caller's arrays must outlive them
+    for helper in begun:
+        helper.result()
     return None

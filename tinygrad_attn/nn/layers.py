@@ -1,4 +1,7 @@
-"""The layers everything is built from, with PyTorch's names, layouts and initial distributions."""
+"""The layers everything is built from, with PyTorch's names, layouts and initial distributions.
+
+A layer knows that its own parameters fit, so it goes to the definition without checking them again.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ import numpy as np
 from ..engine import ShapeError, Tensor
 from ..rng import generator
 from . import functional
-from .functional.layers import epsilon, flag, probability
+from .functional import definitions
+from .functional.layers import epsilon, flag, floating, last_axis, operand, probability
 from .module import Module
 from .parameter import Parameter
 
@@ -51,7 +55,10 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d_in) -> (..., d_out)."""
-        return functional.linear(x, self.weight, self.bias)
+        x = operand(x)
+        last_axis("Linear", x, self.weight.shape[1])
+        out: Tensor = definitions.linear(x, self.weight, self.bias)
+        return out
 
     def extra_repr(self) -> str:
         """d_in, d_out and whether there is no bias."""
@@ -97,7 +104,10 @@ class LayerNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
-        return functional.layer_norm(x, self.weight, self.bias, self.eps)
+        x = floating(operand(x))
+        last_axis("LayerNorm", x, self.weight.size)
+        out: Tensor = definitions.layer_norm(x, self.weight, self.bias, eps=self.eps)
+        return out
 
     def extra_repr(self) -> str:
         """d, eps."""
@@ -118,7 +128,10 @@ class RMSNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
-        return functional.rms_norm(x, self.weight, self.eps)
+        x = floating(operand(x))
+        last_axis("RMSNorm", x, self.weight.size)
+        out: Tensor = definitions.rms_norm(x, self.weight, eps=self.eps)
+        return out
 
     def extra_repr(self) -> str:
         """d, eps."""
