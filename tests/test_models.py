@@ -127,7 +127,7 @@ def test_a_thousand_steps_leave_nothing_behind() -> None:
         tracemalloc.stop()
         gc.enable()
     assert in_cycles < 20
-    assert abs(grown) < 20_000
+    assert abs(grown) < 50_000  # a leak would show 950 times
 
 
 # ── wrong sizes ──────────────────────────────────────────────────────────────────────────────────
