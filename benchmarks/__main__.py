@@ -51,6 +51,8 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks"), metavar="FOLDER",
                         help="for figures.json and charts (default: %(default)s)")  # fmt: skip
     args = parser.parse_args(given)
+    if args.list:
+        return args  # nothing is measured or written
     for name in ("only", "peers", "kernels"):
         setattr(args, name, list(dict.fromkeys(getattr(args, name))))  # each once
     if args.rounds < 5:

@@ -15,8 +15,8 @@ from .report import converted
 
 Record = dict[str, Any]
 Line = list[tuple[float, float]]
-OURS = (ORANGE, BLUE, "#009e73", "#cc79a7")  # kernel sets, in the order in which they are given
-THEIRS = ("#111111", "#56b4e9", "#cc79a7", "#e69f00")  # Okabe and Ito
+COLOURS = (ORANGE, BLUE, "#009e73", "#f0e442")  # kernel sets, in the order in which they are given
+PEER_COLOURS = ("#111111", "#56b4e9", "#cc79a7", "#e69f00")  # Okabe and Ito
 FLOOR = PEERS["floor"].label
 OVER_FLOOR = "time / time of the products"
 
@@ -56,7 +56,7 @@ def bars(ax: Any, unit: str, point: Record) -> None:
         rounds = chain.from_iterable(figures["rounds"])
         values = [converted(unit, point["per"], value) for value in rounds]
         low, middle, high = quantiles(values, n=4, method="inclusive")
-        color = OURS[ours.index(name) % len(OURS)] if name in ours else "#b9b9b9"
+        color = COLOURS[ours.index(name) % len(COLOURS)] if name in ours else "#b9b9b9"
         ax.barh(row, middle, height=0.66, color=color)
         ax.plot([low, high], [row, row], color=INK, linewidth=1.2, solid_capstyle="butt")
         digits = ",.0f" if middle >= 100 else "#.3g"
@@ -167,7 +167,7 @@ def decorate(ax: Any, title: str, unit: str, ticks: list[float]) -> None:
 
 def styled(names: list[str], ours: set[str]) -> Iterator[dict[str, Any]]:
     """How each line looks: ours thick and coloured, the floor dashed and grey."""
-    own, other = iter(OURS), iter(THEIRS)
+    own, other = iter(COLOURS), iter(PEER_COLOURS)
     for name in names:
         if name in ours:
             yield {"color": next(own, BLUE), "linewidth": 2.2, "marker": "o", "markersize": 5}

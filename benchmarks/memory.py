@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 try:
@@ -36,10 +37,8 @@ def peak() -> float:
 
 def forget() -> None:
     """Let the peak begin anew from what there is now, where the system can (Linux)."""
-    try:
+    with suppress(OSError):
         CLEAR.write_text("5")
-    except OSError:
-        return
 
 
 def status(field: str) -> float | None:

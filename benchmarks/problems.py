@@ -88,7 +88,10 @@ def vit(sizes: Sizes) -> Problem:
         shapes |= linear(f"blocks.{i}.linear1", width, c.d_ff / width, c)
         shapes |= linear(f"blocks.{i}.linear2", c.d_ff, width / c.d_ff, c)
         shapes |= norm(f"blocks.{i}.norm1", c) | norm(f"blocks.{i}.norm2", c)
-    shapes |= norm("norm", c) | {"head.weight": (c.num_classes, width), "head.bias": (10,)}
+    shapes |= norm("norm", c) | {
+        "head.weight": (c.num_classes, width),
+        "head.bias": (c.num_classes,),
+    }
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).astype(c.dtype).reshape(-1, c.image_size, c.image_size)
     chosen = rng.permutation(len(images))[: BATCHES * c.batch].reshape(BATCHES, c.batch)
@@ -134,7 +137,7 @@ def generator() -> np.random.Generator:
 
 
 def linear(name: str, width: int, times: float, config: SimpleNamespace) -> Shapes:
-    """A layer from `width` to `times` that."""
+    """A layer from `width` to `width`·`times`."""
     out = round(width * times)
     return {f"{name}.weight": (out, width)} | ({f"{name}.bias": (out,)} if config.bias else {})
 

@@ -1,7 +1,7 @@
 """The GPT of `tinygrad_attn.models` in PyTorch: the same layers, names and numbers.
 
 Plain eager PyTorch, written as its users write it.  Each parameter has its namesake's shape, so
-that `twin(model)` is a loaded state_dict, and both start from the same values.
+that `twin(model)` only has to load a state_dict, and both start from the same values.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 pytest.importorskip("rich", reason="the benchmarks' tables and bars need the extra `demo`")
 
 from benchmarks import shakespeare
+from benchmarks.peers import floor
 from tinygrad_attn.models import GPT, GPTConfig
 from tinygrad_attn.train import TrainConfig
 
@@ -97,6 +99,18 @@ def test_a_run_writes_its_figures_and_prints_them(
     shown = capsys.readouterr().out
     for figure in (first["validation"], (first["validation"] + second["validation"]) / 2):
         assert f"{figure:.4f}" in shown
+
+
+# --- the floor ---
+
+
+def test_the_floor_of_a_vit_has_no_gradient_of_the_images() -> None:
+    c = SimpleNamespace(batch=3, image_size=6, patch_size=2, d_model=10, d_ff=14, num_heads=5,
+                        num_layers=2, num_classes=7, dtype="float32")  # fmt: skip
+    products = [out.shape for _, _, out in floor.vit(c).triples]
+    assert products[:2] == [(27, 10), (10, 4)]
+    assert (27, 4) not in products
+    assert len(products) == 2 + 2 * (4 * 3 + 6) + 3
 
 
 # --- its twin in PyTorch ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -74,8 +75,14 @@ def test_a_wrong_option_is_one_sentence(
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_the_list_names_all_cases_and_peers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_names_all_cases_and_peers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It needs no rich and writes nothing."""
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.chdir(tmp_path)
     main(["--list"])
+    assert not list(tmp_path.iterdir())
     shown = capsys.readouterr().out
     assert all(name in shown for name in (*CASES, *PEERS))
 

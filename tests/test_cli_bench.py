@@ -66,6 +66,13 @@ def test_every_workload_agrees_with_its_definition() -> None:
         assert row.seconds > 0
 
 
+def test_the_table_shows_what_the_work_is_done_to() -> None:
+    shown = {one.name: one.sizes for one in workloads.workloads()}
+    assert shown["embedding"] == "12 × 64"
+    assert shown["linear"] == "768 × 128"
+    assert shown["self-attention"] == "12 × 64 × 384"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

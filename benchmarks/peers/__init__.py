@@ -6,6 +6,6 @@ jax.py         JAX, the whole step compiled
 autograd.py    HIPS autograd
 mygrad.py      MyGrad
 floor.py       only the matrix products, or only the arithmetic, in bare NumPy
-plain.py       AdamW and clipping in plain NumPy, for the last two libraries
+plain.py       AdamW and clipping in plain NumPy, for autograd and MyGrad
 startup.py     importing a package in a fresh process
 """

@@ -1,6 +1,8 @@
-"""The floor: only the matrix products of the work, on arrays made beforehand, in bare NumPy.
+"""The floor: the matrix products of the work as they are usually done, in bare NumPy.
 
-For the chain, which has no products, its arithmetic written out by hand without any engine.
+Their arrays are made beforehand.  Long attention leaves masked products out, by blocks; a step of
+the GPT computes all T×T.  For the chain, which has no products, its arithmetic written out by hand
+without any engine.
 """
 
 from __future__ import annotations
@@ -31,12 +33,13 @@ class Products(Work):
         """One more product."""
         self.triples.append((a, b, a @ b))
 
-    def linear(self, rows: int, d_in: int, d_out: int) -> None:
-        """A layer: x Wᵀ; dy W and dyᵀ x."""
+    def linear(self, rows: int, d_in: int, d_out: int, *, data: bool = False) -> None:
+        """A layer: x Wᵀ; dyᵀ x and dy W, which nobody needs where x is data."""
         x, w, dy = self.array(rows, d_in), self.array(d_out, d_in), self.array(rows, d_out)
         self.add(x, w.T)
-        self.add(dy, w)
         self.add(dy.T, x)
+        if not data:
+            self.add(dy, w)
 
     def attention(self, *shape: int) -> None:
         """Heads (B, H, T, d): QKᵀ and PV; dC Vᵀ, Pᵀ dC, dS K and dSᵀ Q."""
@@ -127,7 +130,7 @@ def gpt(c: Any) -> Products:
 def vit(c: Any) -> Products:
     """The products of a training step."""
     made, patches = Products(c.dtype), (c.image_size // c.patch_size) ** 2
-    made.linear(c.batch * patches, c.patch_size**2, c.d_model)
+    made.linear(c.batch * patches, c.patch_size**2, c.d_model, data=True)
     for _ in range(c.num_layers):
         layer(made, c.batch * (patches + 1), c.d_model, c.d_ff)
         made.attention(c.batch, c.num_heads, patches + 1, c.d_model // c.num_heads)

@@ -24,7 +24,9 @@ SUMMARY = "measure the kernels on this machine"
 TEXT = """Say what is installed and which kernels run, and measure every operation that has kernels,
 forward and backward, and a whole training step, on the sizes of nanoGPT's configuration for a
 CPU: as its definition in primitives ("off"), with the kernels in NumPy and, where numba is
-installed, with those that it compiles.  They take turns, round by round.
+installed, with those that it compiles.  They take turns, round by round.  Where a set has no
+kernel of its own, it runs the one before: in NumPy, clipping and AdamW are the definition's (their
+ratio shows how exact the figures are); with numba, linear is NumPy's.
 
 A ratio is the median, over the rounds, of a set's time over the definition's within a round,
 with its quartiles; below 1, the kernels are faster.  "differ" is the largest difference from the

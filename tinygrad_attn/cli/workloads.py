@@ -1,7 +1,8 @@
 """What `tinygrad-attn bench` measures: each operation that has kernels, and a training step.
 
 The sizes are those of nanoGPT's configuration for a CPU: 12 texts of 64 characters, 4 layers, 4
-heads, 128 wide, 65 characters, no biases; tiles are measured on one text of 1,024.
+heads, 128 wide, 65 characters; tiles are measured on one text of 1,024.  Layer norm has a weight
+and a bias, linear and the GPT have no biases.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from ..engine import Array, Tensor
 from ..models import GPT, GPTConfig
 from ..nn import functional
+from ..nn.functional.attention import self_attention
 from ..optim import AdamW, clip_grad_norm
 
 B, T, D, HEADS, VOCABULARY, LONG = 12, 64, 128, 4, 65, 1024
@@ -27,7 +29,7 @@ class Workload:
 
     Attributes:
         name: what `bench NAME` finds it by.
-        sizes: of its first array, for the table.
+        sizes: of what it is done to, for the table.
         work: does it once; returns what all kernel sets must agree on.
     """
 
@@ -50,7 +52,6 @@ def workloads() -> list[Workload]:
     tokens, targets = rng.integers(0, VOCABULARY, (2, B, T))
     cases: dict[str, tuple[Callable[..., Tensor], list[Tensor]]] = {
         "linear": (functional.linear, [x, up]),
-        "embedding": (partial(functional.embedding, tokens), [variable(VOCABULARY, D)]),
         "layer norm": (functional.layer_norm, [x, scale, shift]),
         "RMS norm": (functional.rms_norm, [x, scale]),
         "GELU (tanh)": (partial(functional.gelu, approximate="tanh"), [wide]),
@@ -58,19 +59,30 @@ def workloads() -> list[Workload]:
         "SiLU": (functional.silu, [wide]),
         "cross-entropy": (partial(functional.cross_entropy, targets=targets.ravel()), [logits]),
         "attention": (partial(functional.attention, causal=True, method="fused"), heads),
+        "self-attention": (
+            partial(self_attention, heads=HEADS, causal=True, method="fused"),
+            [variable(B, T, 3 * D)],
+        ),
         "attention in tiles": (partial(functional.attention, causal=True, method="tiled"), long),
     }
+    embedding = partial(functional.embedding, tokens)
+    table = variable(VOCABULARY, D)
     return [
-        *(differentiated(name, f, xs, rng) for name, (f, xs) in cases.items()),
+        *(differentiated(name, f, xs, rng, xs[0].shape) for name, (f, xs) in cases.items()),
+        differentiated("embedding", embedding, [table], rng, tokens.shape),
         adamw([variable(*p.shape) for p in gpt().parameters()], rng),
         training_step(tokens, targets),
     ]
 
 
 def differentiated(
-    name: str, f: Callable[..., Tensor], inputs: list[Tensor], rng: np.random.Generator
+    name: str,
+    f: Callable[..., Tensor],
+    inputs: list[Tensor],
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
 ) -> Workload:
-    """f(*inputs) and all its gradients, for a random upstream gradient."""
+    """f(*inputs) and all its gradients, for a random upstream gradient; `shape` is shown."""
     g = rng.standard_normal(f(*inputs).shape).astype(np.float32)
 
     def work() -> list[Array]:
@@ -80,7 +92,7 @@ def differentiated(
         out.backward(g)
         return [out.data, *(x.grad.data for x in inputs if x.grad is not None)]
 
-    return Workload(name, sizes(inputs[0].shape), work)
+    return Workload(name, sizes(shape), work)
 
 
 def adamw(parameters: list[Tensor], rng: np.random.Generator) -> Workload:
