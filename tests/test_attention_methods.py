@@ -38,7 +38,7 @@ def kernel_set(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of three keys and tiles of 3 × 4, so that small inputs have several."""
-    monkeypatch.setattr(limits, "BLOCK", 3)
+    monkeypatch.setattr(limits, "DRAWN", 3)
     monkeypatch.setattr(tiled, "QUERIES", 3)
     monkeypatch.setattr(tiled, "KEYS", 4)
 
@@ -318,7 +318,7 @@ def test_auto_takes_tiles_for_very_many_weights() -> None:
 
 def test_memory_of_tiles_is_linear_in_the_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward and backward, causal with lengths and dropout: twice the length, twice the memory."""
-    for module, name in ((limits, "BLOCK"), (tiled, "QUERIES"), (tiled, "KEYS")):
+    for module, name in ((limits, "DRAWN"), (tiled, "QUERIES"), (tiled, "KEYS")):
         monkeypatch.setattr(module, name, 64)
 
     def peak(length: int, method: str) -> int:
@@ -411,7 +411,7 @@ def test_real_blocks(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) 
     for other in found[1:]:
         for mine, true in zip(other, found[0], strict=True):
             np.testing.assert_allclose(mine, true, rtol=TOLERANCE, atol=TOLERANCE)
-    assert limits.BLOCK == 128
+    assert limits.DRAWN == 128
 
 
 def test_dropout_keeps_the_expectation() -> None:

@@ -240,7 +240,7 @@ def test_asking_for_the_steps_does_not_change_the_result() -> None:
 @pytest.mark.parametrize("keys", [1, 3, 7, 8])
 def test_factors_are_the_same_in_any_piece(keys: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of any head, queries and keys, whatever is drawn at a time."""
-    monkeypatch.setattr(limits, "BLOCK", 3)
+    monkeypatch.setattr(limits, "DRAWN", 3)
     factors = Factors(11, 0.4, (2, 3, 5, keys), np.dtype(np.float32))
     every = factors.whole()
     assert every.shape == factors.shape

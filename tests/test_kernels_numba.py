@@ -125,6 +125,11 @@ def test_outdated_code_is_forgotten(tmp_path: Path) -> None:
         os.utime(path, (time, time))
     forget_outdated(tmp_path)
     assert [path.name for path in cache.iterdir()] == ["new.nbi"]
+    other = tmp_path / "elsewhere" / "b.py"
+    other.parent.mkdir()
+    other.touch()  # now
+    forget_outdated(tmp_path, other)
+    assert not list(cache.iterdir())
 
 
 def test_without_a_place_to_keep_code_it_is_compiled_all_the_same(

@@ -57,12 +57,27 @@ def test_a_set_is_named_by_a_string(wrong: Any) -> None:
     assert now() == before
 
 
-@pytest.mark.parametrize("wrong", [0, -1, 1.5, "2"])
+@pytest.mark.parametrize("wrong", [0, -1, np.int64(0)])
 def test_threads_are_counted(wrong: Any) -> None:
     before = now()
     with pytest.raises(ShapeError, match="threads must be 1 or more, got"):
         ta.kernels.use("off", threads=wrong)
     assert now() == before
+
+
+@pytest.mark.parametrize("wrong", [1.5, "2", True, [2]])
+def test_threads_are_whole(wrong: Any) -> None:
+    before = now()
+    with pytest.raises(DTypeError, match="threads must be an integer, got"):
+        ta.kernels.use("off", threads=wrong)
+    assert now() == before
+
+
+def test_threads_may_be_numpys_integers() -> None:
+    count: Any = np.int64(3)
+    with ta.kernels.use("off", threads=count):
+        assert now() == ("off", 3)
+        assert type(now()[1]) is int
 
 
 def test_use_takes_effect_at_once_and_each_setting_alone() -> None:
@@ -112,9 +127,9 @@ def test_a_new_thread_starts_as_the_process_did() -> None:
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
     """NumPy's kernel of SiLU gives 42."""
-    right = sets.plain()["silu"]
+    right = sets.numpy_kernels()["silu"]
     kernel = Kernel(lambda x: (np.full_like(x, 42), None), right.backward)
-    monkeypatch.setitem(sets.plain(), "silu", kernel)
+    monkeypatch.setitem(sets.numpy_kernels(), "silu", kernel)
 
 
 @pytest.mark.usefixtures("planted")
@@ -137,7 +152,7 @@ def test_an_operation_without_kernel_is_its_definition() -> None:
 @pytest.fixture
 def without_numba(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if numba were not installed."""
-    caches = (sets.installed, sets.compiled)
+    caches = (sets.installed, sets.numba_kernels)
     for cached in caches:
         cached.cache_clear()
     monkeypatch.setitem(sys.modules, "numba", None)
@@ -154,7 +169,44 @@ def test_without_numba() -> None:
     assert now() == before
     assert not installed()
     with ta.kernels.use("auto"):
-        assert chosen("silu", BIG) is sets.plain()["silu"]
+        assert chosen("silu", BIG) is sets.numpy_kernels()["silu"]
+
+
+@pytest.fixture
+def numba_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Pretend that a numba of this version is installed."""
+    caches = (sets.installed, sets.numba_kernels)
+
+    def pretend(version: str) -> None:
+        for cached in caches:
+            cached.cache_clear()
+        monkeypatch.setattr(sets, "find_spec", lambda name: name)
+        monkeypatch.setattr(sets, "need", lambda *given: None)
+        monkeypatch.setattr(sets, "numba_version", lambda: version)
+
+    yield pretend
+    for cached in caches:
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize("old", ["0.60.0", "0.61.2", "0.9", "unknown"])
+def test_an_old_numba_is_none(old: str, numba_of: Callable[[str], None]) -> None:
+    numba_of(old)
+    before = now()
+    with pytest.raises(
+        ExtraError, match=rf"need numba 0\.62 or newer, got {old}; run: pip install"
+    ):
+        ta.kernels.use("numba")
+    assert now() == before
+    assert not installed()
+    with ta.kernels.use("auto"):
+        assert chosen("silu", BIG) is sets.numpy_kernels()["silu"]
+
+
+@pytest.mark.parametrize("new", ["0.62.0", "0.62.0rc1", "0.100", "1.0.0"])
+def test_a_numba_that_is_new_enough(new: str, numba_of: Callable[[str], None]) -> None:
+    numba_of(new)
+    assert installed()
 
 
 @pytest.mark.numba

@@ -1,6 +1,7 @@
 """Attention in one piece: the weights are computed in place, once, and kept for backward.
 
-With A = P∘F, the weights after dropout's factors F, and t = tanh(S/softcap):
+With S = scale·R, A = P∘F the weights after dropout's factors F, and t = tanh(S/softcap); for a head
+Q is (T, d), K (S, d), V (S, dv), all of R, S, P, F and A (T, S), C (T, dv), δ (T, 1):
 
     C = A V               dV = Aᵀ dC              dP = (dC Vᵀ)∘F
     dS′ = P∘(dP − δ)      δ = rowsum(dP∘P)
@@ -32,7 +33,8 @@ class Kept(NamedTuple):
     Attributes:
         q, k, v: (..., H, T, d), (..., Hk, S, d) and (..., Hk, S, dv).
         dead: (..., T, 1), True for queries that may attend to no key; None where all may.
-        weights, slope, factors: P, t and F, (..., H, T, S); t and F only with softcap and dropout.
+        weights, squashed, factors: P, t and F, (..., H, T, S); t only with softcap,
+            F only with dropout.
     """
 
     q: Array
@@ -40,7 +42,7 @@ class Kept(NamedTuple):
     v: Array
     dead: Array | None
     weights: Array
-    slope: Array | None
+    squashed: Array | None
     factors: Array | None
 
 
@@ -83,13 +85,13 @@ def attend(
 ) -> Kept:
     """Write C into `out`, which may have any strides where heads are not grouped."""
     limits, weights = plan.limits, np.empty(plan.shape, q.dtype)
-    slope = None if plan.softcap is None else np.empty_like(weights)
+    squashed = None if plan.softcap is None else np.empty_like(weights)
     factors = None if plan.factors is None else plan.factors.whole()
     dead, allowed = None if limits.alive is None else ~limits.alive, limits.keep
     if dead is not None:  # the passes know nothing of empty rows: here are the bounds too
         allowed = limits.allowed(*(slice(0, n) for n in plan.shape[-2:]))
     blocked = None if allowed is None else blocking(allowed, q.dtype)
-    kept = Kept(q, k, v, dead, weights, slope, factors)
+    kept = Kept(q, k, v, dead, weights, squashed, factors)
     in_parts(attend_part, passes, plan, kept, added, blocked, out)
     return kept
 
@@ -98,10 +100,10 @@ def attend_part(
     passes: Passes, plan: Plan, kept: Kept, added: Array | None, blocked: Array | None, out: Array
 ) -> None:
     """C = A V of some sequences."""
-    q, k, v, dead, weights, slope, factors = kept
+    q, k, v, dead, weights, squashed, factors = kept
     limits = plan.limits
     np.matmul(folded(q, k), turned(k, q), out=folded(weights, k))  # R = Q Kᵀ
-    scale = limited(weights, slope, added, blocked, dead, plan)
+    scale = limited(weights, squashed, added, blocked, dead, plan)
     if dead is None:
         passes.softmax(weights, scale, limits.low, limits.high)  # P = softmax(S′)
     else:
@@ -115,19 +117,19 @@ def attend_part(
 
 def limited(
     scores: Array,
-    slope: Array | None,
+    squashed: Array | None,
     added: Array | None,
     blocked: Array | None,
     dead: Array | None,
     plan: Plan,
 ) -> float:
     """S′ in place of R, but for a factor, which is returned: the next pass takes it along."""
-    if slope is None and added is None and blocked is None and dead is None:
+    if squashed is None and added is None and blocked is None and dead is None:
         return plan.scale
     scores *= plan.scale
-    if slope is not None and plan.softcap is not None:
-        np.tanh(scores / plan.softcap, out=slope)
-        np.multiply(slope, plan.softcap, out=scores)
+    if squashed is not None and plan.softcap is not None:
+        np.tanh(scores / plan.softcap, out=squashed)
+        np.multiply(squashed, plan.softcap, out=scores)
     if added is not None:
         scores += added
     if blocked is not None:
@@ -162,7 +164,7 @@ def differentiate_part(
     dadded: Array | None,
 ) -> None:
     """The gradients of some sequences."""
-    q, k, v, dead, weights, slope, factors = kept
+    q, k, v, dead, weights, squashed, factors = kept
     g_folded = folded(g, v)
     if dv is not None:
         np.matmul(folded(dropped(weights, factors), v).mT, g_folded, out=dv)  # dV = Aᵀ dC
@@ -177,8 +179,8 @@ def differentiate_part(
         np.copyto(dscores, 0, where=dead)
     if dadded is not None:
         dscores = dscores * plan.scale
-    if slope is not None:
-        dscores *= 1 - slope * slope
+    if squashed is not None:
+        dscores *= 1 - squashed * squashed
     if dq is not None:
         np.matmul(folded(dscores, k), k, out=folded(dq, k))  # dQ = dR K
     if dk is not None:
@@ -190,6 +192,7 @@ def in_parts(
 ) -> None:
     """`work` with all of these; much of it is cut along the first axis into parts run at once."""
     weights = kept.weights
+    # One sequence is one part: its heads may share keys, and "tiled" is for long ones.
     if weights.size <= PIECE or weights.ndim < 4:
         return work(passes, plan, kept, *arrays)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-BLOCK = 128  # keys in a block of dropout's factors
+DRAWN = 128  # keys in a block of dropout's factors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,7 @@ class Limits:
         low, high: bounds of j − i; None for no bound.
         keep: booleans that broadcast to the scores (..., T, S), True = may attend; None for all.
         alive: (..., T, 1), False for the queries that may attend to no key; None where all may.
-        empty_row: what those get: "zero", "uniform" or "nan".
+        empty_row: what those get: "zero", "uniform" or "nan"; "error" only where there is no query.
     """
 
     low: int | None = None
@@ -120,14 +120,16 @@ class Factors:
 
     def rows(self, start: int, stop: int, keys: slice) -> Array:
         """Those of some rows, all queries of all heads in a row."""
-        first, end = keys.start // BLOCK, -(-keys.stop // BLOCK)
+        first, end = keys.start // DRAWN, -(-keys.stop // DRAWN)
         blocks = [self.block(index, start, stop) for index in range(first, end)]
-        factors = np.concatenate(blocks, axis=-1) if blocks else np.ones((stop - start, 0))
-        return factors[:, keys.start - first * BLOCK : keys.stop - first * BLOCK]
+        factors = (
+            np.concatenate(blocks, axis=-1) if blocks else np.ones((stop - start, 0), self.dtype)
+        )
+        return factors[:, keys.start - first * DRAWN : keys.stop - first * DRAWN]
 
     def block(self, index: int, start: int, stop: int) -> Array:
         """Those of some rows in block `index` of the keys."""
-        width = min(BLOCK, self.shape[-1] - index * BLOCK)
+        width = min(DRAWN, self.shape[-1] - index * DRAWN)
         drawn = width + width % 2  # the stream goes on by two numbers at a time
         stream = np.random.PCG64([self.seed, index]).advance(start * drawn // 2)
         numbers = np.random.Generator(stream).random((stop - start, drawn), dtype=np.float32)

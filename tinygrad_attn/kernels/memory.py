@@ -1,6 +1,6 @@
 """Freed memory stays with the process: glibc would hand it back after every step.
 
-A training step frees its graph, up to some tens of MB, and the next step needs as much again.  By
+A training step frees its graph, up to some tens of MiB, and the next step needs as much again.  By
 default glibc returns free memory above 128 KiB at the end of its heap to the system, and the next
 step pays a page fault for every 4 KiB of it: 11,000 faults, a third of the step, for nanoGPT's CPU
 configuration.  But glibc learns: freeing a large block moves its limits up, the one for blocks that
@@ -15,5 +15,5 @@ LARGEST = (32 << 20) - (1 << 16)  # bytes; with its header still below the 32 Mi
 
 
 def keep_freed_memory() -> None:
-    """Let the allocator keep up to 64 MB of freed memory for the next step."""
+    """Let the allocator keep up to 64 MiB of freed memory for the next step."""
     np.empty(LARGEST, np.uint8)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 class Passes(NamedTuple):
     """Four passes, each in place.  `low` and `high` bound j − i for query i and key j, or are None.
 
+    `largest`, `total`, `logsum` and `delta` are (T, 1), `out` is (T, dv).
+
     Attributes:
         softmax: (scores (..., T, S), scale, low, high): P = softmax(scale·R) over the keys within
             the bounds, 0 elsewhere.

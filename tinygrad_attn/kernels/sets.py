@@ -12,15 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from importlib import metadata
 from importlib.util import find_spec
-from typing import Any
+from operator import index
+from re import findall
+from typing import Any, SupportsIndex
 
 from ..engine.errors import DTypeError, ShapeError
 from ..engine.kernel import Kernel
 from ..engine.settings import SETTINGS
-from ..extras import need
+from ..extras import ExtraError, need
 
 SETS = ("auto", "numba", "numpy", "off")
+OLDEST = 0, 62  # numba; on x86 the code of an older one ends the process: LLVM ERROR
 LARGE = 1 << 14  # elements: from here on "auto" finds loading numba worth while
 
 
@@ -35,16 +39,15 @@ class use:
         threads: how many threads the kernels may use; None leaves that as it is.
 
     Raises:
-        ShapeError: there is no such set, or threads is not 1 or more.
-        ExtraError: "numba", and it is not installed.
+        DTypeError: kernels is not a string, or threads is not an integer.
+        ShapeError: there is no such set, or threads is less than 1.
+        ExtraError: "numba", and it is not installed, or too old.
     """
 
     def __init__(self, kernels: str | None = None, *, threads: int | None = None) -> None:
         settings = SETTINGS.get()
         kernels = checked(settings.kernels if kernels is None else kernels, "kernels.use")
-        if threads is not None and (type(threads) is not int or threads < 1):
-            raise ShapeError(f"kernels.use: threads must be 1 or more, got {threads!r}")
-        threads = settings.threads if threads is None else threads
+        threads = settings.threads if threads is None else counted(threads)
         self.before = settings.kernels, settings.threads
         SETTINGS.set(settings._replace(kernels=kernels, threads=threads))
 
@@ -56,6 +59,16 @@ class use:
         SETTINGS.set(SETTINGS.get()._replace(kernels=kernels, threads=threads))
 
 
+def counted(threads: Any) -> int:
+    """A number of threads, if it is one."""
+    if isinstance(threads, bool) or not isinstance(threads, SupportsIndex):
+        raise DTypeError(f"kernels.use: threads must be an integer, got {threads!r:.80}")
+    number = index(threads)
+    if number < 1:
+        raise ShapeError(f"kernels.use: threads must be 1 or more, got {number}")
+    return number
+
+
 def checked(kernels: Any, who: str) -> str:
     """`kernels`, if it is a set that can run here."""
     if not isinstance(kernels, str):
@@ -63,7 +76,7 @@ def checked(kernels: Any, who: str) -> str:
     if kernels not in SETS:
         raise ShapeError(f"{who}: expected one of {SETS}, got {kernels!r:.80}")
     if kernels == "numba":
-        compiled()
+        numba_kernels()
     return kernels
 
 
@@ -71,12 +84,12 @@ def chosen(name: str, size: int) -> Kernel | None:
     """The kernel of the operation `name` for arrays of so many elements; None: its definition."""
     wanted = SETTINGS.get().kernels
     if wanted == "numba" or (wanted == "auto" and size >= LARGE and installed()):
-        return compiled().get(name)
+        return numba_kernels().get(name)
     if wanted == "off":
         return None
     if wanted not in SETS:  # from the environment
         checked(wanted, "TINYGRAD_ATTN_KERNELS")
-    return plain().get(name)
+    return numpy_kernels().get(name)
 
 
 def finder(name: str) -> Callable[[int], Kernel | None]:
@@ -86,12 +99,25 @@ def finder(name: str) -> Callable[[int], Kernel | None]:
 
 @cache
 def installed() -> bool:
-    """Is numba there?"""
-    return find_spec("numba") is not None
+    """Is numba there, and new enough?"""
+    return find_spec("numba") is not None and recent(numba_version())
+
+
+def numba_version() -> str:
+    """The installed one's; "unknown" where its package does not say."""
+    try:
+        return metadata.version("numba")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def recent(version: str) -> bool:
+    """Is this version of numba one that the kernels can use?"""
+    return tuple(map(int, findall(r"\d+", version)[:2])) >= OLDEST
 
 
 @cache
-def plain() -> dict[str, Kernel]:
+def numpy_kernels() -> dict[str, Kernel]:
     """NumPy's kernels by operation."""
     from .with_numpy import KERNELS
 
@@ -99,9 +125,16 @@ def plain() -> dict[str, Kernel]:
 
 
 @cache
-def compiled() -> dict[str, Kernel]:
+def numba_kernels() -> dict[str, Kernel]:
     """numba's kernels by operation, NumPy's where it has none; here alone numba is imported."""
     need("numba", 'the kernels "numba"', "fast")
+    version = numba_version()
+    if not recent(version):
+        raise ExtraError(
+            f'the kernels "numba" need numba {OLDEST[0]}.{OLDEST[1]} or newer, got {version}; '
+            'run: pip install "tinygrad_attn[fast]"',
+            name="numba",
+        )
     from .with_numba import KERNELS
 
-    return {**plain(), **KERNELS}
+    return {**numpy_kernels(), **KERNELS}

@@ -2,7 +2,8 @@
 
 Online softmax (Milakov and Gimelshein 2018) and backward by recomputation, as in FlashAttention
 (Dao et al. 2022, algorithms 2 and 4), with one division at the end, and L alone kept of m and l
-(Dao 2023, algorithms 1 and 2).  For each tile, with m the largest score of a query so far:
+(Dao 2023, algorithms 1 and 2).  For each tile (T, S), with m (T, 1) the largest score of a
+query so far, l and L (T, 1), V (S, dv) and C (T, dv):
 
     m ← max(m, max S′)          decay = exp(m_before − m)      E = exp(S′ − m)
     l ← decay·l + rowsum(E)     C ← decay·C + (E∘F) V          at the end C / l and L = m + log l
@@ -192,7 +193,7 @@ def differentiate_tile(
     scores, dscores = (shaped(buffer, shape) for buffer in buffers)
     product(q, head.kt[:, keys], scores)  # S = R·scale
     product(g, upstream.vt[:, keys], dscores)  # dA = dC Vᵀ
-    low, high, slope = limited(scores, head, queries, keys)
+    low, high, squashed = limited(scores, head, queries, keys)
     factors = None
     if plan.factors is not None:
         factors = plan.factors.tile(head.number, queries, keys)
@@ -209,8 +210,8 @@ def differentiate_tile(
     if into.dadded is not None:
         place = part(into.dadded, queries, keys)
         place += summed_to(dscores, place.shape)
-    if slope is not None:
-        dscores *= 1 - slope * slope
+    if squashed is not None:
+        dscores *= 1 - squashed * squashed
     accumulate(into.dq, queries, dscores, head.k[keys])  # dQ = dS K·scale, which comes later
     accumulate(into.dk, keys, dscores.T, q)  # dK = dSᵀ Q·scale
     accumulate(into.dv, keys, scores.T, g)  # dV = Aᵀ dC
@@ -287,22 +288,22 @@ def limited(
     Returns:
         These as bounds of j − i within the tile, and tanh(S/softcap) if there is a softcap.
     """
-    limits, slope = head.limits, None
+    limits, squashed = head.limits, None
     if head.plan.softcap is not None:
-        slope = np.tanh(scores / head.plan.softcap)
-        np.multiply(slope, head.plan.softcap, out=scores)
+        squashed = np.tanh(scores / head.plan.softcap)
+        np.multiply(squashed, head.plan.softcap, out=scores)
     if head.added is not None:
         scores += part(head.added, queries, keys)
     if limits.keep is None and limits.alive is None:
         shift = queries.start - keys.start
         low, high = (None if n is None else n + shift for n in (limits.low, limits.high))
-        return low, high, slope
+        return low, high, squashed
     allowed, dead = limits.allowed(queries, keys), limits.dead(queries)
     if allowed is not None:
         scores += blocking(allowed, scores.dtype)
     if dead is not None and limits.empty_row == "uniform":
         np.copyto(scores, 0, where=dead)
-    return None, None, slope
+    return None, None, squashed
 
 
 # ── products ─────────────────────────────────────────────────────────────────────────────────────

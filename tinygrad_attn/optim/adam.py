@@ -45,6 +45,7 @@ class Adam(Optimizer):
         state["step"] += 1
         root = sqrt(1 - beta2 ** state["step"])
         kernel = chosen("adam", self.size) if value.dtype in KERNEL_DTYPES else None
+        # A kernel returns residuals too: a step has none.
         new, _ = (moved if kernel is None else kernel.forward)(
             value,
             grad,
@@ -74,6 +75,7 @@ def moved(
     """keep·w − width·m/(√v + eps), once g + pull·w has entered the running means m and v."""
     if pull:
         grad = grad + pull * value
+    # `out`, as NumPy would make a number of 0-d arrays, and nothing can be written into a number.
     buffer: Array = np.multiply(grad, 1 - betas[0], out=np.empty(value.shape, value.dtype))
     m *= betas[0]
     m += buffer  # m ← β₁m + (1 − β₁)g

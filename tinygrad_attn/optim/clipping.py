@@ -16,7 +16,9 @@ from .optimizer import listed
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients so that their common norm is at most `max_norm`; return the norm before.
 
-    A norm that is not finite is returned too, with the gradients left as they are.
+    g ← g·min(1, max_norm/‖g‖), ‖g‖ over all parameters.  A norm that is not finite (squares are
+    summed in the gradients' dtype: float32 overflows from |g| ≈ 2e19 on) is returned too, with the
+    gradients left as they are.
 
     Raises:
         ShapeError: max_norm is not positive.

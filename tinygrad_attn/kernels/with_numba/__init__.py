@@ -6,7 +6,7 @@ blocks.py        how arrays reach compiled loops, and in which parts
 """
 
 from ...engine.kernel import Kernel
-from ..attentions import attentions
+from ..bound import attentions
 from ..with_numpy.products import embedding_forward
 from . import activations, adam, attention, embedding, losses, norms
 

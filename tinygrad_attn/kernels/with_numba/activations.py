@@ -1,12 +1,6 @@
 """GELU and SiLU: read once, written once; backward computes the gate again rather than read it.
 
-With G the gate, y = x∘G(x) and dx = dy∘(G + x∘G′):
-
-    exact       G = Φ(x)                                    G′ = e^(−x²/2)/√(2π)
-    tanh form   G = σ(2u), u = √(2/π)(x + 0.044715x³)       G′ = 2G(1 − G)u′
-    SiLU        G = σ(x)                                    G′ = G(1 − G)
-
-(Hendrycks and Gimpel 2016, section 2, with ½(1 + tanh u) = σ(2u); Elfwing et al. 2018, eq. 5.)
+Formulas: with_numpy/activations.py; the gate of GELU's tanh form, ½(1 + tanh u), is σ(2u) here.
 """
 
 from __future__ import annotations
@@ -39,12 +33,12 @@ def gelu_backward(
 
 def silu_forward(x: Array) -> tuple[Array, None]:
     """x∘σ(x)."""
-    return mapped(gated, x), None
+    return mapped(silu_loop, x), None
 
 
 def silu_backward(g: Array, _: None, x: Array, *, needs: tuple[bool, ...]) -> tuple[Array]:
     """dx."""
-    return (mapped(gated_slope, x, g),)
+    return (mapped(silu_slope_loop, x, g),)
 
 
 def mapped(loop: Callable[..., object], *arrays: Array) -> Array:
@@ -81,7 +75,10 @@ def tanh_gelu(x: Array, out: Array) -> None:
 
 @elementwise
 def tanh_gelu_slope(x: Array, g: Array, dx: Array) -> None:
-    """dy∘(G + x∘G(1 − G)∘2u′), 2u′ = 2√(2/π)(1 + 3·0.044715x²)."""
+    """dy∘(G + x∘G(1 − G)∘2u′), 2u′ = 2√(2/π)(1 + 3·0.044715x²).
+
+    Where x² overflows it is NaN, as in the definition.
+    """
     one, three = x.dtype.type(1), x.dtype.type(3)
     linear, cubic = x.dtype.type(2 * SCALE), x.dtype.type(2 * SCALE * CUBIC)
     for i in range(x.size):
@@ -91,14 +88,14 @@ def tanh_gelu_slope(x: Array, g: Array, dx: Array) -> None:
 
 
 @elementwise
-def gated(x: Array, out: Array) -> None:
+def silu_loop(x: Array, out: Array) -> None:
     """x∘σ(x)."""
     for i in range(x.size):
         out[i] = x[i] * sigmoid(x[i])
 
 
 @elementwise
-def gated_slope(x: Array, g: Array, dx: Array) -> None:
+def silu_slope_loop(x: Array, g: Array, dx: Array) -> None:
     """dy∘σ∘(1 + x∘(1 − σ))."""
     one = x.dtype.type(1)
     for i in range(x.size):

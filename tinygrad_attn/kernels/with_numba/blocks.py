@@ -22,8 +22,9 @@ from ..with_numpy.blocks import SHARED, rows
 def parts(size: int) -> int:
     """Into how many parts work on so many elements is cut: few, and even in number.
 
-    Between two parts a thread needs the interpreter's lock.  Another that works for as short a time
-    as the system takes to wake this one (50 µs) takes the lock again and again before it can.
+    Between two parts a thread must take the interpreter's lock again.  Waking it takes the system
+    about 50 µs; if the other thread's parts are as short, that one takes the lock first, again and
+    again.
     """
     return 1 if size < SHARED else 2 if size < 8 * SHARED else 8
 

@@ -1,4 +1,4 @@
-"""How kernels are compiled: once, kept on disk where possible, leaving the interpreter's lock."""
+"""How kernels are compiled: once, kept on disk where possible; they release the GIL."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ EXACT = {"contract"}
 FAST = EXACT | {"reassoc", "nsz"}
 
 
-def forget_outdated(folder: Path) -> None:
-    """Remove machine code that is older than a source file of `folder`.
+def forget_outdated(folder: Path, *others: Path) -> None:
+    """Remove machine code beside the source that is older than a file of `folder` or of `others`.
 
-    numba looks at the time of the file a kernel stands in, not at those of the functions it calls,
-    which are compiled into it.
+    numba looks at the time of the file a kernel stands in, not at those of the functions and
+    constants it takes from elsewhere, which are compiled into it.  What numba keeps in another
+    place (NUMBA_CACHE_DIR, or the user's cache where it may not write here) stays.
     """
-    newest = max((source.stat().st_mtime for source in folder.glob("*.py")), default=0.0)
+    sources = [*folder.glob("*.py"), *others]
+    newest = max((source.stat().st_mtime for source in sources), default=0.0)
     for index in folder.glob("__pycache__/*.nbi"):
         with suppress(OSError):  # not ours to change, or another process was faster
             if index.stat().st_mtime < newest:
                 index.unlink()
 
 
-forget_outdated(Path(__file__).parent)
+HERE = Path(__file__).parent
+forget_outdated(HERE, *HERE.parent.glob("with_numpy/activations.py"))  # constants, a polynomial
 
 
 def compiled(function: F) -> F:

@@ -1,11 +1,6 @@
 """Cross-entropy from logits: each row is read from memory once, and no softmax is stored.
 
-With m = max(x) and S = Σ exp(x − m) along a row of V logits, t the target, ε the label smoothing:
-
-    loss = log S − (1 − ε)(x_t − m) − ε·mean(x − m)
-    dx = g (P − (1 − ε) onehot(t) − ε/V),     P = exp(x − m)/S
-
-(Szegedy et al. 2016, section 7.)  m and S are kept, two numbers a row; P is computed again.
+Formulas: with_numpy/losses.py.  m and S are kept, two numbers a row; P is computed again.
 """
 
 from __future__ import annotations

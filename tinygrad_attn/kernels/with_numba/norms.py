@@ -1,13 +1,8 @@
 """Layer norm and RMS norm: a row is read from memory once, and stays in the cache until it is done.
 
-With x̂ = (x − mean)·r, r = 1/√(var + eps), d the width and h = dy∘weight, all along a row:
-
-    y = x̂∘weight + bias          dx = r (h − mean(h) − x̂·mean(h∘x̂))
-    dweight = Σ_rows dy∘x̂        dbias = Σ_rows dy
-
-(Ba et al. 2016, eq. 4.)  RMS norm (Zhang and Sennrich 2019, eq. 4) is the same loop with 0 for the
-mean, for mean(h) and for the bias.  Sums along a row are float64: what is left of a row of equal
-numbers, once its mean is taken away, is multiplied with 1/√eps.  Kept: mean and r.
+Formulas: with_numpy/norms.py.  RMS norm is the same loop with 0 for the mean, for mean(h) and for
+the bias.  Sums along a row are float64: what is left of a row of equal numbers, once its mean is
+taken away, is multiplied with 1/√eps.  Kept: mean and r.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Kernels in NumPy: few passes over memory, written in place, in blocks that fit the cache."""
 
 from ...engine.kernel import Kernel
-from ..attentions import attentions
+from ..bound import attentions
 from . import activations, attention, losses, norms, products
 
 KERNELS: dict[str, Kernel] = {

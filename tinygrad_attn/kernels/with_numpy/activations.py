@@ -87,7 +87,10 @@ def tanh_gate(x: Array, gate: Array, out: Array) -> None:
 
 
 def tanh_slope(x: Array, gate: Array, g: Array, dx: Array) -> None:
-    """dx = dy∘(G + x∘2G(1 − G)∘u′), u′ = √(2/π)(1 + 3·0.044715x²)."""
+    """dx = dy∘(G + x∘2G(1 − G)∘u′), u′ = √(2/π)(1 + 3·0.044715x²).
+
+    Where x² overflows it is NaN, as in the definition.
+    """
     steep = x * x
     steep *= 6 * SCALE * CUBIC
     steep += 2 * SCALE

@@ -60,6 +60,7 @@ def bound(scores: Array, low: int | None, high: int | None) -> None:
     """−∞ where not low ≤ j − i ≤ high."""
     if low is not None or high is not None:
         queries, keys = scores.shape[-2:]
+        # Larger ones would only fill the cache: two of them are as large as a tile.
         small = queries * keys <= 1 << 16
         bias = (beyond if small else beyond.__wrapped__)(queries, keys, low, high, scores.dtype)
         if bias is not None:
@@ -70,9 +71,13 @@ def bound(scores: Array, low: int | None, high: int | None) -> None:
 def beyond(
     queries: int, keys: int, low: int | None, high: int | None, dtype: np.dtype[Any]
 ) -> Array | None:
-    """What `bound` adds, (T, S); None where it would be nothing."""
+    """What `bound` adds, (T, S), read-only; None where it would be nothing."""
     near = within(slice(0, queries), slice(0, keys), low, high)
-    return None if near is None else blocking(near, dtype)
+    if near is None:
+        return None
+    bias = blocking(near, dtype)
+    bias.setflags(write=False)
+    return bias
 
 
 PASSES = Passes(softmax, dsoftmax, online, again)

@@ -46,7 +46,10 @@ def rowwise(work: Callable[..., Any], *arrays: Array) -> list[Any]:
 
 
 def cut(work: Callable[..., Any], arrays: list[Array], grain: int, size: int) -> list[Any]:
-    """`work` on every `grain` rows; results in order, whichever thread they come from."""
+    """`work` on every `grain` rows; results in order, whichever thread they come from.
+
+    Parts may be many, unlike numba's: NumPy takes the interpreter's lock after every pass anyway.
+    """
     n = len(arrays[0])
     results = [None] * -(-n // grain)
 

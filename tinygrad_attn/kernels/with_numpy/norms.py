@@ -8,6 +8,8 @@ With x̂ = (x − mean)·r, r = 1/√(var + eps), d the width and h = dy∘weigh
 (Ba et al. 2016, eq. 4.)  Each row of dx is h without its parts along 1 and x̂, the two directions
 that the norm takes away.  RMS norm (Zhang and Sennrich 2019, eq. 4) has no mean: x̂ = x·r,
 r = 1/√(mean x² + eps), dx = r (h − x̂·mean(h∘x̂)).  Kept: mean and r, two numbers a row.
+Sums are in the numbers' own dtype: in float32 a row whose spread is below the rounding of its mean
+comes out differently from the definition.
 """
 
 from __future__ import annotations
