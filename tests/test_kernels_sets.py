@@ -180,7 +180,7 @@ def numba_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]
     def pretend(version: str) -> None:
         for cached in caches:
             cached.cache_clear()
-        monkeypatch.setattr(sets, "find_spec", lambda name: name)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
         monkeypatch.setattr(sets, "need", lambda *given: None)
         monkeypatch.setattr(sets, "numba_version", lambda: version)
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from importlib import metadata
-from importlib.util import find_spec
 from operator import index
 from re import findall
 from typing import Any, SupportsIndex
@@ -100,14 +98,18 @@ def finder(name: str) -> Callable[[int], Kernel | None]:
 @cache
 def installed() -> bool:
     """Is numba there, and new enough?"""
+    from importlib.util import find_spec  # these imports would double the package's own
+
     return find_spec("numba") is not None and recent(numba_version())
 
 
 def numba_version() -> str:
     """The installed one's; "unknown" where its package does not say."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        return metadata.version("numba")
-    except metadata.PackageNotFoundError:
+        return version("numba")
+    except PackageNotFoundError:
         return "unknown"
 
 

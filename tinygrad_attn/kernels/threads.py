@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import cache
+from typing import TYPE_CHECKING
 
 from ..engine.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 def threads() -> int:
@@ -33,6 +36,8 @@ def default_threads() -> int:
 @cache
 def pool(workers: int) -> ThreadPoolExecutor:
     """So many threads beside the caller's."""
+    from concurrent.futures import ThreadPoolExecutor  # late: a tenth of the package's import
+
     return ThreadPoolExecutor(workers, thread_name_prefix="tinygrad_attn")
 
 
@@ -57,6 +62,8 @@ def share(work: Callable[[int, int], object], n: int, grain: int) -> None:
     helpers = min(threads(), -(-n // grain)) - 1
     if helpers < 1:
         return drain()
+    from concurrent.futures import wait
+
     running = [pool(threads() - 1).submit(copy_context().run, drain) for _ in range(helpers)]
     try:
         drain()
