@@ -68,7 +68,8 @@ def walk(
             edges = prepared(edges, node, create_graph, relevant)
         try:
             for parent, rule, needs in edges:
-                part = rule.fn(g, needs[0]) if len(needs) == 1 else rule.fn(g, *needs)  # no packing
+                # Unpacking a list of one costs a fifth of a small rule.
+                part = rule.fn(g, needs[0]) if len(needs) == 1 else rule.fn(g, *needs)
                 if part.shape != parent.shape:
                     part = unbroadcast(part, parent.shape)
                 if part.dtype is not parent.dtype:

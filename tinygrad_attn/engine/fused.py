@@ -37,7 +37,7 @@ class Given:
 
     @staticmethod
     def fn(g: Any, part: Any) -> Any:
-        """`part`, whatever `g`."""
+        """`part`: `g` has entered it already, when the kernel ran."""
         return part
 
     @staticmethod
@@ -66,8 +66,8 @@ class KernelCall:
         if create_graph or SETTINGS.get().keep_grads:
             return self.expanded(node, relevant)
         arrays = [x for x, _ in self.inputs]
-        every = [node is not None for _, node in self.inputs]
-        needs = every if relevant is None else [node in relevant for _, node in self.inputs]
+        every = [parent is not None for _, parent in self.inputs]
+        needs = every if relevant is None else [parent in relevant for _, parent in self.inputs]
         parts = self.kernel.backward(g, self.residuals, *arrays, needs=tuple(needs), **self.options)
         return [
             (parent, GIVEN, (part,))

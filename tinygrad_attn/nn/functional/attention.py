@@ -278,11 +278,12 @@ def self_attention(
 ) -> Tensor:
     """Attention of X to itself, all heads at once: (B, T, 3·D) -> (B, T, D).
 
-    With a kernel, Q, K and V are never taken apart in memory, nor are the heads put together.
+    With the kernel in one piece ("fused"), Q, K and V are never taken apart in memory, nor are the
+    heads put together.
 
     Args:
         qkv: Q, K and V side by side, as one projection of X gives them, float32 or float64.
-        heads: their number; divides D.
+        heads: their number; divides D (a layer has checked that).
         mask, causal, offset, dropout, rng, method: as in `attention`.
     """
     batch, time, width = qkv.shape
@@ -331,10 +332,10 @@ def divided(x: Tensor, heads: int) -> Tensor:
 def joined(context: Tensor) -> Tensor:
     """(B, heads, T, d) -> (B, T, heads·d)."""
     batch, heads, time, width = context.shape
-    together = (batch, time, heads * width)
+    beside = (batch, time, heads * width)
     if context.node is None:
-        return wrapped(locked(context._data.transpose(0, 2, 1, 3).reshape(together)), None)
-    return ops.transpose(context, (0, 2, 1, 3)).reshape(together)
+        return wrapped(locked(context._data.transpose(0, 2, 1, 3).reshape(beside)), None)
+    return ops.transpose(context, (0, 2, 1, 3)).reshape(beside)
 
 
 def normalised(masked: Tensor, alive: Array | None, empty_row: str) -> Tensor:
