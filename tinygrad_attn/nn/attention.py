@@ -168,7 +168,7 @@ class MultiHeadAttention(Module):
             return self.out_proj(self_attention(qkv, self.num_heads, mask, **options))
         heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
         q, k, v = map(divided, self.projected(x, keys, values), heads)
-        if isinstance(self.positions, RotaryPositions):
+        if self.turned:
             q, k = self.positions(q, offset), self.positions(k, past)
         if cache is not None:
             k, v = cache.append(k, v)
