@@ -14,7 +14,7 @@ from ..engine import Array, DTypeError, ShapeError, Tensor
 from . import functional
 from .cache import KVCache, restoring
 from .functional import Mask
-from .functional.attention import attend, divided, joined, parted, self_attention
+from .functional.attention import Stages, attend, divided, joined, parted, self_attention
 from .functional.layers import array_of, flag, operand, probability
 from .layers import Linear, positive, uniform
 from .module import Module
@@ -139,19 +139,15 @@ class MultiHeadAttention(Module):
         """
         if isinstance(keys, Mask) or isinstance(values, Mask):
             raise DTypeError("MultiHeadAttention: keys and values come first; pass mask=…")
-        if cache is not None and (offset if isinstance(offset, int) else np.any(offset)):
-            raise ShapeError(
-                f"MultiHeadAttention: with a cache the offset is its length, {cache.length}; "
-                "leave offset out"
-            )
+        past = 0 if cache is None else unmoved(cache, offset)
+        offset = offset if cache is None else past
         x = operand(x)
         keys = x if keys is None else operand(keys)
         values = keys if values is None else operand(values)
         self.check(x, keys, values)
         wanted = flag("MultiHeadAttention", "return_weights", return_weights)
         wanted = flag("MultiHeadAttention", "return_stages", return_stages) or wanted
-        mask, past = head_mask(mask), 0 if cache is None else cache.length
-        offset = offset if cache is None else past
+        mask = head_mask(mask)
         if isinstance(self.positions, AlibiBias):
             bias = self.positions(x.shape[1], past + keys.shape[1], offset).astype(x.dtype)
             mask = Mask.additive(bias) & as_mask(mask)
@@ -166,20 +162,28 @@ class MultiHeadAttention(Module):
         if alone and cache is None and not (wanted or self.turned) and x.dtype != np.float16:
             qkv = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
             return self.out_proj(self_attention(qkv, self.num_heads, mask, **options))
-        heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
-        q, k, v = map(divided, self.projected(x, keys, values), heads)
-        if self.turned:
-            q, k = self.positions(q, offset), self.positions(k, past)
+        q, k, v = self.heads(x, keys, values, offset, past)
         if cache is not None:
             k, v = cache.append(k, v)
         if not wanted:
             return self.out_proj(joined(functional.attention(q, k, v, mask, **options)))
-        stages = attend(q, k, v, mask, **options)
+        stages = self.staged(attend(q, k, v, mask, **options))
+        return (stages.output, stages.retain() if return_stages else stages.weights)
+
+    def heads(
+        self, x: Tensor, keys: Tensor, values: Tensor, offset: int | Array, past: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Q, K and V of each head, (B, heads, time, d), turned by their positions."""
+        numbers = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
+        q, k, v = map(divided, self.projected(x, keys, values), numbers)
+        if self.turned:
+            q, k = self.positions(q, offset), self.positions(k, past)
+        return q, k, v
+
+    def staged(self, stages: Stages) -> Stages:
+        """The steps of all heads, with the two that follow: the heads side by side, and Y."""
         concat = joined(stages.context)
-        out = self.out_proj(concat)
-        if return_stages:
-            return out, replace(stages, concat=concat, output=out).retain()
-        return out, stages.weights
+        return replace(stages, concat=concat, output=self.out_proj(concat))
 
     @property
     def turned(self) -> bool:
@@ -233,6 +237,16 @@ class MultiHeadAttention(Module):
 def xavier(rows: int, columns: int, rng: np.random.Generator | None) -> Parameter:
     """U(−a, a) with a = √(6 / (rows + columns)) (Glorot and Bengio 2010, eq. 16)."""
     return uniform((rows, columns), sqrt(6 / (rows + columns)), rng)
+
+
+def unmoved(cache: KVCache, offset: Any) -> int:
+    """The length of the cache, which is the offset: refuse another beside it."""
+    if offset if isinstance(offset, int) else np.any(offset):
+        raise ShapeError(
+            f"MultiHeadAttention: with a cache the offset is its length, {cache.length}; "
+            "leave offset out"
+        )
+    return cache.length
 
 
 def head_mask(mask: Any) -> Any:

@@ -51,11 +51,9 @@ class KVCache:
         """
         k, v = (x if isinstance(x, Tensor) else Tensor(x) for x in (k, v))
         self.check(k, v)
-        self.keys, self.values = (
-            self.extended(i, old, new)
-            for i, (old, new) in enumerate(((self.keys, k), (self.values, v)))
-        )
-        return self.keys, self.values
+        k, v = self.extended(0, self.keys, k), self.extended(1, self.values, v)
+        self.keys, self.values = k, v
+        return k, v
 
     def extended(self, place: int, old: Tensor | None, new: Tensor) -> Tensor:
         """`old` with `new` after it; the array behind it has room for more."""
@@ -69,8 +67,8 @@ class KVCache:
                 (*new.shape[:-2], self.capacity or 2 * total, new.shape[-1]), new.dtype
             )
             if old is not None:
-                room[..., :past, :] = old.data
-        room[..., past:total, :] = new.data
+                room[..., :past, :] = old._data
+        room[..., past:total, :] = new._data
         return wrapped(locked(room[..., :total, :]), None)
 
     def truncate(self, length: int) -> None:

@@ -40,11 +40,12 @@ def by_rows(loop: Callable[..., object], arrays: list[Array], *others: Any) -> N
     Loops get parts, not bounds: where LLVM must think that an index might count from the end, it
     does not vectorise.  The first array tells the width.
     """
-    n, size = len(arrays[0]), grain(len(arrays[0]), prod(arrays[0].shape[1:]))
-    if n <= size:
+    first = arrays[0]
+    if first.size < SHARED:
         loop(*arrays, *others)
-    else:
-        share(lambda start, stop: loop(*[a[start:stop] for a in arrays], *others), n, size)
+        return
+    n, width = len(first), prod(first.shape[1:])
+    share(lambda start, stop: loop(*[a[start:stop] for a in arrays], *others), n, grain(n, width))
 
 
 def flat(x: Array, dtype: Any = None) -> Array:
