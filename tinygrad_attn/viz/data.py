@@ -12,28 +12,32 @@ from dataclasses import dataclass
 from typing import Literal
 
 Shape = tuple[int, ...]
-Kind = Literal["input", "parameter", "op", "result", "output", "module"]
+Kind = Literal["input", "parameter", "constant", "op", "result", "output", "module", "gradient"]
+EdgeKind = Literal["forward", "vjp", "saved"]
 
 
 @dataclass(frozen=True, slots=True)
 class Vertex:
-    """A box: a variable, an operation with its result, or a folded module.
+    """A box: a variable, an operation with its result, a gradient, or a folded module.
 
     Attributes:
         id: position in the order of creation, from 0.
-        kind: "input" and "parameter" are variables; "op" is an operation together with its result,
-            "result" one of an operation's several results, "output" what was traced; "module" is a
-            folded module.
+        kind: "input" and "parameter" are variables; "constant" is a mask or another array that no
+            gradient flows to; "op" is an operation together with its result, "result" one of an
+            operation's several results, "output" what was traced; "gradient" is the gradient of
+            another vertex; "module" is a folded module.
         label: the operation's name, or the variable's, the output's or the module's.
         name: the tensor's own name, if it has one.
         shape: of the tensor; for an operation with several results a tuple of their shapes.
         dtype: of the tensor.
         saves: the arrays the operation keeps alive for backward, by the names its rules give them.
-        constants: the array arguments no gradient flows to.
-        grad_norm: Euclidean norm of the tensor's gradient, where one is kept.
+        constants: the array arguments no gradient flows to, where they have no vertex of their own.
+        grad_norm: Euclidean norm of the tensor's gradient, where one is kept; of a gradient its own.
         cluster: id of the innermost cluster around it, or None.
         scope: the names of all clusters around it, joined by dots.
         operations: how many a folded module holds.
+        of: id of the vertex whose gradient this is; None for what belongs to the forward pass.
+        count: how many equal siblings the box stands for.
     """
 
     id: int
@@ -48,6 +52,8 @@ class Vertex:
     cluster: int | None = None
     scope: str = ""
     operations: int = 0
+    of: int | None = None
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +62,14 @@ class Edge:
 
     Attributes:
         source, target: ids of vertices.
-        argument: the name of the target operation's argument.
+        argument: the name of the operation's argument: the target's, for "vjp" that of the
+            operation whose rule made the part.
         formula: how the gradient goes back along it, such as "dA = dY Bᵀ".
         shape: of what flows.
         norm: Euclidean norm of what flows, where known.
+        kind: "forward" leads from a tensor to the operation that takes it; "vjp" from a gradient
+            to the part of another that its rule makes of it; "saved" from a tensor of the forward
+            pass to a gradient whose rule uses its values, which were kept until then.
     """
 
     source: int
@@ -68,7 +78,7 @@ class Edge:
     formula: str = ""
     shape: Shape | tuple[Shape, ...] = ()
     norm: float | None = None
-    kind: Literal["forward", "vjp"] = "forward"
+    kind: EdgeKind = "forward"
 
 
 @dataclass(frozen=True, slots=True)
