@@ -1,0 +1,242 @@
+"""What the anatomy of a call consists of: plain data, from the recording to the page.
+
+Arrays are float64 and read-only.  Names of matrices, each with its gradient under "d" + name
+(T queries, S keys, H heads of queries, G of keys and values, each d wide; D = H·d):
+
+    X (T, D)            the layer's input; M (S, kdim), the keys' and values', in cross-attention
+    Q (H, T, d)         and K, V (G, S, d); with rotary positions before rotation, after it
+                        Qrot (H, T, d) and Krot (G, S, d)
+    R S Smasked P       (H, T, S): Q Kᵀ, scaled, masked, after the softmax
+    C (H, T, d)         P V; O (T, D) the heads side by side; Y (T, D) the result
+    Wq (D, D)           and Wk, Wv (G·d, kdim), Wo (D, D); bq bk bv bo (rows,)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from ...engine import Array
+
+PARAMETERS = ("Wq", "Wk", "Wv", "Wo", "bq", "bk", "bv", "bo")
+Matrices = dict[str, Array]
+Place = Literal["X", "M", "block"]
+
+
+class Text(NamedTuple):
+    """The same in English and in Korean."""
+
+    en: str
+    ko: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The layer that was called.
+
+    Attributes:
+        name: its full name in the model, "blocks.0.attn".
+        d_head: d; scale: 1/√d, what R is multiplied by.
+        cross: keys and values come from M, not from X.
+        rotary: queries and keys are turned by their positions.
+        bias: Q, K, V and Y have biases.
+    """
+
+    name: str
+    d_model: int
+    num_heads: int
+    num_kv_heads: int
+    d_head: int
+    scale: float
+    cross: bool = False
+    rotary: bool = False
+    bias: bool = True
+
+    @property
+    def group(self) -> int:
+        """How many query heads share one head of keys and values: head h reads h // group."""
+        return self.num_heads // self.num_kv_heads
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The matrices of an example in the order of the forward pass."""
+        source = ("M",) if self.cross else ()
+        turned = ("Qrot", "Krot") if self.rotary else ()
+        steps = ("R", "S", "Smasked", "P", "C", "O", "Y")
+        return ("X", *source, "Q", "K", "V", *turned, *steps)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Rotary positions: Qrot[t, i] = Q[t, i]·cos[t, i] + Q[t, pair[i]]·sin[t, i], for any head.
+
+    Attributes:
+        pair: (d,) integers, the partner of each feature.
+        cos, sin: (T, d) of the queries; keycos, keysin: (S, d) of the keys; signs are in `sin`.
+    """
+
+    pair: tuple[int, ...]
+    cos: Array
+    sin: Array
+    keycos: Array
+    keysin: Array
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sequence of the batch: its labels, and the matrices of `Layer.columns`.
+
+    Attributes:
+        queries, keys: a label for each of the T queries and S keys, as given, not yet cleaned.
+        mask: (1 | H, T, S), S′ = S + mask; −∞ where a query may not attend to a key.
+    """
+
+    title: str
+    queries: tuple[str, ...]
+    keys: tuple[str, ...]
+    values: Matrices
+    mask: Array
+
+
+@dataclass(frozen=True)
+class Target:
+    """A number, and its gradients through this call of the layer alone.
+
+    Attributes:
+        gradients: for each example its "dX", "dQ", …, of the shapes of X, Q, …
+        parameters: "dWq", …, summed over all examples.
+        cell: for a target "Y[…]" the (example, row, column) whose upstream gradient is 1.
+    """
+
+    name: str
+    value: float
+    gradients: tuple[Matrices, ...]
+    parameters: Matrices
+    cell: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """The input u (B, T, D) of the module around the layer, and the gradients that arrive there.
+
+    For each target, total = residual + pull("X", dX) (+ pull("M", dM) in cross-attention), to
+    rounding; `pull` is linear, so a part of dX can be pulled back alone.
+
+    Attributes:
+        name: the module's, "blocks.0".
+        through: what lies between u and X: the names of the modules, "norm1"; () where X is u.
+        residual: for each target (B, T, D), the gradient at u by all ways around the layer.
+        total: for each target (B, T, D), the whole gradient at u.
+        pull: ("X", gradient (B, T, D) at X) or ("M", gradient (B, S, kdim) at M) -> the part of it
+            that arrives at u (B, T, D).
+    """
+
+    name: str
+    through: tuple[str, ...]
+    residual: tuple[Array, ...]
+    total: tuple[Array, ...]
+    pull: Callable[[Literal["X", "M"], Array], Array]
+
+
+@dataclass(frozen=True)
+class PathPart:
+    """One way on which gradient arrives.
+
+    Attributes:
+        kind: "q", "k", "v", "residual", "norm", …
+        head: whose part it is; None: of all heads together.
+        at: where it arrives: at X, at M, or at the block's input.
+        norm: ‖part‖; share: ⟨part, whole⟩/‖whole‖², signed; cosine: with the whole.
+        data: the part itself (T, D); None where the page needs only the numbers.
+    """
+
+    name: Text
+    kind: str
+    head: int | None
+    at: Place
+    norm: float
+    share: float
+    cosine: float
+    data: Array | None = None
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where the gradient of one example comes from.
+
+    Attributes:
+        parts: all of them; for each place `at`, those of the finest division add up to the whole.
+        cancellation: 1 − ‖Σ parts‖ / Σ ‖part‖ at `at`: 0 where all point one way.
+        at: the outermost place: the block's input where it is known, else X.
+        split: shares of dX through the "softmax" (Q and K) and through the "values".
+    """
+
+    parts: tuple[PathPart, ...]
+    cancellation: float
+    at: Place
+    split: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An equation between the matrices, and how well it holds here.
+
+    Attributes:
+        deviation: the largest difference of the two sides (0 where it does not apply).
+        condition: when it holds; applies: whether that is so for this layer and input.
+    """
+
+    name: Text
+    holds: bool
+    deviation: float
+    condition: Text
+    applies: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the forward or the backward pass.
+
+    Attributes:
+        makes: names of the matrices that it makes; sources: of those that it reads.
+        formula: in symbols; source: the rule's own source text; shapes, saves: in words.
+    """
+
+    direction: Literal["forward", "backward"]
+    makes: tuple[str, ...]
+    sources: tuple[str, ...]
+    title: Text
+    formula: str
+    source: str
+    shapes: str
+    saves: str
+    sentence: Text
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One call of a layer, forward and backward.
+
+    Attributes:
+        examples: one for each sequence of the batch, all of the same T and S.
+        parameters: Wq, Wk, Wv, Wo and, with biases, bq, bk, bv, bo.
+        numeric: the first target's gradients of X, M and the parameters by the complex step:
+            "dX": an array an example, "dWq": one array; NaN where not computed.
+        turn: the rotation, with rotary positions.
+        block: the module around the layer; None where the layer is the model itself, or where no
+            input of that module leads to X.
+        paths: for each target and each example.  identities: for each target.
+    """
+
+    title: str
+    layer: Layer
+    examples: tuple[Example, ...]
+    parameters: Matrices
+    targets: tuple[Target, ...]
+    numeric: dict[str, tuple[Array, ...]]
+    turn: Turn | None = None
+    block: Block | None = None
+    paths: tuple[tuple[Paths, ...], ...] = ()
+    identities: tuple[tuple[Identity, ...], ...] = ()
+    steps: tuple[Step, ...] = ()
