@@ -48,7 +48,7 @@ LAYERS: dict[str, set[str]] = {
     "check.suite": BASE | {"check", "nn.functional", "nn", "models"},
     "check.zoo": BASE | {"check", "nn.functional", "nn"},
     "viz": BASE,
-    "viz.anatomy": BASE | {"viz", "nn.functional", "nn"},
+    "viz.anatomy": BASE | {"viz", "nn.functional", "nn", "study", "check"},
     "interop": BASE | {"nn", "models"},
 }
 LAYERS["cli"] = set(LAYERS)  # the top: everything is below it
