@@ -1,4 +1,4 @@
-"""The command line: `tinygrad-attn demo | train | sample | predict | check | draw | bench`.
+"""The command line: `tinygrad-attn COMMAND`; COMMANDS has them, and `--help` explains them.
 
 Wrong input is answered by one sentence on standard error and the exit code 2; Ctrl-C by one line
 and 130.  What is asked for goes to standard output, progress to standard error.
@@ -17,10 +17,10 @@ from ..engine import TensorError
 from ..extras import ExtraError
 from ..train import TrainError
 from ..train.environment import package_version
-from . import bench, check, demo, draw, predict, sample, train
+from . import bench, check, demo, draw, predict, sample, saturation, train
 from .options import Parser, UsageError
 
-COMMANDS = (demo, train, sample, predict, check, draw, bench)
+COMMANDS = (demo, train, sample, predict, check, draw, saturation, bench)
 MISTAKES = (
     UsageError,
     DataError,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from ..extras import ExtraError, need
@@ -22,20 +23,36 @@ Item = TypeVar("Item", bound=Named)
 
 def watched(doing: str, found: Iterable[Item], expected: int) -> Iterator[Item]:
     """The rows as they come, with a progress bar where there is a terminal."""
+    with counted(doing, expected) as advance:
+        for row in found:
+            advance(f"{row.name[:30]:30}")
+            yield row
+
+
+@contextmanager
+def counted(doing: str, expected: int) -> Iterator[Callable[..., None]]:
+    """A progress bar where there is a terminal; call what it gives once for each step done.
+
+    Yields:
+        A function that takes what is written beside the bar, or nothing to leave that as it is.
+    """
+    bar = live_bar()
+    if bar is None:
+        yield lambda text=None: None
+        return
+    with bar:
+        task = bar.add_task(doing, total=expected)
+        yield lambda text=None: bar.update(task, advance=1, description=text)
+
+
+def live_bar() -> Any:
+    """A rich progress bar on standard error; None where there is no terminal, or no rich."""
     try:
         console = need("rich.console", "a progress bar").Console(stderr=True)
         bar = need("rich.progress", "a progress bar").Progress(console=console, transient=True)
     except ExtraError:
-        yield from found
-        return
-    if not console.is_terminal:
-        yield from found
-        return
-    with bar:
-        task = bar.add_task(doing, total=expected)
-        for row in found:
-            bar.update(task, advance=1, description=f"{row.name[:30]:30}")
-            yield row
+        return None
+    return bar if console.is_terminal else None
 
 
 def print_table(

@@ -13,10 +13,14 @@ Read in this order: observing.py (P and dP of every layer), flow.py (from all la
     relevance           Chefer, Gur and Wolf, "Generic Attention-model Explainability for
     cross_relevance     Interpreting Bi-Modal and Encoder-Decoder Transformers", 2021, eq. 5 to 10
 
+    saturation          what grows with the width of a head, and what with the length of a sentence
+                        (saturation.py; Vaswani et al. 2017, section 3.2.1)
+
 A map says what the computation did, not what the model would do with other inputs.
 """
 
 from .flow import cross_relevance, relevance, rollout
 from .observing import Call, observed
+from .saturation import Sweep, saturation
 
-__all__ = ["Call", "cross_relevance", "observed", "relevance", "rollout"]
+__all__ = ["Call", "Sweep", "cross_relevance", "observed", "relevance", "rollout", "saturation"]
