@@ -176,10 +176,16 @@ def entropy(P: Array) -> Array:
 def jacobian_norm(P: Array) -> Array:
     """‖diag(p) − p pᵀ‖_F of each row, without forming it: (..., T) -> (...).
 
-    The square is Σ p² − 2 Σ p³ + (Σ p²)².
+    The square is Σ pᵢ²(1 − pᵢ)² + Σ_{i≠j} pᵢ²pⱼ².  The largest p stands apart in both sums: where
+    it is near 1, what is left over must not come from subtracting from 1.
     """
-    squares = (P**2).sum(axis=-1)
-    return np.sqrt(np.maximum(squares - 2 * (P**3).sum(axis=-1) + squares**2, 0))
+    ordered = np.sort(P, axis=-1)
+    first, rest = ordered[..., -1] ** 2, ordered[..., :-1]
+    squares = rest**2
+    others = squares.sum(axis=-1)
+    diagonal = first * rest.sum(axis=-1) ** 2 + (squares * (1 - rest) ** 2).sum(axis=-1)
+    beside = 2 * first * others + others**2 - (squares**2).sum(axis=-1)
+    return np.sqrt(diagonal + beside)
 
 
 # ── what the theory says ─────────────────────────────────────────────────────────────────────────
