@@ -2,6 +2,7 @@
 
     trace(output)       the graph as plain data: a Graph
     Graph               its drawings: to_text, to_dot, render, save_html, itself in a notebook
+    anatomy(model, run) one call of an attention layer, forward and backward, on one page
     plots               matplotlib's part, loaded when first used
 
 Read data.py first (what a graph consists of), then tracing.py, labels.py, dot.py, render.py,
@@ -21,14 +22,15 @@ from .tracing import trace
 
 if TYPE_CHECKING:
     from . import plots
+    from .anatomy import anatomy
 
 __all__ = [
     "Cluster", "Edge", "Graph", "GraphTooLargeError", "RenderError", "RenderWarning", "Vertex",
-    "engines", "plots", "trace",
+    "anatomy", "engines", "plots", "trace",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "plots":
-        return import_module(".plots", __name__)
+    if name in ("anatomy", "plots"):  # the package `anatomy` can be called as the function
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
