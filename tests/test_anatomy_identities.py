@@ -49,7 +49,8 @@ def test_they_apply_and_hold(rng: Rng, kind: str) -> None:
     for identity in found:
         assert identity.holds == identity.applies, identity
         assert identity.deviation < (1e-14 if identity.applies else 1e-300), identity
-        assert identity.name.ko and identity.condition.ko
+        assert identity.name.ko
+        assert identity.condition.ko
 
 
 # What each must see: a matrix, and how it is made wrong; at least these identities must fail.
@@ -210,7 +211,8 @@ def test_an_empty_row_breaks_the_value_bias_alone(rng: Rng) -> None:
     recording = recorded(rng, masked=True)
     m = matrices(recording, recording.targets[0])
     assert identities.value_bias(m) > 1e-3
-    assert identities.weight_rows(m) < 1e-15 and not identities.alive(m).all()
+    assert identities.weight_rows(m) < 1e-15
+    assert not identities.alive(m).all()
 
 
 def test_no_gradient_at_all(rng: Rng) -> None:

@@ -54,7 +54,8 @@ def test_each_part_is_what_is_left_when_the_others_are_cut(rng: np.random.Genera
     recording = recorded(rng, masked=True, kv_heads=3)
     gradients, width = recording.targets[0].gradients[1], recording.layer.d_head
     for part in paths_of(recording)[0][1].finest("X"):
-        assert part.head is not None and part.data is not None
+        assert part.head is not None
+        assert part.data is not None
         rows = slice(part.head * width, (part.head + 1) * width)
         weight = recording.parameters[f"W{part.kind}"][rows]
         alone = gradients[f"d{part.kind.upper()}"][part.head] @ weight
@@ -81,7 +82,8 @@ def test_norms_shares_and_cosines(rng: np.random.Generator) -> None:
 
 def test_which_places_and_parts_there_are(rng: np.random.Generator) -> None:
     cross = first(recorded(rng, cross=True, kv_heads=3))
-    assert tuple(cross.whole) == ("X", "M", "block") and cross.at == "block"
+    assert tuple(cross.whole) == ("X", "M", "block")
+    assert cross.at == "block"
     assert {p.kind for p in cross.of("X")} == {"q"}
     assert [p.head for p in cross.finest("M")] == [0, 1, 2] * 2
     assert {p.kind for p in cross.of("block")} == {"residual", "norm", "q"}
@@ -96,7 +98,9 @@ def test_cancellation(rng: np.random.Generator) -> None:
     paths = first(recording)
     lengths = [np.sqrt((p.data**2).sum()) for p in paths.finest("X") if p.data is not None]
     expected = 1 - np.sqrt((paths.whole["X"] ** 2).sum()) / sum(lengths)
-    assert paths.at == "X" and np.isclose(paths.cancellation, expected) and expected > 0.3
+    assert paths.at == "X"
+    assert np.isclose(paths.cancellation, expected)
+    assert expected > 0.3
 
 
 def opposed(recording: Recording, gradients: dict[str, np.ndarray[Any, Any]]) -> Recording:
@@ -117,7 +121,8 @@ def test_parts_that_cancel_and_parts_that_agree(rng: np.random.Generator) -> Non
     dQ[1:] = 0  # one head alone
     against = {"dQ": dQ, "dK": -dQ, "dV": zero, "dX": np.zeros((5, 12))}
     paths = first(opposed(recording, against))
-    assert paths.cancellation == 1 and {p.share for p in paths.of("X")} == {0.0}
+    assert paths.cancellation == 1
+    assert {p.share for p in paths.of("X")} == {0.0}
     alike = {"dQ": dQ, "dK": dQ, "dV": zero, "dX": 2 * dQ[0] @ recording.parameters["Wq"][:2]}
     paths = first(opposed(recording, alike))
     assert abs(paths.cancellation) < 1e-15
@@ -155,11 +160,14 @@ def test_as_text(rng: np.random.Generator) -> None:
     rows = [row.split("  ")[0].strip() or row.strip().split("  ")[0] for row in text.splitlines()]
     for name in ("through Q", "head 5", "through K", "heads 0–2", "heads 3–5", "dX, the whole"):
         assert name in rows, name
-    assert "around attention (residual)" in rows and "through the norm" in rows
-    assert max(map(len, text.splitlines())) < 100 and "-" not in text
+    assert "around attention (residual)" in rows
+    assert "through the norm" in rows
+    assert max(map(len, text.splitlines())) < 100
+    assert "-" not in text
     shares = [row for row in text.splitlines() if row.startswith(("through", "dX,"))]
     printed = [float(row.split("%")[0].split()[-1].replace("−", "-")) for row in shares[:4]]
-    assert abs(sum(printed[:3]) - 100) < 0.2 and printed[3] == 100
+    assert abs(sum(printed[:3]) - 100) < 0.2
+    assert printed[3] == 100
 
 
 def test_hostile_titles_stay_one_line(rng: np.random.Generator) -> None:
@@ -167,7 +175,8 @@ def test_hostile_titles_stay_one_line(rng: np.random.Generator) -> None:
     title = "a\nb\x1b[2J\u202e" + "x" * 20_000
     examples = (replace(recording.examples[0], title=title), *recording.examples[1:])
     text = str(first(replace(recording, examples=examples)))
-    assert "\x1b" not in text and "\u202e" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
     assert text.splitlines()[0].startswith("block.attn: gradient of loss, a⏎b")
     assert max(map(len, text.splitlines())) <= 200
 
@@ -184,13 +193,16 @@ def test_as_picture(rng: np.random.Generator, tmp_path: Path, heads: bool) -> No
         assert (" ".join(shown.split()) in " ".join(written.split())) == (
             heads or part.head is None
         )
-    assert "‖du‖" in written and "‖dX‖" not in written
+    assert "‖du‖" in written
+    assert "‖dX‖" not in written
 
 
 def test_picture_of_another_place(rng: np.random.Generator, tmp_path: Path) -> None:
     paths = first(recorded(rng, cross=True))
     written = paths.save(tmp_path / "memory.svg", at="M").read_text("utf-8")
-    assert "‖dM‖" in written and "k6" in written and "q1" not in written
+    assert "‖dM‖" in written
+    assert "k6" in written
+    assert "q1" not in written
     with pytest.raises(RenderError, match="cannot tell the format"):
         paths.save(tmp_path / "paths.gif")
     assert [p.name for p in tmp_path.iterdir()] == ["memory.svg"]

@@ -168,7 +168,6 @@ EQUATIONS = (
             "언제나. S는 소프트캡 이전의 점수이고, K는 함께 쓰는 쿼리 헤드 전부와 견준다",
         ),
     ),
-    ),
     Equation(
         Text("the key bias gets no gradient", "키 편향은 그래디언트를 받지 않는다"),
         key_bias,
