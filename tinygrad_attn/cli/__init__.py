@@ -17,10 +17,10 @@ from ..engine import TensorError
 from ..extras import ExtraError
 from ..train import TrainError
 from ..train.environment import package_version
-from . import bench, check, demo, draw, predict, sample, saturation, train
+from . import anatomy, bench, check, demo, draw, predict, sample, saturation, train
 from .options import Parser, UsageError
 
-COMMANDS = (demo, train, sample, predict, check, draw, saturation, bench)
+COMMANDS = (demo, train, sample, predict, check, draw, anatomy, saturation, bench)
 MISTAKES = (
     UsageError,
     DataError,
@@ -39,7 +39,7 @@ def parser() -> Parser:
         prog="tinygrad-attn",
         allow_abbrev=False,
         description="See how gradients flow through attention: train a model, ask it, check its "
-        "gradients, draw its graph, measure its speed.",
+        "gradients, draw its graph and the anatomy of its attention, measure its speed.",
         epilog="Start with `tinygrad-attn demo`.  Each command explains itself: "
         "tinygrad-attn COMMAND --help",
     )
