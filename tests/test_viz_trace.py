@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_attn as ta
 from tinygrad_attn import nn, viz
+from tinygrad_attn.viz import labels
 
 
 def variable(*shape, name=None, seed=0, dtype=np.float64):
@@ -94,10 +95,45 @@ def test_several_outputs_share_their_graph():
     assert [(e.source, e.target) for e in graph.edges] == [(0, 1), (1, 2), (1, 3), (2, 4)]
 
 
-def test_constants_are_named():
-    where = named(viz.trace(attention()[-1]), "where")
-    assert where.constants == ("condition", "y")
+def test_constants_are_visible():
+    graph = viz.trace(attention()[-1])
+    where = named(graph, "where")
     assert where.saves == ("condition",)
+    assert where.constants == ()
+    found = [v for v in graph.vertices if v.kind == "constant"]
+    assert [(v.label, v.shape, v.dtype) for v in found] == [
+        ("condition", (5, 5), "bool"),
+        ("y", (), ""),  # which no rule asks for, so that nothing keeps it
+    ]
+    assert {v.scope for v in found} == {"attention.weights"}
+    assert sources(graph, where) == ["divide", "condition", "y"]
+    assert [line.text for line in labels.lines(found[1])] == ["y"]
+
+
+def test_single_numbers_are_written_into_the_box():
+    y = variable(3) * 0.25
+    assert viz.trace(y).vertices[1].constants == ("b = 0.25",)
+    y.backward(np.ones(3))
+    assert viz.trace(y).vertices[1].constants == ("b",)  # freed
+
+
+def test_indices_are_constants_too():
+    graph = viz.trace(ta.take(variable(7, 3), np.array([[1, 2, 3, 6, 6]]), 0))
+    indices = named(graph, "indices")
+    assert (indices.kind, indices.shape, indices.dtype) == ("constant", (1, 5), "int64")
+    assert sources(graph, named(graph, "take")) == ["input", "indices"]
+
+
+def test_a_name_given_to_a_fused_result_shows_on_its_definition():
+    q = variable(3, 5, name="q", dtype=np.float32)
+    with ta.kernels.use("numpy"):
+        out = nn.functional.attention(q, q, q, method="fused")
+    out.name = "C"
+    out.retain_grad()
+    out.backward(np.ones((3, 5), np.float32), retain_graph=True)
+    last = viz.trace(out).vertices[-2]
+    assert (last.label, last.name) == ("matmul", "C")
+    assert last.grad_norm == pytest.approx(15**0.5)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +154,9 @@ def test_constants_are_named():
 def test_saves_what_the_rules_ask_for_before_and_after_backward(f, saves):
     x = variable(5)
     y = f(x)
-    before = viz.trace(y).vertices[1]
+    before = viz.trace(y).vertices[-2]
     y.backward(np.ones(y.shape))
-    after = viz.trace(y).vertices[1]
+    after = viz.trace(y).vertices[-2]
     assert before.saves == after.saves == saves
 
 
@@ -137,8 +173,10 @@ def test_split_is_drawn_with_its_results():
 
 def test_a_formula_stands_on_every_arrow_that_gradients_go_back_along():
     graph = viz.trace(attention()[-1])
-    into_ops = [e for e in graph.edges if graph.vertices[e.target].kind == "op"]
-    assert all(e.formula for e in into_ops)
+    kinds = [(graph.vertices[e.source].kind, graph.vertices[e.target].kind) for e in graph.edges]
+    into_ops = [e for e, (a, b) in zip(graph.edges, kinds, strict=True) if b == "op"]
+    constant = [a == "constant" for a, b in kinds if b == "op"]
+    assert [not e.formula for e in into_ops] == constant
     assert "dA = dY Bᵀ" in {e.formula for e in into_ops}
 
 
@@ -272,7 +310,7 @@ def test_text_for_a_terminal():
         "[0] x  (2 × 3 · float32; ‖grad‖ 1.22)",
         "┌─ double",
         "│  [1] softmax  (2 × 3 · float32; saves out; from [0])",
-        "│  [2] multiply  (2 × 3 · float32; constant b; saves b; from [1])",
+        "│  [2] multiply  (2 × 3 · float32; constant b = 2; saves b; from [1])",
         "└─",
         "[3] output  (2 × 3 · float32; from [2])",
     ]

@@ -7,9 +7,12 @@ and no attribute that could hold a link is used.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from ..engine import ShapeError
 from .data import Cluster, Edge, GraphData, Vertex
-from .labels import clean, lines, visible
+from .labels import clean, edge_lines, lines, number_text, visible
+from .norms import Scale
 
 FONT, INK, QUIET = "Helvetica", "#1f2933", "#5f6c7b"
 # Fill and border by kind, from Okabe and Ito's colour-blind safe palette; shapes differ as well.
@@ -21,6 +24,10 @@ LOOKS = {
     "result": ("box", "rounded,filled", "#fafafa", "#c3cad1"),
     "output": ("ellipse", "filled,bold", "#d5f0e6", "#009e73"),
     "module": ("box", "rounded,filled,bold", "#e4eaf1", "#7d92aa"),
+    "constant": ("box", "filled,dashed", "#f1f1ef", "#8c8c86"),
+    "gradient": ("box", "rounded,filled", "#f8eef8", "#a3479c"),
+    "moved gradient": ("box", "rounded,filled", "#fdfafd", "#dcc3da"),
+    "step": ("box", "rounded,filled", "#ffffff", "#b48fb2"),
 }
 # Operations that only move elements are drawn lighter, so that the arithmetic stands out.
 PLUMBING = frozenset({
@@ -29,11 +36,22 @@ PLUMBING = frozenset({
     "swapaxes", "take", "tile", "transpose", "tril", "triu",
 })
 # fmt: on
+NBSP = "\N{NO-BREAK SPACE}"
+PAIR = 'style=dotted, dir=none, color="#c9b3d1"'
+SAVED = (
+    'style=dashed, color="#c0a9cf", arrowhead=vee, arrowsize=0.45, penwidth=0.8, constraint=false'
+)
+PALE = {"result", "moved gradient", "constant"}
+# Fill, border, ink and size of letters of a cluster.
+MODULE = ("#5b7fa318", "#a9b8c8", "#42566b", 10)
+RULE = ("#a3479c12", "#d3b3d0", "#7d4478", 8)
 LEGEND = {
     "input": "ellipse: input, output",
     "parameter": "square box: parameter",
     "op": "rounded box: operation and its result (pale: only moves elements)",
     "module": "bold box: folded module",
+    "constant": "dashed box: constant",
+    "gradient": "purple box: gradient, beside its tensor",
 }
 
 
@@ -56,13 +74,17 @@ def to_dot(
         raise ShapeError(f'direction: expected "TB" or "LR", got {direction!r}')
     caption = [clean(title, 120)] * bool(title) + key(graph) * legend
     rows = ["digraph graph_of_tensors {", *header(caption, direction)]
+    passes = clusters_by_pass(graph)
     for depth, item in graph.outline():
         indent = "  " * (depth + 1)
         if isinstance(item, Cluster):
-            rows += [indent + row for row in opening(item)]
+            rows += [indent + row for row in opening(item, item.id in passes)]
         else:
-            rows.append(indent + ("}" if item is None else statement(item)))
-    rows += [arrow(i, edge, formulas) for i, edge in enumerate(graph.edges)]
+            rows.append(indent + ("}" if item is None else statement(item, graph)))
+    rows += pairs(graph)
+    scale = Scale(edge.norm for edge in graph.edges)
+    rows += [arrow(i, edge, formulas, scale) for i, edge in enumerate(graph.edges)]
+    rows += scale_rows(scale, lowest(graph)) if legend and graph.vertices else []
     return "\n".join([*rows, "}", ""])
 
 
@@ -71,18 +93,20 @@ def key(graph: GraphData) -> list[str]:
     kinds = {v.kind for v in graph.vertices}
     words = [meaning for kind, meaning in LEGEND.items() if kind in kinds]
     words += ["saves: arrays kept for backward"] * any(v.saves for v in graph.vertices)
-    normed = any(v.grad_norm is not None for v in graph.vertices)
+    flows = {edge.kind for edge in graph.edges}
+    words += ["dashed arrow: a saved array and the rule that uses it"] * ("saved" in flows)
+    normed = any(v.grad_norm is not None and v.kind != "gradient" for v in graph.vertices)
     words += ["‖grad‖: norm of the gradient"] * normed
-    return ["  ·  ".join(row) for row in (words[:2], words[2:4], words[4:]) if row]
+    return ["  ·  ".join(words[i : i + 2]) for i in range(0, len(words), 2)]
 
 
 def header(caption: list[str], direction: str) -> list[str]:
     """What holds for the whole drawing."""
     left = "".join(escaped(line) + "\\l" for line in caption)
     return [
-        f'  graph [charset="UTF-8", rankdir={direction}, ranksep=0.32, nodesep=0.22, pad=0.15, '
-        f'bgcolor="#ffffff", fontname={FONT}, fontsize=9, fontcolor="{QUIET}", labelloc=b, '
-        f'labeljust=l, label="{left}"];',
+        f'  graph [charset="UTF-8", newrank=true, rankdir={direction}, ranksep=0.32, '
+        f'nodesep=0.22, pad=0.15, bgcolor="#ffffff", fontname={FONT}, fontsize=9, '
+        f'fontcolor="{QUIET}", labelloc=b, labeljust=l, label="{left}"];',
         f'  node [fontname={FONT}, fontsize=10, fontcolor="{INK}", height=0.3, '
         'margin="0.13,0.06"];',
         f'  edge [color="#8491a0", arrowsize=0.6, fontname={FONT}, fontsize=8, '
@@ -90,21 +114,34 @@ def header(caption: list[str], direction: str) -> list[str]:
     ]
 
 
-def opening(cluster: Cluster) -> list[str]:
+def clusters_by_pass(graph: GraphData) -> set[int]:
+    """The clusters that hold something of the forward pass; the others are rules."""
+    forward: set[int] = set()
+    for vertex in graph.vertices:
+        cluster = vertex.cluster if vertex.of is None else None
+        while cluster is not None and cluster not in forward:
+            forward.add(cluster)
+            cluster = graph.clusters[cluster].parent
+    return forward
+
+
+def opening(cluster: Cluster, forward: bool) -> list[str]:
     """The start of a cluster; its tint is translucent, so that it deepens with every level."""
+    fill, border, ink, size = MODULE if forward else RULE
     return [
         f"subgraph cluster_{cluster.id} {{",
         f"  graph [id=c{cluster.id}, label={quoted(visible(cluster.name))}, "
-        'style="rounded,filled", fillcolor="#5b7fa318", color="#a9b8c8", '
-        f'fontname="{FONT}-Bold", fontsize=10, fontcolor="#42566b", labelloc=t, margin=10];',
+        f'style="rounded,filled", fillcolor="{fill}", color="{border}", '
+        f'fontname="{FONT}-Bold", fontsize={size}, fontcolor="{ink}", labelloc=t, margin=10];',
     ]
 
 
-def statement(vertex: Vertex) -> str:
+def statement(vertex: Vertex, graph: GraphData) -> str:
     """One box."""
-    look, style, fill, border = LOOKS["result" if pale(vertex) else vertex.kind]
+    role = role_of(vertex, graph)
+    look, style, fill, border = LOOKS[role]
     texts = quoted(*(line.text for line in lines(vertex)))
-    small = f', fontsize=9, fontcolor="{QUIET}"' if pale(vertex) else ""
+    small = f', fontsize=9, fontcolor="{QUIET}"' if role in PALE else ""
     small += ', margin="0.01,0.01"' if look == "ellipse" else ""
     return (
         f"n{vertex.id} [id=n{vertex.id}, class={vertex.kind}, label={texts}, shape={look}, "
@@ -112,17 +149,75 @@ def statement(vertex: Vertex) -> str:
     )
 
 
+def role_of(vertex: Vertex, graph: GraphData) -> str:
+    """Which of LOOKS a box has: its kind, or that of what only moves elements or serves a rule."""
+    if vertex.kind == "op" and vertex.of is not None:
+        return "step"
+    if pale(vertex):
+        return "result"
+    if vertex.kind == "gradient" and vertex.of is not None:
+        moved = role_of(graph.vertices[vertex.of], graph) == "result"
+        return "moved gradient" if moved else "gradient"
+    return vertex.kind
+
+
 def pale(vertex: Vertex) -> bool:
     """Does this box only move elements?"""
     return vertex.kind == "result" or (vertex.kind == "op" and vertex.label in PLUMBING)
 
 
-def arrow(i: int, edge: Edge, formulas: bool) -> str:
+def lowest(graph: GraphData) -> int:
+    """The vertex under which nothing else is drawn."""
+    return max((v.id for v in graph.vertices if v.of is None), default=0)
+
+
+def pairs(graph: GraphData) -> list[str]:
+    """Every gradient beside what it is the gradient of."""
+    return [
+        f"  {{ rank=same; n{v.of} -> n{v.id} [class=pair, {PAIR}]; }}"
+        for v in graph.vertices
+        if v.kind == "gradient" and v.of is not None
+    ]
+
+
+def arrow(i: int, edge: Edge, formulas: bool, scale: Scale) -> str:
     """One arrow; its argument and formula travel along as data."""
     facts = {"argument": edge.argument, "formula": edge.formula}
-    facts["label"] = edge.formula if formulas else ""
     extra = "".join(f", {name}={quoted(clean(text, 200))}" for name, text in facts.items() if text)
-    return f"  n{edge.source} -> n{edge.target} [id=e{i}, class={edge.kind}{extra}];"
+    written = edge_lines(edge) if formulas or edge.kind == "vjp" else []
+    # Room on both sides, since Graphviz does not ask how wide the arrow is.
+    texts = [f"{NBSP * 2}{line.text}{NBSP * 2}" for line in written]
+    extra += f", label={quoted(*texts)}" if texts else ""
+    ends = f"n{edge.source} -> n{edge.target}"
+    if edge.kind == "saved":
+        extra += f", {SAVED}"
+    elif edge.kind == "vjp":  # drawn against its direction, so that both passes share their ranks
+        color, width = scale.look(edge.norm)
+        ends = f"n{edge.target} -> n{edge.source}"
+        size = 0.45 + 0.25 / width
+        extra += f', dir=back, color="{color}", penwidth={width}, arrowsize={size:.2f}'
+    return f"  {ends} [id=e{i}, class={edge.kind}{extra}];"
+
+
+def scale_rows(scale: Scale, above: int) -> list[str]:
+    """The scale of norms as a row under vertex `above`: between two numbers the arrow's look."""
+    marks = scale.marks()
+    if not marks:
+        return []
+    names = [f"scale{i}" for i in range(len(marks))]
+    texts = [number_text(mark) for mark in marks]
+    texts[0] = f"norm{NBSP * 2}{texts[0]}"
+    small = f'shape=plaintext, fontsize=8, fontcolor="{QUIET}", margin=0.02, height=0.2, width=0.2'
+    rows = [f"  n{above} -> {names[0]} [style=invis];", "  { rank=same;"]
+    rows += [
+        f"    {name} [id={name}, class=scale, label={quoted(text)}, {small}];"
+        for name, text in zip(names, texts, strict=True)
+    ]
+    for (start, end), (color, width) in zip(pairwise(names), scale.looks, strict=True):
+        rows.append(
+            f'    {start} -> {end} [class=scale, dir=none, color="{color}", penwidth={width}];'
+        )
+    return [*rows, "  }"]
 
 
 def quoted(*texts: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 from string import Template
 
 from .data import GraphData
-from .dot import LOOKS, pale
-from .labels import clean
+from .dot import LOOKS, role_of
+from .labels import clean, number_text
+from .norms import Scale
 from .text import to_text
 
 PAGE = Template("""\
@@ -26,6 +28,7 @@ ul.legend { list-style: none; margin: 0 0 .9rem; padding: 0; display: flex; flex
             gap: .3rem 1.2rem; color: #46525f; font-size: .87rem; }
 .legend i { display: inline-block; width: 1.5em; height: .95em; margin-right: .45em;
             vertical-align: -.12em; border: 1.5px solid; }
+.legend i.flow { height: 0; border-width: 0; vertical-align: .25em; }
 .view { overflow: auto; max-height: 82vh; background: #fff; border: 1px solid #d3dae1;
         border-radius: 8px; }
 .view svg { display: block; margin: 0 auto; }
@@ -52,10 +55,14 @@ $picture
 MEANINGS = {
     "input": "input",
     "parameter": "parameter",
+    "constant": "constant",
     "op": "operation with its result",
     "result": "only moves elements",
     "module": "folded module",
     "output": "output",
+    "gradient": "gradient, beside its tensor",
+    "moved gradient": "gradient of what only moves elements",
+    "step": "operation inside a rule",
 }
 CORNERS = {"ellipse": "50%", "box": "0"}
 
@@ -75,15 +82,26 @@ def page(graph: GraphData, title: str, picture: str, dot: str, trouble: str = ""
 
 
 def legend(graph: GraphData) -> str:
-    """What the looks of the boxes mean, and the words inside them."""
-    looks = {"result" if pale(vertex) else vertex.kind for vertex in graph.vertices}
+    """What the looks of the boxes and arrows mean, and the words inside them."""
+    looks = {role_of(vertex, graph) for vertex in graph.vertices}
     rows = [swatch(kind, meaning) for kind, meaning in MEANINGS.items() if kind in looks]
+    rows += scale_rows(Scale(edge.norm for edge in graph.edges))
     rows += [
         "<li><b>saves</b> arrays kept for backward</li>",
         "<li><b>‖grad‖</b> norm of the gradient</li>",
         "<li>rest the pointer on an arrow for its gradient formula</li>",
     ]
     return "\n".join(rows)
+
+
+def scale_rows(scale: Scale) -> list[str]:
+    """An arrow's look for each class of norms."""
+    ends = [number_text(mark) for mark in scale.marks()]
+    return [
+        f'<li><i class="flow" style="border-color:{color};border-top-width:{width}px"></i>'
+        f"norm {low} – {high}</li>"
+        for (color, width), (low, high) in zip(scale.looks, pairwise(ends), strict=False)
+    ]
 
 
 def swatch(kind: str, meaning: str) -> str:

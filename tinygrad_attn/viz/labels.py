@@ -18,6 +18,7 @@ VISIBLE = {"\n": "⏎", "\t": "⇥"}
 UNSHOWABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's general categories
 DIRECTIONS = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
 NAME_LIMIT = 60
+KEPT = "saved by the forward pass, used by this rule"
 
 
 # ── text from outside ────────────────────────────────────────────────────────────────────────────
@@ -49,15 +50,19 @@ class Line(NamedTuple):
 
 def lines(vertex: Vertex) -> list[Line]:
     """The label of a box, line by line, the title first; every line is clean and not empty."""
-    written = [Line("title", title(vertex)), Line("shape", shapes_text(vertex))]
+    written = [Line("title", title(vertex))]
+    if vertex.dtype or vertex.kind != "constant":  # not kept: nothing is known
+        written.append(Line("shape", shapes_text(vertex)))
     if vertex.constants:
         written.append(Line("note", clean("constant " + ", ".join(vertex.constants))))
     if vertex.saves:
         written.append(Line("note", clean("saves " + ", ".join(vertex.saves))))
     if vertex.operations:
         written.append(Line("note", f"{vertex.operations} operations"))
-    if vertex.grad_norm is not None:
+    if vertex.grad_norm is not None and vertex.kind != "gradient":
         written.append(Line("grad", f"‖grad‖ {number_text(vertex.grad_norm)}"))
+    if vertex.grad_norm is not None and vertex.kind == "gradient":
+        written.append(Line("grad", f"norm {number_text(vertex.grad_norm)}"))
     return written
 
 
@@ -82,17 +87,28 @@ def tooltip(vertex: Vertex) -> str:
 
 def edge_tooltip(edge: Edge) -> str:
     """What flows along an arrow, and the formula by which its gradient comes back."""
-    parts = [shape_text(edge.shape)] if edge.shape and isinstance(edge.shape[0], int) else []
+    parts = [KEPT] if edge.kind == "saved" else []
+    parts += [shape_text(edge.shape)] if edge.shape and isinstance(edge.shape[0], int) else []
+    parts += [f"norm {number_text(edge.norm)}"] if edge.norm is not None else []
     parts += [f"argument {clean(edge.argument)}"] if edge.argument else []
-    parts += [f"backward: {clean(edge.formula, 200)}"] if edge.formula else []
+    before = "" if edge.kind == "vjp" else "backward: "
+    parts += [f"{before}{clean(edge.formula, 200)}"] if edge.formula else []
     return "\n".join(parts)
+
+
+def edge_lines(edge: Edge) -> list[Line]:
+    """What is written on an arrow: the formula, and of a gradient its shape and norm."""
+    written = [Line("formula", clean(edge.formula, 200))] if edge.formula else []
+    if edge.kind == "vjp" and edge.formula and edge.norm is not None:
+        written.append(Line("note", f"{shape_text(edge.shape)} · norm {number_text(edge.norm)}"))
+    return written
 
 
 def shapes_text(vertex: Vertex) -> str:
     """Shape and dtype: "3 × 4 · float32"."""
     several = bool(vertex.shape) and isinstance(vertex.shape[0], tuple)
     shape = f"{len(vertex.shape)} results" if several else shape_text(vertex.shape)
-    return f"{shape} · {vertex.dtype}" if vertex.dtype else shape
+    return f"{shape} · {vertex.dtype}" if vertex.dtype and vertex.kind != "gradient" else shape
 
 
 def shape_text(shape: Shape | tuple[Shape, ...]) -> str:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from .data import GraphData
 from .errors import RenderError
-from .labels import Line, clean, edge_tooltip, lines, tooltip, visible
+from .labels import Line, clean, edge_lines, edge_tooltip, lines, tooltip, visible
 
 Element = ElementTree.Element
 SHAPES = {"polygon", "polyline", "path", "ellipse"}
@@ -45,7 +45,7 @@ class Overlay:
             self.lines[f"c{cluster.id}"] = [Line("cluster", visible(cluster.name))]
             self.titles[f"c{cluster.id}"] = clean(cluster.path, 200)
         for i, edge in enumerate(graph.edges):
-            self.lines[f"e{i}"] = [Line("formula", clean(edge.formula, 200))]
+            self.lines[f"e{i}"] = edge_lines(edge)
             self.titles[f"e{i}"] = edge_tooltip(edge)
 
 
