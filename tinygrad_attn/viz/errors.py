@@ -15,3 +15,7 @@ class GraphTooLargeError(RenderError, ValueError):
 
 class RenderWarning(UserWarning):
     """A picture could not be laid out, so something simpler was written in its place."""
+
+
+class UnknownNameError(TensorError, LookupError):
+    """Nothing in the graph has the name that was asked for."""

@@ -1,31 +1,42 @@
-"""Folding: what lies too deep in a graph's modules becomes one box a module."""
+"""Folding: what lies too deep in a graph's modules becomes one box a module.
+
+Where a graph goes both ways, a module's gradients become a box of their own beside it.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from .data import Cluster, Edge, GraphData, Vertex
+from .rebuilding import OPERATIONS, bundled, is_backward, is_folded, rebuilt
+from .rolling import RolledCluster
 
 
 def fold(graph: GraphData, depth: int) -> GraphData:
-    """`graph` with `depth` levels of clusters left open, everything deeper in one box each."""
+    """`graph` with `depth` levels of clusters left open, everything deeper in one box each.
+
+    The arrows between two boxes become one; its norm is that of all that flows along it, where it
+    follows from theirs (see `rebuilding.joint_norm`).
+    """
     hiders = hiding(graph.clusters, depth)
-    groups: dict[tuple[str, int], list[Vertex]] = defaultdict(list)
+    groups: dict[tuple[int, bool], list[Vertex]] = defaultdict(list)
+    boxes: list[tuple[int, Vertex]] = []  # (where it stands, box)
     for v in graph.vertices:
         hider = None if v.cluster is None else hiders[v.cluster]
-        groups["vertex" if hider is None else "cluster", v.id if hider is None else hider].append(v)
-    # A module stands where its last operation stood, so that arrows still point to larger numbers.
-    ordered = sorted(groups.items(), key=lambda group: group[1][-1].id)
-    opened = [c for c in graph.clusters if hiders[c.id] is None]
-    number: dict[int | None, int | None] = {None: None, **{c.id: i for i, c in enumerate(opened)}}
-    vertices, place = [], {}
-    for i, ((what, at), members) in enumerate(ordered):
-        v = module(graph.clusters[at], members) if what == "cluster" else members[0]
-        vertices.append(replace(v, id=i, cluster=number[v.cluster]))
-        place.update(dict.fromkeys((member.id for member in members), i))
-    clusters = [Cluster(i, c.name, number[c.parent], c.path) for i, c in enumerate(opened)]
-    return GraphData(tuple(vertices), merged(graph.edges, place, vertices), tuple(clusters))
+        if hider is None:
+            boxes.append((v.id, v))
+        else:
+            groups[hider, is_backward(v)].append(v)
+    stand_in: dict[int, int] = {}
+    for (hider, backward), members in groups.items():
+        make = gradients if backward else module
+        boxes.append(make(graph, graph.clusters[hider], members))
+        stand_in.update((member.id, boxes[-1][1].id) for member in members)
+    kept = [box for _, box in sorted(boxes, key=lambda placed: placed[0])]
+    edges = merged(graph.edges, stand_in, kept)
+    return rebuilt(kept, edges, graph.clusters, stand_in)
 
 
 def hiding(clusters: tuple[Cluster, ...], depth: int) -> list[int | None]:
@@ -40,31 +51,58 @@ def hiding(clusters: tuple[Cluster, ...], depth: int) -> list[int | None]:
     return hiders
 
 
-def module(cluster: Cluster, members: list[Vertex]) -> Vertex:
-    """The box that stands for `cluster`: it shows the shape of its last operation's result."""
+def module(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tuple[int, Vertex]:
+    """The box for what `cluster` computes: its shape, and its gradient, are its last result's.
+
+    It stands where its last operation stood, so that arrows still point to larger numbers.
+    """
     last = members[-1]
-    return Vertex(
+    count = cluster.count if isinstance(cluster, RolledCluster) else 1
+    return last.id, Vertex(
         last.id,
         "module",
-        cluster.name,
+        cluster.name.removesuffix(f" ×{count}"),
         shape=last.shape,
         dtype=last.dtype,
+        grad_norm=last.grad_norm,
         cluster=cluster.parent,
         scope=cluster.path.rpartition(".")[0],
-        operations=sum(v.kind == "op" for v in members),
+        operations=sum(v.operations or v.kind == "op" for v in members),
+        count=count,
+    )
+
+
+def gradients(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tuple[int, Vertex]:
+    """The box for the gradients in `cluster`: what it shows is the gradient of its last result.
+
+    It stands where the gradient of its first operation stood: that is what it passes on.
+    """
+    owner = {v.id: graph.vertices[v.id if v.of is None else v.of] for v in members}
+    found = [v for v in members if v.kind == "gradient"]
+    head = max(found or members, key=lambda v: (owner[v.id].id, v.id))
+    passed = [v.id for v in members if owner[v.id].kind in OPERATIONS]
+    _, box = module(graph, cluster, [head])
+    return max(passed or [head.id]), replace(
+        box,
+        kind="gradient" if found else "module",
+        label=f"d({box.label})" if found else box.label,
+        of=head.of,
+        operations=len({owner[v.id].id for v in members if owner[v.id].kind in OPERATIONS}),
     )
 
 
 def merged(
-    edges: tuple[Edge, ...], place: dict[int, int], vertices: list[Vertex]
-) -> tuple[Edge, ...]:
-    """The edges between the boxes that are left; to and from a module one each."""
-    kept: dict[Edge, None] = {}
+    edges: tuple[Edge, ...], stand_in: Mapping[int, int], boxes: Iterable[Vertex]
+) -> list[Edge]:
+    """The edges between the boxes that are left; to and from a folded one, one each."""
+    folded = {box.id for box in boxes if is_folded(box)}
+    changes = []
     for edge in edges:
-        source, target = place[edge.source], place[edge.target]
-        if source == target:
-            continue
-        if vertices[target].kind == "module":
-            edge = replace(edge, argument="", formula="")
-        kept[replace(edge, source=source, target=target)] = None
-    return tuple(kept)
+        source = stand_in.get(edge.source, edge.source)
+        target = stand_in.get(edge.target, edge.target)
+        maker = source if edge.kind == "vjp" else target  # whose rule the edge speaks of
+        new = replace(edge, source=source, target=target)
+        if source != target:
+            named = maker not in folded
+            changes.append((edge, new if named else replace(new, argument="", formula="")))
+    return bundled(changes, lambda old, new: bool(folded & {new.source, new.target}))

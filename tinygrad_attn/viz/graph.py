@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Unpack
 
-from ..engine import ShapeError
 from . import html, render, svg
 from .data import GraphData
 from .dot import to_dot
@@ -13,24 +13,20 @@ from .errors import GraphTooLargeError, RenderError, RenderWarning
 from .files import PATH_LIMIT, FilePath, suffix_of, write_whole
 from .folding import fold
 from .labels import clean
+from .options import MAX_NODES, Keywords, Options, options
+from .plumbing import hide_plumbing
+from .rolling import roll
+from .selecting import only
 from .text import to_text
 
-MAX_NODES = 1500
-TIME_LIMIT = 60.0
+TOO_LARGE_DEPTH = 2  # to which a graph that is too large is folded
 
 
 class Graph(GraphData):
     """What `trace` returns: vertices, edges and clusters, and the ways to draw them.
 
-    All drawings take the same keywords:
-        depth: leave so many levels of modules open and fold what lies deeper into one box a module;
-            0 folds the outermost modules, None folds nothing.
-        title: a caption.
-        direction: "TB" (top to bottom) or "LR" (left to right).
-        legend: say under the drawing what its shapes mean.
-        formulas: write on every arrow the rule by which the gradient comes back along it.
-        max_nodes: refuse to lay out more boxes than this.
-        time_limit: stop a layout after so many seconds.
+    All drawings take the same keywords, which `viz.options.Options` explains: depth, roll,
+    plumbing, to, title, direction, legend, formulas, max_nodes, time_limit.
     """
 
     __slots__ = ()
@@ -44,45 +40,83 @@ class Graph(GraphData):
             f"{len(self.clusters)} modules>"
         )
 
+    # ── graphs from this one ─────────────────────────────────────────────────────────────────────
     def fold(self, depth: int | None) -> Graph:
-        """The graph with what lies more than `depth` modules deep in one box a module."""
-        if depth is None:
-            return self
-        if depth < 0:
-            raise ShapeError(f"depth: expected 0 or more, or None to fold nothing, got {depth}")
-        folded = fold(self, depth)
-        return Graph(folded.vertices, folded.edges, folded.clusters)
+        """The graph with what lies more than `depth` modules deep in one box a module.
 
-    def to_text(self, *, depth: int | None = None) -> str:
-        """Indented text for a terminal: one numbered line a box, with the boxes it comes from."""
-        return to_text(self.fold(depth))
+        A module's gradients fold into a box of their own beside it.
+        """
+        return self if Options(depth=depth).depth is None else graph_of(fold(self, depth or 0))
 
-    def to_dot(
-        self,
-        *,
-        depth: int | None = None,
-        title: str = "",
-        direction: str = "TB",
-        legend: bool = True,
-        formulas: bool = False,
-    ) -> str:
-        """DOT text, the same for the same graph every time; every label stands for itself."""
-        return to_dot(
-            self.fold(depth), title=title, direction=direction, legend=legend, formulas=formulas
+    def roll(self) -> Graph:
+        """The graph with equal siblings in a row drawn once, with their number.
+
+        Norms are then those of all of them together.
+        """
+        return graph_of(roll(self))
+
+    def hide_plumbing(self) -> Graph:
+        """The graph without operations that only move elements; formulas stay where still true."""
+        return graph_of(hide_plumbing(self))
+
+    def only(self, *, to: str) -> Graph:
+        """The paths from the variable called `to` to the output, and the gradients along them.
+
+        Raises:
+            UnknownNameError: nothing has this name; the message has the nearest names.
+        """
+        return graph_of(only(self, to))
+
+    def chosen(self, how: Options) -> Graph:
+        """The graph as `how` wants it, but for the limit on its size."""
+        graph = self if how.to is None else self.only(to=how.to)
+        graph = graph if how.plumbing else graph.hide_plumbing()
+        graph = graph.roll() if how.roll else graph
+        return graph.fold(how.depth)
+
+    def limited(self, how: Options, max_nodes: int | None) -> Graph:
+        """The graph as `how` wants it, folded further where it has more than `max_nodes` boxes.
+
+        Raises:
+            GraphTooLargeError: it still has more; the message names the options.
+        """
+        graph = self.chosen(how)
+        size = len(graph.vertices)
+        if max_nodes is None or size <= max_nodes:
+            return graph
+        if how.depth is None:
+            graph = graph.fold(TOO_LARGE_DEPTH)
+        if len(graph.vertices) <= max_nodes:
+            warnings.warn(
+                f"the graph has {size} boxes, more than max_nodes={max_nodes}, so it is folded to "
+                f"depth={TOO_LARGE_DEPTH}; choose a depth= or raise max_nodes= for another drawing",
+                RenderWarning,
+                stacklevel=3,
+            )
+            return graph
+        folded = f" ({len(graph.vertices)} at depth 2)" if how.depth is None else ""
+        raise GraphTooLargeError(
+            f"the graph has {size} boxes{folded}, more than max_nodes={max_nodes}; fold modules "
+            "with depth=1 (or 0), draw only the paths to=a parameter, hide moves with "
+            "plumbing=False, draw equal modules once with roll=True, or raise max_nodes="
         )
 
-    def render(
-        self,
-        path: FilePath,
-        *,
-        depth: int | None = None,
-        title: str = "",
-        direction: str = "TB",
-        legend: bool = True,
-        formulas: bool = False,
-        max_nodes: int = MAX_NODES,
-        time_limit: float = TIME_LIMIT,
-    ) -> Path:
+    # ── drawings ─────────────────────────────────────────────────────────────────────────────────
+    def to_text(self, **keywords: Unpack[Keywords]) -> str:
+        """Indented text for a terminal: one numbered line a box, with the boxes it comes from.
+
+        Under a box stands its gradient, with its norm and the rules that make it.
+        """
+        how = options(keywords)
+        graph = self.limited(how, how.max_nodes)
+        return to_text(graph, title=how.title, legend=how.legend, formulas=how.formulas)
+
+    def to_dot(self, **keywords: Unpack[Keywords]) -> str:
+        """DOT text, the same for the same graph every time; every label stands for itself."""
+        how = options(keywords)
+        return self.limited(how, how.max_nodes).dot(how, title=how.title, legend=how.legend)
+
+    def render(self, path: FilePath, **keywords: Unpack[Keywords]) -> Path:
         """Write the drawing as .svg, .png or .pdf, or the DOT text as .dot or .gv.
 
         Without a layout engine the DOT text is written beside `path`, and a RenderWarning says in
@@ -92,18 +126,20 @@ class Graph(GraphData):
             The path of the file that was written.
 
         Raises:
-            GraphTooLargeError: there are more than `max_nodes` boxes.
+            GraphTooLargeError: there are more than `max_nodes` boxes, even if folded.
+            UnknownNameError: nothing has the name `to`.
             RenderError: the suffix is unknown, the file cannot be written, or the layout failed or
                 took too long (then the DOT text was written beside `path`).
         """
+        how = options(keywords)
         suffix = suffix_of(path, ("svg", "png", "pdf", "dot", "gv"))
-        graph = self.fold(depth)
-        dot = graph.to_dot(title=title, direction=direction, legend=legend, formulas=formulas)
-        if suffix in ("dot", "gv"):
+        is_text = suffix in ("dot", "gv")
+        graph = self.limited(how, how.max_nodes if is_text else how.max_nodes or MAX_NODES)
+        dot = graph.dot(how, title=how.title, legend=how.legend)
+        if is_text:
             return write_whole(path, dot.encode())
-        graph.check_size(max_nodes)
         try:
-            content = graph.picture(dot, suffix, time_limit)
+            content = graph.picture(dot, suffix, how.time_limit)
         except RenderError as error:
             written = write_whole(Path(path).with_suffix(".dot"), dot.encode())
             message = f"{error}; the DOT text is in {clean(written, PATH_LIMIT)}"
@@ -113,17 +149,7 @@ class Graph(GraphData):
             return written
         return write_whole(path, content)
 
-    def save_html(
-        self,
-        path: FilePath,
-        *,
-        depth: int | None = None,
-        title: str = "",
-        direction: str = "TB",
-        formulas: bool = False,
-        max_nodes: int = MAX_NODES,
-        time_limit: float = TIME_LIMIT,
-    ) -> Path:
+    def save_html(self, path: FilePath, **keywords: Unpack[Keywords]) -> Path:
         """Write one HTML file that needs nothing else: drawing, legend, the graph as text.
 
         Where no drawing can be laid out the page has the text and the DOT text, and says why, as
@@ -133,40 +159,46 @@ class Graph(GraphData):
             The path.
 
         Raises:
-            GraphTooLargeError: there are more than `max_nodes` boxes.
+            GraphTooLargeError: there are more than `max_nodes` boxes, even if folded.
+            UnknownNameError: nothing has the name `to`.
             RenderError: the suffix is not .html or .htm, or the file cannot be written.
         """
+        how = options(keywords)
         suffix_of(path, ("html", "htm"))
-        graph = self.fold(depth)
-        graph.check_size(max_nodes)
-        dot = graph.to_dot(direction=direction, legend=False, formulas=formulas)
+        graph = self.limited(how, how.max_nodes or MAX_NODES)
+        dot = graph.dot(how, title="", legend=False)
         picture, trouble = "", ""
         try:
-            picture = graph.picture(dot, "svg", time_limit).decode()
+            picture = graph.picture(dot, "svg", how.time_limit).decode()
         except RenderError as error:
             trouble = str(error)
             warnings.warn(f"{trouble}; the page has the graph as text", RenderWarning, stacklevel=2)
-        page = html.page(graph, title or repr(graph)[1:-1], picture, dot, trouble)
+        page = html.page(graph, how.title or repr(graph)[1:-1], picture, dot, trouble)
         return write_whole(path, page.encode())
+
+    def dot(self, how: Options, *, title: str, legend: bool) -> str:
+        """DOT text of the graph as it stands."""
+        return to_dot(
+            self, title=title, direction=how.direction, legend=legend, formulas=how.formulas
+        )
 
     def picture(self, dot: str, suffix: str, time_limit: float) -> bytes:
         """The content of a picture file; an SVG has this graph's own text and tooltips."""
         content = render.layout(dot, suffix, time_limit)
         return svg.finished(content, self).encode() if suffix == "svg" else content
 
-    def check_size(self, max_nodes: int) -> None:
-        """Refuse a graph whose layout would take very long."""
-        if len(self.vertices) > max_nodes:
-            raise GraphTooLargeError(
-                f"the graph has {len(self.vertices)} boxes, more than max_nodes={max_nodes}; fold "
-                "modules with depth=1 (or 0), draw a part of it, or raise max_nodes="
-            )
-
-    def _repr_svg_(self) -> str | None:
+    def _repr_svg_(self, **keywords: Unpack[Keywords]) -> str | None:
         """The drawing in a notebook; None, so that it shows text, where there can be none."""
+        how = options(keywords)
         try:
-            self.check_size(MAX_NODES)
-            return self.picture(self.to_dot(), "svg", TIME_LIMIT).decode()
+            graph = self.limited(how, how.max_nodes or MAX_NODES)
+            dot = graph.dot(how, title=how.title, legend=how.legend)
+            return graph.picture(dot, "svg", how.time_limit).decode()
         except RenderError as error:
             warnings.warn(str(error), RenderWarning, stacklevel=2)
             return None
+
+
+def graph_of(data: GraphData) -> Graph:
+    """The same with its drawings."""
+    return Graph(data.vertices, data.edges, data.clusters)

@@ -1,0 +1,102 @@
+"""What every change of a graph ends with: new numbers, and one arrow where several coincide."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import hypot
+
+from .data import Cluster, Edge, GraphData, Shape, Vertex
+
+OPERATIONS = ("op", "result", "module")
+
+
+def is_backward(vertex: Vertex) -> bool:
+    """Does it belong to the backward pass?"""
+    return vertex.kind == "gradient" or vertex.of is not None
+
+
+def is_folded(vertex: Vertex) -> bool:
+    """Does it stand for a module, or for the gradients in one?"""
+    return vertex.kind == "module" or vertex.operations > 0
+
+
+def rebuilt(
+    vertices: Sequence[Vertex],
+    edges: Iterable[Edge],
+    clusters: Sequence[Cluster],
+    stand_ins: Mapping[int, int] | None = None,
+) -> GraphData:
+    """A graph of these parts, which still carry their old ids, numbered anew.
+
+    Args:
+        vertices: in their new order.
+        edges: between these vertices; one to or from a vertex that is gone is left out.
+        clusters: all there were, each id its position; empty ones are left out.
+        stand_ins: for a vertex that is gone the one that stands for it as the owner of a gradient.
+    """
+    place = {v.id: i for i, v in enumerate(vertices)}
+    owner = {gone: place[here] for gone, here in (stand_ins or {}).items() if here in place} | place
+    filled = {v.cluster for v in vertices}
+    for cluster in reversed(clusters):  # a parent's number is smaller than its child's
+        if cluster.id in filled:
+            filled.add(cluster.parent)
+    kept = [cluster for cluster in clusters if cluster.id in filled]
+    number: dict[int | None, int | None] = {None: None, **{c.id: i for i, c in enumerate(kept)}}
+    return GraphData(
+        tuple(
+            replace(
+                v, id=i, cluster=number[v.cluster], of=None if v.of is None else owner.get(v.of)
+            )
+            for i, v in enumerate(vertices)
+        ),
+        tuple(
+            replace(e, source=place[e.source], target=place[e.target])
+            for e in edges
+            if e.source in place and e.target in place
+        ),
+        tuple(replace(c, id=i, parent=number[c.parent]) for i, c in enumerate(kept)),
+    )
+
+
+def bundled(changes: Iterable[tuple[Edge, Edge]], may: Callable[[Edge, Edge], bool]) -> list[Edge]:
+    """The new edges of (old, new) pairs; those that `may` and agree in ends and role become one."""
+    together: dict[tuple[object, ...], list[tuple[Edge, Edge]]] = defaultdict(list)
+    for i, (old, new) in enumerate(changes):
+        role = (new.source, new.target, new.kind, new.argument, new.formula)
+        together[role if may(old, new) else (i,)].append((old, new))
+    return [one_of(pairs) for pairs in together.values()]
+
+
+def one_of(pairs: Sequence[tuple[Edge, Edge]]) -> Edge:
+    """One edge for several; where shapes differ it carries them all."""
+    edge = pairs[0][1]
+    if len(pairs) == 1:
+        return edge
+    shapes = list(dict.fromkeys(shape for _, new in pairs for shape in each_shape(new.shape)))
+    shape = shapes[0] if len(shapes) == 1 else tuple(shapes)
+    return replace(edge, shape=shape, norm=joint_norm(pairs))
+
+
+def each_shape(shape: Shape | tuple[Shape, ...]) -> Iterator[Shape]:
+    """A shape alone, or each of several."""
+    sizes = tuple(size for size in shape if isinstance(size, int))
+    yield from (s for s in shape if not isinstance(s, int))
+    if sizes or not shape:
+        yield sizes
+
+
+def joint_norm(pairs: Sequence[tuple[Edge, Edge]]) -> float | None:
+    """The norm of all that flows along edges which become one, or None where it is not known.
+
+    Different tensors lie side by side in one long vector, whose norm is the root of the sum of
+    their squares.  Along "forward" and "saved" edges flow the sources, each counted once.  Along
+    "vjp" edges flow parts of the targets: parts of the same target are added up there, and the norm
+    of a sum does not follow from the norms of its terms, so nothing is said.
+    """
+    backward = pairs[0][1].kind == "vjp"
+    flows = {old.target if backward else old.source: new.norm for old, new in pairs}
+    norms = [norm for norm in flows.values() if norm is not None]
+    added = backward and len(flows) < len(pairs)
+    return None if added or len(norms) < len(flows) else hypot(*norms)
