@@ -20,7 +20,7 @@ STAGES = {
     "O": "concat",
     "Y": "output",
 }
-SHAPES = {"heads": 6, "d_model": 12, "batch": 2, "queries": 5, "keys": 7, "kdim": 11}
+SHAPES = {"heads": 6, "d_model": 12, "queries": 5, "keys": 7, "kdim": 11}
 
 
 class Watched(nn.MultiHeadAttention):
@@ -48,9 +48,10 @@ def recorded(
     bias: bool = True,
     masked: bool = False,
     memory_of_block: bool = False,
+    batch: int = 2,
 ) -> Recording:
     """u → norm → X → attention → Y, then tanh(u + Y) and a random loss of it, forward and back."""
-    B, T, D, H = (SHAPES[name] for name in ("batch", "queries", "d_model", "heads"))
+    B, T, D, H = batch, *(SHAPES[name] for name in ("queries", "d_model", "heads"))
     S, kdim = (SHAPES["keys"], SHAPES["kdim"]) if cross else (T, D)
     positions = nn.RotaryPositions(D // H) if rotary else None
     layer = Watched(
