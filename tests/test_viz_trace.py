@@ -107,7 +107,7 @@ def test_constants_are_visible():
     ]
     assert {v.scope for v in found} == {"attention.weights"}
     assert sources(graph, where) == ["divide", "condition", "y"]
-    assert [line.text for line in labels.lines(found[1])] == ["y"]
+    assert [line.text for line in labels.lines(found[1])] == ["y", "constant"]
 
 
 def test_single_numbers_are_written_into_the_box():

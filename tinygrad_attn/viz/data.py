@@ -32,7 +32,7 @@ class Vertex:
         dtype: of the tensor.
         saves: the arrays the operation keeps alive for backward, by the names its rules give them.
         constants: the array arguments no gradient flows to, where they have no vertex of their own.
-        grad_norm: Euclidean norm of the tensor's gradient, where one is kept; of a gradient its own.
+        grad_norm: Euclidean norm of the tensor's gradient, where one is kept; a gradient's own.
         cluster: id of the innermost cluster around it, or None.
         scope: the names of all clusters around it, joined by dots.
         operations: how many a folded module holds.

@@ -51,8 +51,10 @@ class Line(NamedTuple):
 def lines(vertex: Vertex) -> list[Line]:
     """The label of a box, line by line, the title first; every line is clean and not empty."""
     written = [Line("title", title(vertex))]
-    if vertex.dtype or vertex.kind != "constant":  # not kept: nothing is known
+    if vertex.dtype or vertex.kind != "constant":  # else the array was not kept
         written.append(Line("shape", shapes_text(vertex)))
+    if vertex.kind == "constant":
+        written.append(Line("note", "constant"))
     if vertex.constants:
         written.append(Line("note", clean("constant " + ", ".join(vertex.constants))))
     if vertex.saves:

@@ -50,6 +50,8 @@ def trace(
     """
     if detail not in DETAILS:
         raise ShapeError(f"trace: detail: expected one of {DETAILS}, got {detail!r}")
+    if g is not None and not backward:
+        raise ShapeError("trace: g is used only with backward=True; pass that too, or leave g out")
     outputs = tensors(output)
     roots = [t.need_node("trace") for t in outputs]
     nodes, stand_ins = ancestors(roots, recomputed=backward)
