@@ -17,10 +17,10 @@ from ..engine import TensorError
 from ..extras import ExtraError
 from ..train import TrainError
 from ..train.environment import package_version
-from . import anatomy, bench, check, demo, draw, predict, sample, saturation, train
+from . import anatomy, bench, check, demo, draw, film, predict, sample, saturation, train
 from .options import Parser, UsageError
 
-COMMANDS = (demo, train, sample, predict, check, draw, anatomy, saturation, bench)
+COMMANDS = (demo, train, sample, predict, check, draw, anatomy, film, saturation, bench)
 MISTAKES = (
     UsageError,
     DataError,
