@@ -9,6 +9,7 @@ import numpy as np
 import tinygrad_attn as ta
 from tinygrad_attn import Tensor, nn
 from tinygrad_attn.viz.anatomy.data import Block, Example, Layer, Matrices, Recording, Target
+from tinygrad_attn.viz.anatomy.rotation import turn_of
 
 Array = np.ndarray[Any, Any]
 STAGES = {
@@ -130,6 +131,7 @@ def recorded(
             ),
         ),
         {},
+        turn=turn_of(positions, T, S, 0) if positions is not None else None,
         block=Block("block", ("norm",), (residual.data,), (total.data,), pull),
     )
 
