@@ -42,6 +42,14 @@ assert ENGINES, "these tests need a layout engine"
 LINKS = {"a", "script", "image", "use", "foreignObject", "iframe", "animate", "set", "style"}
 
 
+# fmt: off
+ELEMENTS = {
+    "html", "head", "meta", "title", "style", "body", "h1", "ul", "li", "i", "b", "div", "p",
+    "details", "summary", "pre", "svg", "g", "polygon", "polyline", "path", "ellipse", "text",
+}
+# fmt: on
+
+
 def shown(name):
     return name if HOSTILE[name] is None else HOSTILE[name]
 
@@ -164,31 +172,7 @@ def page(picture):
 
 @pytest.mark.parametrize("picture", [True, False])
 def test_html_holds_nothing_that_runs_or_loads(picture):
-    assert page(picture).tags <= {
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "h1",
-        "ul",
-        "li",
-        "i",
-        "b",
-        "div",
-        "p",
-        "details",
-        "summary",
-        "pre",
-        "svg",
-        "g",
-        "polygon",
-        "polyline",
-        "path",
-        "ellipse",
-        "text",
-    }
+    assert page(picture).tags <= ELEMENTS
     assert not {"href", "src", "srcset", "xlink:href", "action"} & page(picture).keys
     assert not any(key.startswith("on") for key in page(picture).keys)
     assert page(picture).text["h1"] == SCRIPT
@@ -223,6 +207,123 @@ def test_formulas_are_text_too():
         content, _ = render.run([*command, "-Tsvg"], small.to_dot(formulas=True).encode(), 60)
         assert [line.strip() for line in texts(content, "id")["e0"]] == [edges[0].formula], engine
         assert texts(svg.finished(content, small), "data-id")["e0"] == [edges[0].formula]
+
+
+# ── both directions ──────────────────────────────────────────────────────────────────────────────
+UNSHOWABLE = set("\r\0\x1b\x7f\x85\ud800\udfff\ufffe\uffff\u202e\u2066\u2028\u2029\U0001fffe")
+
+
+def one_line(text, limit=60):
+    """What is to be seen of any text: replaced sign by sign, cut to `limit`."""
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    shown_as = {"\n": "⏎", "\t": "⇥", **dict.fromkeys(UNSHOWABLE, "\ufffd")}
+    return "".join(shown_as.get(c, c) for c in text)
+
+
+def gradient_title(name):
+    plain = name and not any(c.isspace() or c in ".()[]" for c in name)
+    return one_line(f"d{name}" if plain else f"d({name})")
+
+
+@cache
+def gradients():
+    """The graph of all names, and the gradients beside it."""
+    outputs = [trace_one(name) for name in NAMES]
+    return viz.trace(outputs, backward=True, detail="operations")
+
+
+def trace_one(name):
+    x = ta.Tensor(1.0, requires_grad=True, name=name)
+    with ta.scope(name):
+        y = ta.exp(x)
+        y.name = name
+    return y
+
+
+@cache
+def steps():
+    """Every name as a constant, an operation of a rule, its cluster, and a formula."""
+    vertices, edges, clusters = [], [], []
+    for i, name in enumerate(NAMES):
+        first = 4 * i
+        clusters.append(viz.Cluster(i, name, None, name))
+        vertices += [
+            viz.Vertex(first, "input", "x", name="x"),
+            viz.Vertex(first + 1, "constant", name, shape=(2, 3), dtype="bool"),
+            viz.Vertex(
+                first + 2, "op", name, constants=(name,), saves=(name,), cluster=i, of=first
+            ),
+            viz.Vertex(first + 3, "gradient", name, grad_norm=0.5, of=first),
+        ]
+        edges.append(viz.Edge(first + 1, first + 2, name, kind="saved"))
+        edges.append(viz.Edge(first + 2, first + 3, name, name, (2, 3), 0.5, "vjp"))
+    return viz.Graph(tuple(vertices), tuple(edges), tuple(clusters))
+
+
+@cache
+def drawn(make, engine):
+    """Graphviz's SVG of a graph, and ours made of it."""
+    command = viz.engines()[engine]
+    content, reason = render.run([*command, "-Tsvg"], make().to_dot(title=SCRIPT).encode(), 60)
+    assert not reason
+    return content, svg.finished(content, make())
+
+
+@cache
+def written(make, engine):
+    """The lines of text in both, by element id."""
+    content, ours = drawn(make, engine)
+    return texts(content, "id"), texts(ours, "data-id")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
+def test_gradients_show_the_name(engine, name):
+    ids = [v.id for v in gradients().vertices if v.name == name and v.kind in ("input", "op")]
+    boxes = [v.id for v in gradients().vertices if v.kind == "gradient" and v.of in ids]
+    assert len(boxes) == 2
+    for groups in written(gradients, engine):
+        assert {groups[f"n{i}"][0] for i in boxes} == {gradient_title(name)}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
+def test_steps_constants_and_formulas_show_the_name(engine, name):
+    i = NAMES.index(name)
+    for groups in written(steps, engine):
+        assert [groups[f"n{4 * i + k}"][0] for k in (1, 2, 3)] == [shown(name)] * 3
+        assert groups[f"n{4 * i + 1}"][1:] == ["2 × 3 · bool", "constant"]
+        notes = [one_line(f"constant {name}"), one_line(f"saves {name}")]
+        assert groups[f"n{4 * i + 2}"][2:] == notes
+        assert groups[f"c{i}"] == [shown(name)]
+        formula = [line.strip() for line in groups[f"e{2 * i + 1}"]]
+        assert formula == [one_line(name, 200).strip(), "2 × 3 · norm 0.5"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("make", [gradients, steps])
+def test_both_directions_hold_no_link_no_script_and_no_handler(make, engine):
+    for source in drawn(make, engine):
+        for node in ElementTree.fromstring(source).iter():
+            assert node.tag.rpartition("}")[2] not in LINKS
+            assert not any("href" in key or key.startswith("on") for key in node.attrib)
+            assert "javascript" not in "".join(node.attrib.values())
+    shows = Page(html.page(make(), SCRIPT, drawn(make, engine)[1], make().to_dot()))
+    assert shows.tags <= ELEMENTS
+    assert not {"href", "src", "srcset", "xlink:href", "action"} & shows.keys
+    assert not any(key.startswith("on") for key in shows.keys)
+
+
+def test_tooltips_of_gradients_hold_the_text():
+    titles = {
+        node.text
+        for node in ElementTree.fromstring(drawn(steps, ENGINES[0])[1]).iter()
+        if node.tag.endswith("}title")
+    }
+    for name in NAMES:
+        argument = f"argument {one_line(name)}"
+        assert f"2 × 3\nnorm 0.5\n{argument}\n{one_line(name, 200)}" in titles
+        assert f"saved by the forward pass, used by this rule\n{argument}" in titles
 
 
 def test_careless_quoting_would_be_noticed(monkeypatch):

@@ -27,8 +27,9 @@ h1 { font-size: 1.25rem; margin: 0 0 .6rem; overflow-wrap: anywhere; }
 ul.legend { list-style: none; margin: 0 0 .9rem; padding: 0; display: flex; flex-wrap: wrap;
             gap: .3rem 1.2rem; color: #46525f; font-size: .87rem; }
 .legend i { display: inline-block; width: 1.5em; height: .95em; margin-right: .45em;
-            vertical-align: -.12em; border: 1.5px solid; }
-.legend i.flow { height: 0; border-width: 0; vertical-align: .25em; }
+            vertical-align: -.12em; }
+.legend i.flow { height: 0; vertical-align: .25em; }
+.legend i.kept { border-top: 1.5px dashed #c0a9cf; }
 .view { overflow: auto; max-height: 82vh; background: #fff; border: 1px solid #d3dae1;
         border-radius: 8px; }
 .view svg { display: block; margin: 0 auto; }
@@ -86,19 +87,24 @@ def legend(graph: GraphData) -> str:
     looks = {role_of(vertex, graph) for vertex in graph.vertices}
     rows = [swatch(kind, meaning) for kind, meaning in MEANINGS.items() if kind in looks]
     rows += scale_rows(Scale(edge.norm for edge in graph.edges))
-    rows += [
-        "<li><b>saves</b> arrays kept for backward</li>",
-        "<li><b>‖grad‖</b> norm of the gradient</li>",
-        "<li>rest the pointer on an arrow for its gradient formula</li>",
-    ]
-    return "\n".join(rows)
+    words = {
+        '<i class="flow kept"></i>a saved array and the rule that uses it': any(
+            edge.kind == "saved" for edge in graph.edges
+        ),
+        "<b>saves</b> arrays kept for backward": any(v.saves for v in graph.vertices),
+        "<b>‖grad‖</b> norm of the gradient": any(
+            v.grad_norm is not None and v.kind != "gradient" for v in graph.vertices
+        ),
+        "rest the pointer on an arrow for its formula, shape and norm": True,
+    }
+    return "\n".join([*rows, *(f"<li>{text}</li>" for text, holds in words.items() if holds)])
 
 
 def scale_rows(scale: Scale) -> list[str]:
     """An arrow's look for each class of norms."""
     ends = [number_text(mark) for mark in scale.marks()]
     return [
-        f'<li><i class="flow" style="border-color:{color};border-top-width:{width}px"></i>'
+        f'<li><i class="flow" style="border-top:{width}px solid {color}"></i>'
         f"norm {low} – {high}</li>"
         for (color, width), (low, high) in zip(scale.looks, pairwise(ends), strict=False)
     ]
@@ -108,7 +114,8 @@ def swatch(kind: str, meaning: str) -> str:
     """A small box that looks like those of `kind`."""
     shape, style, fill, border = LOOKS[kind]
     corner = "5px" if "rounded" in style else CORNERS[shape]
+    line = "dashed" if "dashed" in style else "solid"
     return (
-        f'<li><i style="background:{fill};border-color:{border};border-radius:{corner}"></i>'
+        f'<li><i style="background:{fill};border:1.5px {line} {border};border-radius:{corner}"></i>'
         f"{meaning}</li>"
     )

@@ -102,7 +102,7 @@ def edge_lines(edge: Edge) -> list[Line]:
     """What is written on an arrow: the formula, and of a gradient its shape and norm."""
     written = [Line("formula", clean(edge.formula, 200))] if edge.formula else []
     if edge.kind == "vjp" and edge.formula and edge.norm is not None:
-        written.append(Line("note", f"{shape_text(edge.shape)} · norm {number_text(edge.norm)}"))
+        written.append(Line("flow", f"{shape_text(edge.shape)} · norm {number_text(edge.norm)}"))
     return written
 
 

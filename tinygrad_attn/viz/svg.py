@@ -20,10 +20,13 @@ SHAPES = {"polygon", "polyline", "path", "ellipse"}
 KEPT = {"width", "height", "viewBox", "transform", "class", "fill", "fill-opacity", "stroke",
         "stroke-width", "stroke-dasharray", "stroke-opacity", "d", "points", "cx", "cy", "rx", "ry",
         "x", "y", "text-anchor", "font-size", "font-weight"}
+HALO = {"stroke": "#ffffff", "stroke-width": "2.5", "stroke-opacity": "0.8",
+        "stroke-linejoin": "round", "paint-order": "stroke"}  # so that lines do not cross letters
 LOOKS = {
     "title": {"font-weight": "bold"}, "shape": {"font-size": "9"},
     "note": {"font-size": "8.5", "fill": "#6a7683"},
     "grad": {"font-size": "8.5", "fill": "#8a3ea8"},
+    "formula": HALO, "flow": {**HALO, "fill": "#6a7683"},
 }
 # fmt: on
 WIDE = {
@@ -92,7 +95,7 @@ def parts(node: Element, overlay: Overlay) -> Iterator[str]:
     written = iter(overlay.lines.get(key, ()))
     if overlay.titles.get(key):
         yield element("title", {}, escape(overlay.titles[key]))
-    for child in node:
+    for child in sorted(node, key=layer):
         name = tag(child)
         if name == "g":
             group = {**kept(child), "data-id": child.get("id", "")}
@@ -103,6 +106,14 @@ def parts(node: Element, overlay: Overlay) -> Iterator[str]:
             yield element(name, kept(child))
             if name == "path":  # a wide invisible twin, so that the pointer finds the arrow
                 yield element(name, {"d": child.get("d", ""), **WIDE})
+
+
+def layer(node: Element) -> int:
+    """Where a part lies: clusters below, then faint arrows, the others, and boxes on top."""
+    classes = node.get("class", "").split()
+    if "edge" in classes:
+        return 1 if {"pair", "saved"} & set(classes) else 2
+    return 3 if "node" in classes else 0
 
 
 def text_element(node: Element, line: Line | None) -> str:
