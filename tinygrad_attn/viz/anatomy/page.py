@@ -21,6 +21,7 @@ from .identities import identities_of
 from .paths import paths_of
 from .payload import TITLE_LIMIT, page_data, written
 from .recording import Cell, Run, record
+from .steps import steps_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,8 +135,8 @@ def anatomy(
         on_progress=on_progress,
     )
     paths = paths_of(found)
-    found = replace(found, paths=paths, identities=identities_of(found, paths))
-    return Page(found)
+    identities = identities_of(found, paths)
+    return Page(replace(found, paths=paths, identities=identities, steps=steps_of(found)))
 
 
 def resource(name: str) -> str:

@@ -26,7 +26,6 @@ from .watching import Call, Watch
 
 Run = Callable[[Any], Any]
 Cell = tuple[int, int, int]
-LARGEST = 1 << 24  # numbers in one recording: a page of 180 MB
 
 
 def record(
@@ -49,7 +48,6 @@ def record(
     cut, targets = watched(twin, name, run, call, cut=True)
     whole, again = watched(twin, name, run, call, cut=False)
     same_again(cut, whole, targets, again)
-    refuse_large(cut, len(targets))
     owner = dict(twin.named_modules())[name]
     assert isinstance(owner, MultiHeadAttention)
     about = described(name, owner, cut)
@@ -88,9 +86,10 @@ def copied(model: Module, layer: str | MultiHeadAttention | None) -> tuple[Modul
     if isinstance(name, MultiHeadAttention):
         name = next((n for n, m in layers.items() if m is layer), "?")
     if not isinstance(name, str) or name not in layers:
+        got = layer if isinstance(layer, str) else type(layer).__name__
         raise IndexingError(
             f"anatomy: expected a layer of this model, one of {', '.join(map(repr, layers))}; "
-            f"got {layer!r:.80}"
+            f"got {got!r:.80}"
         )
     for part, module in model.named_modules():
         if "forward" in vars(module):
@@ -150,17 +149,6 @@ def same_again(
         raise GraphError(
             "anatomy: run(model) did something else the second time; it must give the same "
             "whenever it is called (no random draws inside)"
-        )
-
-
-def refuse_large(call: Call, targets: int) -> None:
-    """Refuse what would not fit into a page."""
-    layers = (call.x, *call.projections, call.output, call.output)
-    count = sum(t.size for t in layers) + 5 * call.mask.size
-    if count * (2 + targets) > LARGEST:
-        raise ShapeError(
-            f"anatomy: a batch of {call.x.shape} makes a page of {count * (2 + targets):,} "
-            f"numbers, and {LARGEST:,} are the most; give `run` fewer or shorter examples"
         )
 
 

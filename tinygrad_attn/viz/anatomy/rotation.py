@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...engine import Array, no_grad
+from ...engine import Array, Tensor, no_grad
 from ...engine.tensor import locked
 from ...nn import RotaryPositions
 from .data import Turn
@@ -23,7 +23,7 @@ def tables(positions: RotaryPositions, count: int, offset: int, pair: Array) -> 
     own = np.arange(len(pair))
     units = np.broadcast_to(np.eye(len(pair))[:, None], (len(pair), count, len(pair)))
     with no_grad():
-        turned = positions(np.ascontiguousarray(units), offset).data  # (from, time, to)
+        turned = positions(Tensor(units), offset).data  # (from, time, to)
     return locked(turned[own, :, own].T.copy()), locked(turned[pair, :, own].T.copy())
 
 

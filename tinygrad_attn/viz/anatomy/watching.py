@@ -13,6 +13,8 @@ from ...engine import Array, GraphError, ShapeError, Tensor, no_grad
 from ...engine.settings import SETTINGS, Scope
 from ...nn import KVCache, Module, ModuleList, MultiHeadAttention, Stages
 
+LARGEST = 1 << 24  # numbers in a recording with one target: a page of 180 MB
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -169,8 +171,21 @@ class Watch:
             )
         if self.layer.training and self.layer.dropout:
             raise GraphError(f"{who}: dropout is on; `run` must leave the model as eval() made it")
-        if not np.shape(x)[:2] or 0 in np.shape(x) or (keys is not None and 0 in np.shape(keys)):
-            raise ShapeError(f"{who}: expected at least one query and one key, got {np.shape(x)}")
+        self.refuse_sizes(who, np.shape(x), np.shape(x if keys is None else keys))
+
+    def refuse_sizes(self, who: str, x: tuple[int, ...], keys: tuple[int, ...]) -> None:
+        """Refuse an empty batch, and one that is too large for a page."""
+        if len(x) != 3 or len(keys) != 3:
+            return  # the layer says what it expects
+        if 0 in x or 0 in keys:
+            raise ShapeError(f"{who}: expected at least one query and one key, got {x} and {keys}")
+        (batch, time, width), scores = x, x[1] * keys[1] * self.layer.num_heads
+        count = 2 * batch * (7 * time * width + 4 * scores)
+        if count > LARGEST:
+            raise ShapeError(
+                f"{who}: x {x} with {keys[1]} keys makes a page of {count:,} numbers, and at most "
+                f"{LARGEST:,} fit; give `run` fewer or shorter examples"
+            )
 
 
 def leaf(came: Any, name: str) -> Tensor:
