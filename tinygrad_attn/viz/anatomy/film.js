@@ -4,7 +4,7 @@
   const data = JSON.parse(document.getElementById("film-data").textContent);
   const at = (id) => document.getElementById(id);
   const SVG = "http://www.w3.org/2000/svg";
-  const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+  const PALETTE = [1, 2, 3, 4, 5, 6].map((n) => `var(--line${n})`);
   const WORDS = {
     en: {
       layer: "layer", example: "example", language: "language", player: "player", head: "head",
@@ -44,7 +44,7 @@
     },
   };
   const steps = data.frames.map((point) => data.curve.steps[point]);
-  const state = { frame: 0, layer: 0, example: 0, cell: null, own: false, language: "en",
+  const state = { frame: 0, layer: 0, example: 0, cell: null, own: true, language: "en",
     playing: false, modules: [] };
   const word = () => WORDS[state.language];
 
@@ -256,7 +256,7 @@
     const layer = layerNow(), cell = state.cell;
     if (!cell) {
       at("cellTitle").textContent = word().noCell;
-      chart(at("cell"), [], word().noCell);
+      for (const id of ["cell", "cellGradient"]) chart(at(id), [], word().noCell);
       return;
     }
     const over = (name) => steps.map((_, f) => value(name, layer, f, state.example, cell.head, cell.row, cell.column));
@@ -265,9 +265,9 @@
     const text = word().cell(labels().queries[cell.row], labels().keys[cell.column],
       shown(P[state.frame]), free ? shown(dP[state.frame]) : word().blocked);
     at("cellTitle").textContent = `${word().head} ${cell.head}, ${text}`;
-    const lines = [{ x: steps, y: P, colour: "var(--minus)", label: "P", width: 2 }];
-    if (free) lines.push({ x: steps, y: dP, colour: "var(--plus)", label: "dP", width: 2 });
-    chart(at("cell"), lines, text);
+    chart(at("cell"), [{ x: steps, y: P, colour: "var(--minus)", label: "P", width: 2 }], text);
+    const slope = { x: steps, y: dP, colour: "var(--plus)", label: "dP", width: 2 };
+    chart(at("cellGradient"), free ? [slope] : [], text);
   }
 
   // ── curves ───────────────────────────────────────────────────────────────────────────────────
@@ -279,7 +279,7 @@
   }
 
   function niceTicks(low, high) {
-    const raw = (high - low) / 3, power = 10 ** Math.floor(Math.log10(raw));
+    const raw = (high - low) / 5, power = 10 ** Math.floor(Math.log10(raw));
     const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= raw);
     const ticks = [];
     for (let n = Math.ceil(low / step); n * step <= high * (1 + 1e-9); n++) ticks.push(Number((n * step).toPrecision(10)));
@@ -445,22 +445,21 @@
     fill(at("example"), layerNow().examples.map((example) => example.title));
     at("layer").value = layer;
     at("example").value = state.example;
-    firstCell();
+    state.cell = mostChanged(layerNow()).cell;
     buildMaps();
     go(state.frame);
   }
 
-  function firstCell() {
-    // The cell whose weight changed most: there is something to follow.
-    const layer = layerNow(), [F, , H, T, S] = layer.shape;
-    let most = -1;
+  function mostChanged(layer) {
+    // Where a query came to look, or ceased to look, at another position: there is something to follow.
+    const [F, , H, T, S] = layer.shape, example = Math.min(state.example, layer.examples.length - 1);
+    let found = { change: -1, cell: { head: 0, row: 0, column: 0 } };
     for (let h = 0; h < H; h++) for (let t = 0; t < T; t++) for (let s = 0; s < S; s++) {
-      const change = Math.abs(value("P", layer, F - 1, state.example, h, t, s) - value("P", layer, 0, state.example, h, t, s));
-      if (change > most) {
-        most = change;
-        state.cell = { head: h, row: t, column: s };
-      }
+      const [before, after] = [0, F - 1].map((f) => value("P", layer, f, example, h, t, s));
+      const change = t === s && !layer.cross ? -1 : Math.abs(after - before);
+      if (change > found.change) found = { change, cell: { head: h, row: t, column: s } };
     }
+    return found;
   }
 
   function start() {
@@ -491,8 +490,9 @@
     });
     readColours();
     buildModules();
+    const changes = data.layers.map((layer) => mostChanged(layer).change);
+    chooseLayer(changes.indexOf(Math.max(...changes)));
     speak("en");
-    chooseLayer(0);
   }
   start();
 
