@@ -127,7 +127,7 @@ def draw_steps(draft: Draft, passage: Passage, start: int, of: int) -> int:
 def steps_of(passage: Passage) -> list[Node]:
     """The operations that the rule recorded, oldest first."""
     found: set[Node] = set()
-    stack = [passage.own.node]
+    stack = [getattr(passage.own, "node", None)]  # a rule may give an array
     while stack:
         node = stack.pop()
         if node is None or node in found or node.scope is None:

@@ -65,9 +65,10 @@ class Draft:
         constants: the ids of the constants of an operation that have a vertex.
     """
 
-    def __init__(self, known: Mapping[Node, str], stand_ins: Mapping[Node, Node]) -> None:
+    def __init__(self, known: Mapping[Node, str], stand_ins: dict[Node, Node]) -> None:
         self.known, self.stand_ins = known, stand_ins
-        self.faces = {inner: node for node, inner in stand_ins.items()}  # as the program sees it
+        # As the program sees it: of several that one stands for, the outermost comes first.
+        self.faces = {inner: node for node, inner in reversed(stand_ins.items())}
         self.vertices: list[Vertex] = []
         self.edges: list[Edge] = []
         self.clusters = Clusters()

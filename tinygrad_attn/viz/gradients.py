@@ -8,15 +8,16 @@ has saved; its tensors get no `.grad`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine import GraphError, Node, Primitive, Scope, ShapeError, Tensor
+from ..engine import GraphError, Node, Primitive, Scope, Tensor
 from ..engine.backward import fitted, unbroadcast, upstream, walk
 from ..engine.node import Edge as NodeEdge
-from ..engine.node import EdgeRule, recorded
+from ..engine.node import EdgeRule, Hook, recorded
 from ..engine.results import Parts, Result
 from ..engine.rule import Rule
 from ..engine.settings import changed
@@ -90,7 +91,7 @@ class Backward(NamedTuple):
 
     Attributes:
         gradients: by node, newest first; a tuple for an operation with several results.
-        passages: the edges gone along, in the order of the walk.
+        passages: the edges gone along.
     """
 
     gradients: dict[Node, Any]
@@ -99,31 +100,31 @@ class Backward(NamedTuple):
 
 def walked(
     outputs: Sequence[Tensor],
-    g: Any,
+    given: Sequence[Any],
     nodes: Sequence[Node],
     stand_ins: Mapping[Node, Node],
     *,
     values: bool = False,
 ) -> Backward:
-    """Every gradient of the traced `nodes` (oldest first), for the upstream gradients `g`.
+    """Every gradient of the traced `nodes` (oldest first).
 
     Args:
         outputs: what was traced.
-        g: gradient of the output, or a sequence of them for several; None: 1 for scalars.
+        given: the gradient of each output; None: 1, for one with a single element.
         stand_ins: for each node left out the one that stands for it.
         values: let the recorded steps keep their values.
 
     Raises:
         GraphError: the graph was freed.
-        ShapeError: `g` does not fit the outputs.
+        ShapeError, DTypeError: a gradient does not fit its output, or is missing.
     """
     unfreed(nodes)
     passages: list[Passage] = []
     twins = twins_of(nodes, stand_ins, passages)
     seeds: list[NodeEdge] = []
-    for t, given in zip(outputs, matched(g, outputs), strict=True):
+    for t, g in zip(outputs, given, strict=True):
         # A leaf: then also rules that are linear are recorded.
-        leaf = Tensor(upstream(t, given, False, "trace"), requires_grad=True)
+        leaf = Tensor(upstream(t, g, False, "trace"), requires_grad=True)
         node = t.need_node("trace")
         root = stand_ins.get(node, node)
         passages.append(Passage(None, root, len(seeds), FromOutside(leaf)))
@@ -151,25 +152,14 @@ def unfreed(nodes: Sequence[Node]) -> None:
             )
 
 
-def matched(g: Any, outputs: Sequence[Tensor]) -> Sequence[Any]:
-    """One upstream gradient, or None, for each output."""
-    if g is None or len(outputs) == 1:
-        single = isinstance(g, (list, tuple)) and len(g) == 1 and isinstance(g[0], Tensor)
-        return list(g) if single else [g] * len(outputs)
-    if not isinstance(g, (list, tuple)) or len(g) != len(outputs):
-        got = f"{len(g)}" if isinstance(g, (list, tuple)) else type(g).__name__
-        raise ShapeError(
-            f"trace: g must be a list of one gradient for each of {len(outputs)} outputs, got {got}"
-        )
-    return g
-
-
 def twins_of(
     nodes: Sequence[Node], stand_ins: Mapping[Node, Node], passages: list[Passage]
 ) -> dict[Node, Node]:
     """A twin for each node; the `passages` between them are added to the list."""
     twins: dict[Node, Node] = {}
-    hooks = {inner: node.hooks or () for node, inner in stand_ins.items()}
+    hooks: dict[Node, tuple[Hook, ...]] = defaultdict(tuple)
+    for node, inner in stand_ins.items():  # the outer ones come first
+        hooks[inner] += node.hooks or ()
     for node in nodes:
         edges = []
         for argument, parent, rule, needs in ruled(node):
@@ -177,7 +167,7 @@ def twins_of(
             passages.append(Passage(node, source, argument, rule))
             edges.append((twins[source], passages[-1], needs))
         twin = recorded(node.op, (), edges, node.shape, node.dtype, node.scope)
-        twin.hooks = (*hooks.get(node, ()), *(node.hooks or ()))
+        twin.hooks = hooks[node] + (node.hooks or ())
         twins[node] = twin
     return twins
 

@@ -69,10 +69,11 @@ def lines(vertex: Vertex) -> list[Line]:
 
 
 def title(vertex: Vertex) -> str:
-    """The box's label, before it the tensor's name where that is something else."""
+    """The box's label; before it the tensor's name where that is something else."""
     label = visible(vertex.label)
     named = vertex.name is not None and vertex.name != vertex.label
-    return f"{visible(vertex.name)} = {label}" if named else label
+    times = f" ×{vertex.count}" if vertex.count > 1 else ""
+    return (f"{visible(vertex.name)} = {label}" if named else label) + times
 
 
 def visible(name: object) -> str:

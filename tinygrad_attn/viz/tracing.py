@@ -35,7 +35,7 @@ def trace(
         output: a tensor, or several.
         backward: draw the backward graph too: the engine walks back once more, and every gradient
             box and every arrow shows what it found there.  Before `backward()`, or after
-            `backward(retain_graph=True)`; no tensor's `.grad` is touched.
+            `backward(retain_graph=True)`; hooks run as in `ta.grad`, no `.grad` is touched.
         g: upstream gradient, shaped like `output` (a list of them for several); needed with
             `backward` unless an output has one element.
         detail: "gradients" draws one box for each gradient, "operations" also the operations that
@@ -50,13 +50,14 @@ def trace(
     """
     if detail not in DETAILS:
         raise ShapeError(f"trace: detail: expected one of {DETAILS}, got {detail!r}")
+    outputs = tensors(output)
+    given = upstreams(g, output, len(outputs)) if backward else []
     if g is not None and not backward:
         raise ShapeError("trace: g is used only with backward=True; pass that too, or leave g out")
-    outputs = tensors(output)
     roots = [t.need_node("trace") for t in outputs]
     nodes, stand_ins = ancestors(roots, recomputed=backward)
     steps = detail == "operations"
-    found = walked(outputs, g, nodes, stand_ins, values=steps) if backward else None
+    found = walked(outputs, given, nodes, stand_ins, values=steps) if backward else None
     draft = Draft(named_nodes(model), stand_ins)
     users = leaf_users(nodes, draft.clusters)
     for node in nodes:
@@ -79,6 +80,16 @@ def tensors(output: Any) -> list[Tensor]:
         if not isinstance(t, Tensor):
             raise DTypeError(f"trace: expected a Tensor or several, got {type(t).__name__}")
     return outputs
+
+
+def upstreams(g: Any, output: Any, count: int) -> Sequence[Any]:
+    """One upstream gradient, or None, for each of `count` outputs."""
+    if g is None or not isinstance(output, (list, tuple)):
+        return [g] * count
+    if not isinstance(g, (list, tuple)) or len(g) != count:
+        got = str(len(g)) if isinstance(g, (list, tuple)) else type(g).__name__
+        raise ShapeError(f"trace: g: expected a list of {count}, one for each output, got {got}")
+    return g
 
 
 def ancestors(
