@@ -289,7 +289,7 @@ def test_a_page_tells_what_it_is(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "from tinygrad_attn import viz; f = viz.anatomy; from tinygrad_attn.viz.anatomy import Page",
+        "import tinygrad_attn.viz as v; f = v.anatomy\nfrom tinygrad_attn.viz.anatomy import Page",
         "from tinygrad_attn.viz.anatomy import Page\nfrom tinygrad_attn.viz import anatomy as f",
         "from tinygrad_attn.viz.anatomy import Page, anatomy as f",
         "from tinygrad_attn.viz import *; f = anatomy; from tinygrad_attn.viz.anatomy import Page",

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..data import pronouns
-from ..nn import MultiHeadAttention
-from ..train import Progress, Reference, Trainer, presets
+from ..nn import Module, MultiHeadAttention
+from ..train import Progress, Trainer, presets
 from ..train.environment import limited_blas
 from ..viz.anatomy import Page, anatomy
 from ..viz.anatomy.data import PathPart
@@ -20,6 +20,7 @@ from ..viz.files import write_whole
 from ..viz.labels import clean
 from .options import Parser, UsageError, add_seed, folder, integer, subparser
 from .subjects import Subject, famous, of_bert, saved_subject
+from .train import introduction
 
 SUMMARY = "see the backward pass of an attention layer: every number, on one page"
 TEXT = """Run a trained model on a few texts and write one call of an attention layer, forward and
@@ -91,11 +92,11 @@ def execute(options: argparse.Namespace) -> int:
     """Train or load, record, write, and say what there is to see."""
     check(options)
     with limited_blas(1):
-        if options.checkpoint:
-            subject = saved_subject(options.checkpoint, options.text, options.target)
-        else:
-            subject = learnt(options)
-        page = page_of(subject, options.layer)
+        subject, trainer = prepared(options)
+        layer = layer_of(subject.model, options.layer)
+        if trainer is not None:
+            trained(trainer)
+        page = page_of(subject, layer)
         path = page.save(options.out)
         if options.sheet:
             write_whole(options.sheet, page.derivation().encode("utf-8"))
@@ -127,28 +128,43 @@ def check(options: argparse.Namespace) -> None:
         )
 
 
-def learnt(options: argparse.Namespace) -> Subject:
-    """A BERT that learns the pronouns now, on held-out sentences."""
-    rng = np.random.default_rng(options.seed)
+def prepared(options: argparse.Namespace) -> tuple[Subject, Trainer | None]:
+    """What is looked at, and what trains it first, where it is not trained yet."""
+    if options.checkpoint:
+        return saved_subject(options.checkpoint, options.text, options.target), None
+    rng, corpus = np.random.default_rng(options.seed), pronouns()
     config = presets.SETTINGS["pronouns"]
     config = replace(config, seed=options.seed, steps=options.steps or config.steps)
-    corpus = pronouns()
-    task: Reference = presets.pronouns(corpus, rng)
-    print(task.about, flush=True)
-    with Progress(config.steps) as progress:
-        for record in Trainer(task, config, rng):
+    task = presets.pronouns(corpus, rng)
+    subject = of_bert(task.model, corpus.vocabulary, famous(corpus), options.target)
+    return subject, Trainer(task, config, rng)
+
+
+def trained(trainer: Trainer) -> None:
+    """Train to the end."""
+    print(introduction(trainer), flush=True)
+    with Progress(trainer.config.steps) as progress:
+        for record in trainer:
             progress.show(record)
-    return of_bert(task.model, corpus.vocabulary, famous(corpus), options.target)
 
 
-def page_of(subject: Subject, layer: str | None = None) -> Page:
-    """The page of a layer, given by name or number; the last where None."""
-    parts = subject.model.named_modules()
-    names = [name for name, part in parts if isinstance(part, MultiHeadAttention)]
-    if layer is None:
-        layer = names[-1]
-    elif layer.isdecimal() and int(layer) < len(names):
-        layer = names[int(layer)]
+def layer_of(model: Module, asked: str | None) -> str:
+    """The name of a layer of attention, given by name or number; the last where None."""
+    names = [n for n, part in model.named_modules() if isinstance(part, MultiHeadAttention)]
+    if asked is None:
+        return names[-1]
+    if asked.isdecimal() and int(asked) < len(names):
+        return names[int(asked)]
+    if asked not in names:
+        raise UsageError(
+            f"--layer: expected one of {', '.join(names)}, or a number from 0 to "
+            f"{len(names) - 1}; got {asked!r:.80}"
+        )
+    return asked
+
+
+def page_of(subject: Subject, layer: str) -> Page:
+    """The page of the layer of this name."""
     return anatomy(
         subject.model,
         subject.run,

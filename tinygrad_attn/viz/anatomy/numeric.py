@@ -18,7 +18,7 @@ from ...nn.functional import attention
 from .data import Example, Layer, Matrices, Turn
 from .rotation import turned
 
-WORK = 1_500_000_000  # multiplications for one matrix: some seconds
+WORK = 3_000_000_000  # multiplications for one matrix: some seconds
 ROOM = 1 << 21  # complex numbers in one product: 32 MiB
 Tick = Callable[[], None]
 

@@ -17,6 +17,7 @@ from ...nn import Module, MultiHeadAttention
 from ..files import FilePath, write_whole
 from ..labels import clean, visible
 from .data import Identity, Paths, Recording
+from .derivation import derivation
 from .identities import identities_of
 from .paths import paths_of
 from .payload import TITLE_LIMIT, page_data, written
@@ -70,6 +71,17 @@ class Page:
             RenderError: the place cannot be written; what was there before is untouched.
         """
         return write_whole(path, self.to_html().encode("utf-8"))
+
+    def derivation(self, target: int = 0, example: int = 0) -> str:
+        """The chain rule of this layer step by step, with its shapes and numbers, as Markdown.
+
+        Args:
+            target, example: which of the recording's, from 0.
+
+        Raises:
+            IndexingError: there is no such target or example.
+        """
+        return derivation(self.recording, target, example)
 
     def __repr__(self) -> str:
         recording = self.recording
