@@ -122,6 +122,10 @@ def test_indices_are_constants_too():
     indices = named(graph, "indices")
     assert (indices.kind, indices.shape, indices.dtype) == ("constant", (1, 5), "int64")
     assert sources(graph, named(graph, "take")) == ["input", "indices"]
+    targets = np.array([[1, 2], [0, 4], [3, 3]])
+    graph = viz.trace(ta.take_along_axis(variable(3, 5), targets, -1))
+    assert named(graph, "index").shape == (3, 2)  # the largest of the arrays in it
+    assert "constant" not in {v.kind for v in viz.trace(variable(3)[1:]).vertices}
 
 
 def test_a_name_given_to_a_fused_result_shows_on_its_definition():

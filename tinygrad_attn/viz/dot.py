@@ -73,7 +73,8 @@ def to_dot(
     if direction not in ("TB", "LR"):
         raise ShapeError(f'direction: expected "TB" or "LR", got {direction!r}')
     caption = [clean(title, 120)] * bool(title) + key(graph) * legend
-    rows = ["digraph graph_of_tensors {", *header(caption, direction)]
+    paired = pairs(graph)
+    rows = ["digraph graph_of_tensors {", *header(caption, direction, paired)]
     passes = clusters_by_pass(graph)
     for depth, item in graph.outline():
         indent = "  " * (depth + 1)
@@ -81,7 +82,7 @@ def to_dot(
             rows += [indent + row for row in opening(item, item.id in passes)]
         else:
             rows.append(indent + ("}" if item is None else statement(item, graph)))
-    rows += pairs(graph)
+    rows += paired
     scale = Scale(edge.norm for edge in graph.edges)
     rows += [arrow(i, edge, formulas, scale) for i, edge in enumerate(graph.edges)]
     rows += scale_rows(scale, lowest(graph)) if legend and graph.vertices else []
@@ -100,11 +101,12 @@ def key(graph: GraphData) -> list[str]:
     return ["  ·  ".join(words[i : i + 2]) for i in range(0, len(words), 2)]
 
 
-def header(caption: list[str], direction: str) -> list[str]:
-    """What holds for the whole drawing."""
+def header(caption: list[str], direction: str, both: object) -> list[str]:
+    """What holds for the whole drawing; `both` directions share their ranks across clusters."""
+    ranks = "newrank=true, " if both else ""
     left = "".join(escaped(line) + "\\l" for line in caption)
     return [
-        f'  graph [charset="UTF-8", newrank=true, rankdir={direction}, ranksep=0.32, '
+        f'  graph [charset="UTF-8", {ranks}rankdir={direction}, ranksep=0.32, '
         f'nodesep=0.22, pad=0.15, bgcolor="#ffffff", fontname={FONT}, fontsize=9, '
         f'fontcolor="{QUIET}", labelloc=b, labeljust=l, label="{left}"];',
         f'  node [fontname={FONT}, fontsize=10, fontcolor="{INK}", height=0.3, '

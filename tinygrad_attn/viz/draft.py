@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -176,13 +177,21 @@ def kept_arrays(node: Node) -> dict[Place, Array]:
         return kept
     for _, _, rule, needs in ruled(node):
         for name, value in zip(getattr(rule, "needs", ()), needs, strict=True):
+            array = largest(value)
             if name == "args":
                 kept |= dict(enumerate(value))
-            elif isinstance(value, np.ndarray) and name in node.op.arrays:
-                kept[node.op.arrays.index(name)] = value
-            elif isinstance(value, np.ndarray) and name in node.op.options:
-                kept[name] = value
+            elif array is not None and name in node.op.arrays:
+                kept[node.op.arrays.index(name)] = array
+            elif array is not None and name in node.op.options:
+                kept[name] = array
     return kept
+
+
+def largest(value: Any) -> Array | None:
+    """An array, or the largest of those in an index such as `x[:, rows, None]`, if there is any."""
+    parts = value if isinstance(value, tuple) else (value,)
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    return max(arrays, key=np.size, default=None)
 
 
 def scalar_text(array: Array) -> str:

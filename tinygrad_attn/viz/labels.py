@@ -60,7 +60,9 @@ def lines(vertex: Vertex) -> list[Line]:
     if vertex.saves:
         written.append(Line("note", clean("saves " + ", ".join(vertex.saves))))
     if vertex.operations:
-        written.append(Line("note", f"{vertex.operations} operations"))
+        written.append(
+            Line("note", f"{vertex.operations} operation{'s' * (vertex.operations > 1)}")
+        )
     if vertex.grad_norm is not None and vertex.kind != "gradient":
         written.append(Line("grad", f"‖grad‖ {number_text(vertex.grad_norm)}"))
     if vertex.grad_norm is not None and vertex.kind == "gradient":
