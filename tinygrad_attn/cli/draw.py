@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ from ..models import GPT, GPTConfig
 from ..models.gpt import Block
 from ..nn import Stages, functional
 from ..viz import Graph, RenderWarning, trace
+from ..viz.options import Keywords
 from .options import Parser, UsageError, add_seed, integer, subparser
 from .sample import language_model
 
 SUMMARY = "draw the graph of attention, of a layer or of a model"
 TEXT = """Run something on a small input, forward and backward, and draw its graph: operations,
-shapes, what is kept for the backward pass, and the norm of every gradient.  Models read "the
-animal didn't cross the street because it was too tired"."""
+shapes, what is kept for the backward pass, and the norm of every gradient; with --backward each
+gradient has its own box, and each arrow between them the rule that makes one of the other.  Models
+read "the animal didn't cross the street because it was too tired"."""
 CHOICES = """
 what can be drawn:
   softmax      softmax of a matrix
@@ -34,9 +36,12 @@ what can be drawn:
   block        a Transformer block: attention and MLP, each with its norm
   gpt          a GPT with two blocks, up to its loss
 
-The ending of the file chooses the form: .svg .png .pdf .html, or .dot (needs no layout engine)."""
-EXAMPLES = """attention
+The ending of the file chooses the form: .svg .png .pdf .html, or .dot (needs no layout engine).
+A graph of more than 1500 boxes is folded to --depth 2.  NAME in --to is x, the input; q, k or v of
+attention; or a parameter, such as out_proj.weight of multihead, blocks.0.ln_1.bias of gpt."""
+EXAMPLES = """attention --backward --to q --text
 multihead --formulas --out multihead.html
+gpt --backward --roll --no-plumbing --depth 3 --out gpt.svg
 gpt --depth 2 --out gpt.png
 block --checkpoint tinygrad-attn-demo/model.safetensors --layer 1"""
 KINDS = ("softmax", "attention", "multihead", "block", "gpt")
@@ -53,13 +58,40 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     parser = subparser(commands, "draw", SUMMARY, TEXT + "\n" + CHOICES, EXAMPLES)
     parser.add_argument("what", choices=KINDS, metavar="WHAT", help=f"one of {', '.join(KINDS)}")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="file to write (default: WHAT.svg)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="file to write (default: WHAT.svg, or none with --text)",
+    )
+    parser.add_argument(
+        "--text", action="store_true", help="print the graph as text, 80 columns wide"
+    )
+    parser.add_argument(
+        "--backward",
+        action="store_true",
+        help="draw the gradients, too, with rules and norms",
     )
     parser.add_argument(
         "--depth",
         type=integer(0, 100),
         metavar="N",
         help="fold modules that lie deeper than N into one box each",
+    )
+    parser.add_argument(
+        "--roll",
+        action="store_true",
+        help="draw equal modules in a row once: blocks.0–1 ×2",
+    )
+    parser.add_argument(
+        "--no-plumbing",
+        dest="plumbing",
+        action="store_false",
+        help="hide what only moves elements: reshape, transpose …",
+    )
+    parser.add_argument(
+        "--to",
+        metavar="NAME",
+        help="draw only the paths between NAME and the output",
     )
     parser.add_argument(
         "--formulas",
@@ -84,43 +116,83 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Draw, and say where."""
-    out = options.out or Path(f"{options.what}.svg")
-    if out.suffix.lower() not in SUFFIXES:
+    out = options.out or (None if options.text else Path(f"{options.what}.svg"))
+    if out is not None and out.suffix.lower() not in SUFFIXES:
         raise UsageError(
             f"--out: expected a name that ends in {' '.join(SUFFIXES)}, got {str(out)!r}"
         )
     if options.layer is not None and options.what not in ("multihead", "block"):
         raise UsageError(f"--layer: expected multihead or block, got {options.what}; leave it out")
-    rng = np.random.default_rng(options.seed)
-    if options.what in ("softmax", "attention"):
-        if options.checkpoint:
-            raise UsageError(f"--checkpoint: expected multihead, block or gpt, got {options.what}")
-        output, model = FUNCTIONS[options.what](rng)
-    else:
-        output, model = of_model(options, rng)
-    print(saved(trace(output, model=model), out, options))
+    if options.checkpoint and options.what in FUNCTIONS:
+        raise UsageError(f"--checkpoint: expected multihead, block or gpt, got {options.what}")
+    graph = traced(options)
+    how = Keywords(
+        depth=options.depth,
+        roll=options.roll,
+        plumbing=options.plumbing,
+        to=options.to,
+        formulas=options.formulas,
+    )
+    for message in without_effect(graph, options):
+        print(f"tinygrad-attn: {message}", file=sys.stderr)
+    if options.text:
+        print(graph.to_text(**how))
+    if out is not None:
+        print(saved(graph, out, options.what, how))
     return 0
 
 
-def saved(graph: Graph, out: Path, options: argparse.Namespace) -> Path:
+def traced(options: argparse.Namespace) -> Graph:
+    """The graph of what was asked for, with its gradients."""
+    rng = np.random.default_rng(options.seed)
+    with keep_grads():
+        made = FUNCTIONS.get(options.what)
+        output, model = of_model(options, rng) if made is None else made(rng)
+        if options.backward:
+            return trace(output, backward=True, g=upstream(output, rng), model=model)
+        return trace(walked(output, rng), model=model)
+
+
+def without_effect(graph: Graph, options: argparse.Namespace) -> Iterator[str]:
+    """One sentence for each option that changes nothing in this drawing.
+
+    Raises:
+        UsageError: --depth where there are no modules at all.
+    """
+    if options.depth is not None and not graph.clusters:
+        raise UsageError(
+            f"--depth: {options.what} has no modules that could be folded; leave it out"
+        )
+    if options.depth is not None and graph.fold(options.depth) == graph:
+        yield f"--depth {options.depth} folds nothing: no module lies that deep"
+    if options.roll and graph.roll() == graph:
+        yield f"--roll changes nothing: {options.what} has no equal modules in a row"
+    if not options.plumbing and graph.hide_plumbing() == graph:
+        yield f"--no-plumbing hides nothing: nothing in {options.what} only moves elements"
+
+
+def saved(graph: Graph, out: Path, title: str, how: Keywords) -> Path:
     """Write the drawing; a missing layout engine is told in one sentence."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RenderWarning)
         if out.suffix.lower() in (".html", ".htm"):
-            path = graph.save_html(
-                out, depth=options.depth, formulas=options.formulas, title=options.what
-            )
+            path = graph.save_html(out, **(how | Keywords(title=title)))
         else:
-            path = graph.render(out, depth=options.depth, formulas=options.formulas)
+            path = graph.render(out, **how)
     for warning in caught:
         print(f"tinygrad-attn: {warning.message}", file=sys.stderr)
     return path
 
 
 # ── what is drawn ────────────────────────────────────────────────────────────────────────────────
+def upstream(output: Tensor, rng: np.random.Generator) -> Array | None:
+    """A random upstream gradient; None, which stands for 1, for a loss."""
+    return rng.standard_normal(output.shape).astype(output.dtype) if output.ndim else None
+
+
 def walked(output: Tensor, rng: np.random.Generator) -> Tensor:
-    """`output` after a backward pass with a random upstream gradient (1 for a loss)."""
-    output.backward(rng.standard_normal(output.shape).astype(output.dtype) if output.ndim else None)
+    """`output` after a backward pass."""
+    output.backward(upstream(output, rng))
     return output
 
 
@@ -131,16 +203,14 @@ def variable(rng: np.random.Generator, name: str, *shape: int) -> Tensor:
 
 def softmax(rng: np.random.Generator) -> Drawn:
     """Softmax of a matrix (3, 5)."""
-    with keep_grads():
-        return walked(ops.softmax(variable(rng, "x", 3, 5)), rng), {}
+    return ops.softmax(variable(rng, "x", 3, 5)), {}
 
 
 def attention(rng: np.random.Generator) -> Drawn:
     """Causal attention with two heads."""
     q, k, v = (variable(rng, name, 2, TIME, 4) for name in "qkv")
-    with keep_grads():
-        output, stages = functional.attention(q, k, v, causal=True, return_stages=True)
-        return walked(named(stages, output), rng), {}
+    output, stages = functional.attention(q, k, v, causal=True, return_stages=True)
+    return named(stages, output), {}
 
 
 FUNCTIONS: dict[str, Callable[[np.random.Generator], Drawn]] = {
@@ -162,20 +232,17 @@ def of_model(options: argparse.Namespace, rng: np.random.Generator) -> Drawn:
             f"--layer: this model has the layers 0 to {config.num_layers - 1}, got {layer}"
         )
     if options.what == "gpt":
-        with keep_grads():
-            loss = model.loss(tokens[:, :-1], tokens[:, 1:])
-            loss.name = "loss"
-            return walked(loss, rng), model
+        loss = model.loss(tokens[:, :-1], tokens[:, 1:])
+        loss.name = "loss"
+        return loss, model
     block = block_of(model, layer)
     x = entering(model, tokens[:, :-1], layer)
     if options.what == "block":
-        with keep_grads():
-            return walked(block(x), rng), block
+        return block(x), block
     with no_grad():
         x = Tensor(block.ln_1(x).data, requires_grad=True, name="x")
-    with keep_grads():
-        output, stages = block.attn(x, causal=True, return_stages=True)
-        return walked(named(stages, output), rng), block.attn
+    output, stages = block.attn(x, causal=True, return_stages=True)
+    return named(stages, output), block.attn
 
 
 def beginning(vocabulary: Vocabulary, length: int) -> Array:

@@ -18,7 +18,7 @@ def fold(graph: GraphData, depth: int) -> GraphData:
     """`graph` with `depth` levels of clusters left open, everything deeper in one box each.
 
     The arrows between two boxes become one; its norm is that of all that flows along it, where it
-    follows from theirs (see `rebuilding.joint_norm`).
+    is known (see `rebuilding.flows_back`).
     """
     hiders = hiding(graph.clusters, depth)
     groups: dict[tuple[int, bool], list[Vertex]] = defaultdict(list)
@@ -35,7 +35,7 @@ def fold(graph: GraphData, depth: int) -> GraphData:
         boxes.append(make(graph, graph.clusters[hider], members))
         stand_in.update((member.id, boxes[-1][1].id) for member in members)
     kept = [box for _, box in sorted(boxes, key=lambda placed: placed[0])]
-    edges = merged(graph.edges, stand_in, kept)
+    edges = merged(graph, stand_in, kept)
     return rebuilt(kept, edges, graph.clusters, stand_in)
 
 
@@ -61,7 +61,7 @@ def module(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tuple[i
     return last.id, Vertex(
         last.id,
         "module",
-        cluster.name.removesuffix(f" ×{count}"),
+        cluster.name,
         shape=last.shape,
         dtype=last.dtype,
         grad_norm=last.grad_norm,
@@ -78,6 +78,7 @@ def gradients(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tupl
     It stands where the gradient of its first operation stood: that is what it passes on.
     """
     owner = {v.id: graph.vertices[v.id if v.of is None else v.of] for v in members}
+    owners = {o.id: o.operations or o.kind == "op" for o in owner.values()}
     found = [v for v in members if v.kind == "gradient"]
     head = max(found or members, key=lambda v: (owner[v.id].id, v.id))
     passed = [v.id for v in members if owner[v.id].kind in OPERATIONS]
@@ -87,17 +88,15 @@ def gradients(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tupl
         kind="gradient" if found else "module",
         label=f"d({box.label})" if found else box.label,
         of=head.of,
-        operations=len({owner[v.id].id for v in members if owner[v.id].kind in OPERATIONS}),
+        operations=sum(owners.values()),
     )
 
 
-def merged(
-    edges: tuple[Edge, ...], stand_in: Mapping[int, int], boxes: Iterable[Vertex]
-) -> list[Edge]:
+def merged(graph: GraphData, stand_in: Mapping[int, int], boxes: Iterable[Vertex]) -> list[Edge]:
     """The edges between the boxes that are left; to and from a folded one, one each."""
     folded = {box.id for box in boxes if is_folded(box)}
     changes = []
-    for edge in edges:
+    for edge in graph.edges:
         source = stand_in.get(edge.source, edge.source)
         target = stand_in.get(edge.target, edge.target)
         maker = source if edge.kind == "vjp" else target  # whose rule the edge speaks of
@@ -105,4 +104,4 @@ def merged(
         if source != target:
             named = maker not in folded
             changes.append((edge, new if named else replace(new, argument="", formula="")))
-    return bundled(changes, lambda old, new: bool(folded & {new.source, new.target}))
+    return bundled(graph, changes, lambda old, new: bool(folded & {new.source, new.target}))

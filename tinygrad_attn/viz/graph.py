@@ -97,8 +97,9 @@ class Graph(GraphData):
         folded = f" ({len(graph.vertices)} at depth 2)" if how.depth is None else ""
         raise GraphTooLargeError(
             f"the graph has {size} boxes{folded}, more than max_nodes={max_nodes}; fold modules "
-            "with depth=1 (or 0), draw only the paths to=a parameter, hide moves with "
-            "plumbing=False, draw equal modules once with roll=True, or raise max_nodes="
+            "with depth=1 (or 0), draw equal modules once with roll=True, hide what only moves "
+            "elements with plumbing=False, draw only the paths to one variable with to=its name, "
+            "or raise max_nodes="
         )
 
     # ── drawings ─────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,7 @@ from .rebuilding import bundled, is_backward, rebuilt
 
 REARRANGED = "dx = dy, "  # so begins the formula of what only moves elements
 SAME_ORDER = frozenset({"astype", "expand_dims", "reshape", "squeeze"})  # not worth a word
+INDICES = ("index", "indices")  # arguments that say what is moved, but are not moved
 WORDS = 3  # that follow a formula at most
 ARROWS = 16  # that may take the place of one box
 
@@ -47,8 +48,9 @@ def hide_plumbing(graph: GraphData) -> GraphData:
     some) the formula is left out, since it would not be true.  So is a norm that could change.
     """
     joining = Joining(graph)
-    kept = [v for v in graph.vertices if v.id not in joining.ways]
-    edges = bundled(joining.changes(), lambda old, new: old is not new)
+    gone = joining.ways.keys() | joining.idle()
+    kept = [v for v in graph.vertices if v.id not in gone]
+    edges = bundled(graph, joining.changes(), lambda old, new: old is not new)
     return rebuilt(kept, edges, graph.clusters)
 
 
@@ -69,7 +71,9 @@ class Joining:
         }  # fmt: skip
         self.walk(["forward"], movers)
         behind = [v for v in graph.vertices if is_backward(v)]
-        self.walk(["vjp"], {v.id for v in behind if v.kind == "gradient" and v.of in self.ways})
+        self.walk(
+            ["vjp", "saved"], {v.id for v in behind if v.kind == "gradient" and v.of in self.ways}
+        )
         self.walk(["vjp", "saved"], {v.id for v in behind if moves(v)})
 
     def walk(self, kinds: Sequence[EdgeKind], boxes: set[int]) -> None:
@@ -77,20 +81,26 @@ class Joining:
         into = {i: [edge for kind in kinds for edge in self.into[kind, i]] for i in boxes}
         before = {i: {edge.source for edge in into[i]} & boxes for i in boxes}
         for i in TopologicalSorter(before).static_order():
-            ways = [way for edge in into[i] for way in self.leading(edge)]
+            moved = [edge for edge in into[i] if edge.argument not in INDICES]
+            ways = [way for edge in moved for way in self.leading(edge)]
             leaving = self.leaving[kinds[0], i]
             few = min(len(ways), leaving) == 1 or 0 < len(ways) * leaving <= ARROWS
             if few or self.graph.vertices[i].kind == "gradient":
-                self.ways[i] = [way._replace(alone=len(ways) == 1 and way.alone) for way in ways]
+                alone = sum(way.first.kind != "saved" for way in ways) == 1
+                self.ways[i] = [way._replace(alone=alone and way.alone) for way in ways]
 
     def leading(self, edge: Edge) -> Iterator[Way]:
         """The ways that end with `edge` at a hidden box."""
-        forward = edge.kind == "forward"
+        forward, words = edge.kind == "forward", self.words(edge)
         if edge.source not in self.ways:
-            yield Way(edge, self.words(edge) if forward else (), True)
+            yield Way(edge, words if forward else (), True)
         for way in self.ways.get(edge.source, ()):
-            words = (self.words(edge), way.words)
-            yield way._replace(words=together(*(words if forward else reversed(words))))
+            if edge.kind == "saved":
+                yield Way(replace(edge, source=way.first.source), (), True)
+            elif forward:
+                yield way._replace(words=together(words, way.words))
+            else:
+                yield way._replace(words=together(way.words, words))
 
     def words(self, edge: Edge) -> tuple[str, ...] | None:
         """What the rule of the hidden operation to which `edge` belongs does to the gradient."""
@@ -101,9 +111,17 @@ class Joining:
             return ()
         if vertex.label == "split":
             return ("in its place",)
-        if edge.formula.startswith(REARRANGED):
-            return (edge.formula.removeprefix(REARRANGED),)
-        return None
+        if not edge.formula.startswith(REARRANGED):
+            return None
+        words = edge.formula.removeprefix(REARRANGED)
+        return ("axes put back" if words.startswith("axes") else words,)
+
+    def idle(self) -> set[int]:
+        """The variables that served hidden boxes alone, such as indices."""
+        forward = [edge for edge in self.graph.edges if edge.kind == "forward"]
+        joined = {way.first.source for ways in self.ways.values() for way in ways}
+        used = {edge.source for edge in forward if edge.target not in self.ways} | joined
+        return {edge.source for edge in forward} - used - self.ways.keys()
 
     def changes(self) -> Iterator[tuple[Edge, Edge]]:
         """(old, new) for the edges between boxes that stay, those that were joined included."""
@@ -120,12 +138,15 @@ class Joining:
         new = replace(last, source=way.first.source)
         if last.kind == "forward":
             return replace(new, formula=sentence(last.formula, way.words))
-        if last.kind == "saved" or self.graph.vertices[last.source].kind == "op":
-            return replace(new, kind=way.first.kind if last.kind == "vjp" else "saved")
+        if "saved" in (way.first.kind, last.kind):
+            kept = way.first if way.first.kind == "saved" else last
+            return replace(kept, source=new.source, target=new.target)
+        if self.graph.vertices[last.source].kind == "op":
+            return new
         words = together(way.words, self.words(last))
-        kept = way.first.norm if words is not None else last.norm if way.alone else None
+        norm = way.first.norm if words is not None else last.norm if way.alone else None
         formula = sentence(way.first.formula, words)
-        return replace(new, argument=way.first.argument, formula=formula, norm=kept)
+        return replace(new, argument=way.first.argument, formula=formula, norm=norm)
 
 
 def moves(vertex: Vertex) -> bool:
@@ -137,7 +158,7 @@ def together(first: tuple[str, ...] | None, then: tuple[str, ...] | None) -> tup
     """The words of one rule after another."""
     if first is None or then is None:
         return None
-    words = first + then
+    words = tuple(dict.fromkeys(first + then))
     return words if len(words) <= WORDS else ("elements moved back",)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import hypot
@@ -60,23 +60,32 @@ def rebuilt(
     )
 
 
-def bundled(changes: Iterable[tuple[Edge, Edge]], may: Callable[[Edge, Edge], bool]) -> list[Edge]:
-    """The new edges of (old, new) pairs; those that `may` and agree in ends and role become one."""
+def bundled(
+    graph: GraphData, changes: Iterable[tuple[Edge, Edge]], may: Callable[[Edge, Edge], bool]
+) -> list[Edge]:
+    """The new edges of (old, new) pairs; those that `may` and agree in ends and role become one.
+
+    Args:
+        graph: to which the old edges belong.
+    """
     together: dict[tuple[object, ...], list[tuple[Edge, Edge]]] = defaultdict(list)
     for i, (old, new) in enumerate(changes):
         role = (new.source, new.target, new.kind, new.argument, new.formula)
         together[role if may(old, new) else (i,)].append((old, new))
-    return [one_of(pairs) for pairs in together.values()]
+    parts = Counter(edge.target for edge in graph.edges if edge.kind == "vjp")
+    return [one_of(pairs, graph, parts) for pairs in together.values()]
 
 
-def one_of(pairs: Sequence[tuple[Edge, Edge]]) -> Edge:
+def one_of(pairs: Sequence[tuple[Edge, Edge]], graph: GraphData, parts: Mapping[int, int]) -> Edge:
     """One edge for several; where shapes differ it carries them all."""
     edge = pairs[0][1]
     if len(pairs) == 1:
         return edge
     shapes = list(dict.fromkeys(shape for _, new in pairs for shape in each_shape(new.shape)))
     shape = shapes[0] if len(shapes) == 1 else tuple(shapes)
-    return replace(edge, shape=shape, norm=joint_norm(pairs))
+    backward = edge.kind == "vjp"
+    norm = joint_norm(flows_back(pairs, graph, parts) if backward else flows(pairs))
+    return replace(edge, shape=shape, norm=norm)
 
 
 def each_shape(shape: Shape | tuple[Shape, ...]) -> Iterator[Shape]:
@@ -87,16 +96,35 @@ def each_shape(shape: Shape | tuple[Shape, ...]) -> Iterator[Shape]:
         yield sizes
 
 
-def joint_norm(pairs: Sequence[tuple[Edge, Edge]]) -> float | None:
-    """The norm of all that flows along edges which become one, or None where it is not known.
+def joint_norm(norms: Iterable[float | None]) -> float | None:
+    """The norm of several tensors side by side, as one long vector; None where one is not known.
 
-    Different tensors lie side by side in one long vector, whose norm is the root of the sum of
-    their squares.  Along "forward" and "saved" edges flow the sources, each counted once.  Along
-    "vjp" edges flow parts of the targets: parts of the same target are added up there, and the norm
-    of a sum does not follow from the norms of its terms, so nothing is said.
+    It is the root of the sum of the squares of their norms.
     """
-    backward = pairs[0][1].kind == "vjp"
-    flows = {old.target if backward else old.source: new.norm for old, new in pairs}
-    norms = [norm for norm in flows.values() if norm is not None]
-    added = backward and len(flows) < len(pairs)
-    return None if added or len(norms) < len(flows) else hypot(*norms)
+    known = list(norms)
+    whole = [norm for norm in known if norm is not None]
+    return hypot(*whole) if len(whole) == len(known) else None
+
+
+def flows(pairs: Sequence[tuple[Edge, Edge]]) -> Iterator[float | None]:
+    """The norms of what flows along "forward" or "saved" edges: each source counts once."""
+    yield from {old.source: new.norm for old, new in pairs}.values()
+
+
+def flows_back(
+    pairs: Sequence[tuple[Edge, Edge]], graph: GraphData, parts: Mapping[int, int]
+) -> Iterator[float | None]:
+    """The norms of what flows along "vjp" edges: parts of the targets' gradients.
+
+    Parts of the same gradient are added up, and the norm of a sum does not follow from the norms of
+    its terms.  It is known only where all parts of that gradient are here: then the sum is it.
+
+    Args:
+        parts: how many parts each gradient has.
+    """
+    arriving: dict[int, list[float | None]] = defaultdict(list)
+    for old, new in pairs:
+        arriving[old.target].append(new.norm)
+    for target, norms in arriving.items():
+        whole = graph.vertices[target].grad_norm if len(norms) == parts[target] else None
+        yield norms[0] if len(norms) == 1 else whole

@@ -12,11 +12,10 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from math import hypot
 from typing import NamedTuple
 
 from .data import Cluster, Edge, GraphData, Vertex
-from .rebuilding import OPERATIONS, bundled, is_backward, is_folded, rebuilt
+from .rebuilding import OPERATIONS, bundled, is_backward, is_folded, joint_norm, rebuilt
 
 NUMBER = re.compile(r"(\d+)")
 
@@ -178,21 +177,20 @@ def rolled(graph: GraphData, rows: list[list[Unit]]) -> GraphData:
             source, target = (stand_in.get(i, i) for i in (edge.source, edge.target))
             changes.append((edge, replace(edge, source=source, target=target)))
     kept = [v for v in vertices if stand_in.get(v.id, v.id) == v.id]
-    edges = bundled(changes, lambda old, new: old.source in where or old.target in where)
+    edges = bundled(graph, changes, lambda old, new: old.source in where or old.target in where)
     return rebuilt(kept, edges, clusters, stand_in)
 
 
 def one_vertex(equal: Sequence[Vertex], alone: bool) -> Vertex:
     """The box that stands for equal ones; one that lies `alone`, in no cluster, says how many."""
-    last = equal[-1]
-    norms = [v.grad_norm for v in equal if v.grad_norm is not None]
+    last, times = equal[-1], f" ×{len(equal)}" * alone
     return replace(
         last,
-        label=one_name([v.label for v in equal]),
+        label=one_name([v.label for v in equal]) + times,
         name=None if last.name is None else one_name([v.name or "" for v in equal]),
-        grad_norm=hypot(*norms) if len(norms) == len(equal) else None,
+        grad_norm=joint_norm(v.grad_norm for v in equal),
         scope=one_name([v.scope for v in equal]),
-        count=sum(v.count for v in equal) if alone else last.count,
+        count=last.count * (len(equal) if alone else 1),
     )
 
 

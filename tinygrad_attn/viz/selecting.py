@@ -31,7 +31,8 @@ def only(graph: GraphData, to: str) -> GraphData:
     ends = {v.id for v in graph.vertices if v.kind == "output"}
     after = reached(chosen, ((edge.source, edge.target) for edge in forward))
     path = after & reached(ends or after, ((edge.target, edge.source) for edge in forward))
-    kept = [v for v in graph.vertices if v.id in path | chosen or v.of in path | chosen]
+    path |= chosen
+    kept = [v for v in graph.vertices if v.id in path or v.of in path]
     return rebuilt(kept, graph.edges, graph.clusters)
 
 

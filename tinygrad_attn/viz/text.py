@@ -13,9 +13,11 @@ from collections.abc import Iterable, Sequence
 
 from .data import Cluster, Edge, GraphData, Vertex
 from .labels import clean, lines, number_text, visible
+from .rolling import RolledCluster
 
 WIDTH = 80
 BAR = "│  "
+ROLLED = "×3: three equal modules drawn once; norms are of all of them together"
 LEGEND = "[4] box 4 · d[4] its gradient · ← where from, by which rule, ‖norm‖ of each part"
 
 
@@ -44,7 +46,11 @@ def to_text(
             d = gradient.get(item.id)
             rows += box(item, arriving[item.id], tags, BAR * depth, formulas, d is not None)
             rows += [] if d is None else grad(d, arriving[d.id], tags, f"{BAR * depth}    ")
-    return "\n".join(rows + [LEGEND] * (legend and bool(gradient)))
+    rows += [LEGEND] * (legend and bool(gradient))
+    rolled = any(isinstance(c, RolledCluster) for c in graph.clusters)
+    rolled = rolled or any(v.count > 1 for v in graph.vertices)
+    rows += [ROLLED] * (legend and bool(gradient) and rolled)
+    return "\n".join(rows)
 
 
 def box(
@@ -63,9 +69,9 @@ def box(
         for e in arriving
     ]
     facts += [f"from {' '.join(came)}"] if came else []
-    *first, last = facts
-    parts = [f"{fact};" for fact in first] + [f"{last})"]
-    parts[0] = f"{tags[vertex.id]} {heading.text}  ({parts[0]}"
+    heads = [f"{tags[vertex.id]} {heading.text}"]
+    parts = [*(f"{fact};" for fact in facts[:-1]), *(f"{fact})" for fact in facts[-1:])]
+    parts[:1] = [f"{head}  ({part}" for head, part in zip(heads, parts, strict=False)] or heads
     return wrapped(parts, indent, " ")
 
 
