@@ -16,6 +16,7 @@ from ..train import Progress, Trainer, presets
 from ..train.environment import limited_blas
 from ..viz.anatomy import Page, anatomy
 from ..viz.anatomy.data import PathPart
+from ..viz.anatomy.paths import percent
 from ..viz.files import write_whole
 from ..viz.labels import clean
 from .options import Parser, UsageError, add_seed, folder, integer, subparser
@@ -34,6 +35,8 @@ EXAMPLES = """
 --sheet derivation.md
 --checkpoint tinygrad-attn-demo/model.safetensors --text "The value of " --layer blocks.0.attn
 --checkpoint tinygrad-attn-pronouns/model.safetensors --target animal street"""
+
+TARGET = 0.1  # held-out loss at which the pronouns are known: longer, and gradients only shrink
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -82,7 +85,8 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         "--steps",
         type=integer(1, 100_000),
         metavar="N",
-        help=f"updates without a checkpoint (default: {presets.SETTINGS['pronouns'].steps})",
+        help=f"updates at most (default: {presets.SETTINGS['pronouns'].steps}); training ends as "
+        f"soon as the loss on held-out sentences is {TARGET}",
     )
     add_seed(parser, "first weights and batches, without a checkpoint")
     parser.set_defaults(execute=execute)
@@ -134,7 +138,8 @@ def prepared(options: argparse.Namespace) -> tuple[Subject, Trainer | None]:
         return saved_subject(options.checkpoint, options.text, options.target), None
     rng, corpus = np.random.default_rng(options.seed), pronouns()
     config = presets.SETTINGS["pronouns"]
-    config = replace(config, seed=options.seed, steps=options.steps or config.steps)
+    steps = options.steps or config.steps
+    config = replace(config, steps=steps, target=TARGET, seed=options.seed)
     task = presets.pronouns(corpus, rng)
     subject = of_bert(task.model, corpus.vocabulary, famous(corpus), options.target)
     return subject, Trainer(task, config, rng)
@@ -205,7 +210,7 @@ def shares(parts: Sequence[PathPart], at: str) -> str:
     whole = [p for p in parts if p.at == at and p.head is None and p.kind in ("q", "k", "v")]
     around = [p for p in parts if p.at == at and p.kind == "residual"]
     ordered = sorted([*whole, *around], key=lambda part: -abs(part.share))
-    return ", ".join(f"{100 * part.share:.1f} % {part.name.en}" for part in ordered)
+    return ", ".join(f"{percent(part.share)} {part.name.en}" for part in ordered)
 
 
 def difference(page: Page) -> float:
