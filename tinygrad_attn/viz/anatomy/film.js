@@ -504,6 +504,12 @@
       return Array.from({ length: T }, (_, t) => Array.from({ length: S }, (_, s) =>
         value(name, data.layers[layer], frame, example, head, t, s)));
     },
+    place(name, head, row, column) {
+      // The middle of a cell, in pixels of the window.
+      const { canvas, scroll } = canvases.find((entry) => entry.name === name && entry.head === head);
+      const g = geometry(scroll), box = canvas.getBoundingClientRect();
+      return [box.left + g.left + (column + .5) * g.cell, box.top + g.top + (row + .5) * g.cell];
+    },
     go, select,
     state: () => ({ ...state, step: steps[state.frame] }),
   };
