@@ -99,8 +99,8 @@ WORDS = {
         ),
         Text("Softmax, backward", "소프트맥스의 역전파"),
         Text(
-            "A score is pushed as far as dP lies above its mean under P, times its weight: rows "
-            "of dS′ sum to 0, and where P is near 0 or 1 hardly anything comes through.",
+            "A score's gradient is its weight times how far dP lies above the row's mean under P: "
+            "rows of dS′ sum to 0, and where P is near 0 or 1 hardly anything comes through.",
             "점수의 그래디언트는 dP가 P로 가중한 평균보다 얼마나 큰가에 그 가중치를 곱한 것이다. "
             "그래서 dS′의 각 행은 합이 0이고, P가 0이나 1에 가까운 자리로는 거의 아무것도 "
             "지나가지 못한다.",
