@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from .data import Cluster, Edge, GraphData, Vertex
-from .rebuilding import OPERATIONS, bundled, is_backward, is_folded, rebuilt
+from .rebuilding import OPERATIONS, bundled, is_backward, is_folded, rebuilt, role_of
 from .rolling import RolledCluster
 
 
@@ -104,4 +104,6 @@ def merged(graph: GraphData, stand_in: Mapping[int, int], boxes: Iterable[Vertex
         if source != target:
             named = maker not in folded
             changes.append((edge, new if named else replace(new, argument="", formula="")))
-    return bundled(graph, changes, lambda old, new: bool(folded & {new.source, new.target}))
+    return bundled(
+        graph, changes, lambda old, new: role_of(new) if {new.source, new.target} & folded else None
+    )

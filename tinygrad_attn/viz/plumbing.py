@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from .data import Edge, EdgeKind, GraphData, Vertex
 from .dot import PLUMBING
-from .rebuilding import bundled, is_backward, rebuilt
+from .rebuilding import bundled, is_backward, rebuilt, role_of
 
 REARRANGED = "dx = dy, "  # so begins the formula of what only moves elements
 SAME_ORDER = frozenset({"astype", "expand_dims", "reshape", "squeeze"})  # not worth a word
@@ -50,7 +50,7 @@ def hide_plumbing(graph: GraphData) -> GraphData:
     joining = Joining(graph)
     gone = joining.ways.keys() | joining.idle()
     kept = [v for v in graph.vertices if v.id not in gone]
-    edges = bundled(graph, joining.changes(), lambda old, new: old is not new)
+    edges = bundled(graph, joining.changes(), lambda old, new: None if old is new else role_of(new))
     return rebuilt(kept, edges, graph.clusters)
 
 
@@ -64,17 +64,16 @@ class Joining:
         self.leaving = Counter((edge.kind, edge.source) for edge in graph.edges)
         for edge in graph.edges:
             self.into[edge.kind, edge.target].append(edge)
-        starts = {v.of for v in graph.vertices if is_backward(v) and not self.into["vjp", v.id]}
+        gradients = [v for v in graph.vertices if v.kind == "gradient"]
+        starts = {v.of for v in gradients if not self.into["vjp", v.id]}
         movers = {
             v.id for v in graph.vertices
             if moves(v) and v.name is None and not is_backward(v) and v.id not in starts
         }  # fmt: skip
         self.walk(["forward"], movers)
-        behind = [v for v in graph.vertices if is_backward(v)]
-        self.walk(
-            ["vjp", "saved"], {v.id for v in behind if v.kind == "gradient" and v.of in self.ways}
-        )
-        self.walk(["vjp", "saved"], {v.id for v in behind if moves(v)})
+        after = {v.id for v in gradients if v.of in self.ways}
+        after |= {v.id for v in graph.vertices if is_backward(v) and moves(v)}
+        self.walk(["vjp", "saved"], after)
 
     def walk(self, kinds: Sequence[EdgeKind], boxes: set[int]) -> None:
         """Hide `boxes` one after the other, each after those before it."""

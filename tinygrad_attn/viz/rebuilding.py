@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import hypot
 
@@ -60,32 +60,47 @@ def rebuilt(
     )
 
 
+def role_of(edge: Edge) -> Hashable:
+    """What edges have in common that say the same of the same two boxes."""
+    return edge.source, edge.target, edge.kind, edge.argument, edge.formula
+
+
 def bundled(
-    graph: GraphData, changes: Iterable[tuple[Edge, Edge]], may: Callable[[Edge, Edge], bool]
+    graph: GraphData,
+    changes: Iterable[tuple[Edge, Edge]],
+    role: Callable[[Edge, Edge], Hashable | None],
 ) -> list[Edge]:
-    """The new edges of (old, new) pairs; those that `may` and agree in ends and role become one.
+    """The new edges of (old, new) pairs; those of the same `role` become one, of role None stay.
 
     Args:
         graph: to which the old edges belong.
     """
-    together: dict[tuple[object, ...], list[tuple[Edge, Edge]]] = defaultdict(list)
+    together: dict[Hashable, list[tuple[Edge, Edge]]] = defaultdict(list)
     for i, (old, new) in enumerate(changes):
-        role = (new.source, new.target, new.kind, new.argument, new.formula)
-        together[role if may(old, new) else (i,)].append((old, new))
+        key = role(old, new)
+        together[key is None, i if key is None else key].append((old, new))
     parts = Counter(edge.target for edge in graph.edges if edge.kind == "vjp")
     return [one_of(pairs, graph, parts) for pairs in together.values()]
 
 
 def one_of(pairs: Sequence[tuple[Edge, Edge]], graph: GraphData, parts: Mapping[int, int]) -> Edge:
-    """One edge for several; where shapes differ it carries them all."""
+    """One edge for several: it has all their shapes, and the words that they share."""
     edge = pairs[0][1]
     if len(pairs) == 1:
         return edge
+    argument, formula = (
+        shared({getattr(new, words) for _, new in pairs}) for words in ("argument", "formula")
+    )
     shapes = list(dict.fromkeys(shape for _, new in pairs for shape in each_shape(new.shape)))
     shape = shapes[0] if len(shapes) == 1 else tuple(shapes)
     backward = edge.kind == "vjp"
     norm = joint_norm(flows_back(pairs, graph, parts) if backward else flows(pairs))
-    return replace(edge, shape=shape, norm=norm)
+    return replace(edge, argument=argument, formula=formula, shape=shape, norm=norm)
+
+
+def shared(words: set[str]) -> str:
+    """The only one, or nothing."""
+    return words.pop() if len(words) == 1 else ""
 
 
 def each_shape(shape: Shape | tuple[Shape, ...]) -> Iterator[Shape]:

@@ -171,22 +171,31 @@ def rolled(graph: GraphData, rows: list[list[Unit]]) -> GraphData:
         for k, cells in enumerate(zip(*(unit.clusters for unit in row), strict=True)):
             clusters[cells[-1]] = one_cluster([graph.clusters[i] for i in cells], k == 0)
     changes = []
+    roles: dict[Edge, list[Hashable]] = defaultdict(list)
+    beside: Counter[Hashable] = Counter()  # edges between the same two boxes are told apart
     for edge in graph.edges:
         (r, u), (s, w) = where.get(edge.source, (-1, 0)), where.get(edge.target, (-2, 0))
-        if r != s or u == w:
-            source, target = (stand_in.get(i, i) for i in (edge.source, edge.target))
-            changes.append((edge, replace(edge, source=source, target=target)))
+        if r == s and u != w:
+            continue
+        source, target = (stand_in.get(i, i) for i in (edge.source, edge.target))
+        changes.append((edge, replace(edge, source=source, target=target)))
+        ends = (edge.source, edge.target, edge.kind)
+        beside[ends] += 1
+        roles[edge].append((source, target, edge.kind, beside[ends]))
     kept = [v for v in vertices if stand_in.get(v.id, v.id) == v.id]
-    edges = bundled(graph, changes, lambda old, new: old.source in where or old.target in where)
+    edges = bundled(graph, changes, lambda old, new: roles[old].pop(0))
     return rebuilt(kept, edges, clusters, stand_in)
 
 
 def one_vertex(equal: Sequence[Vertex], alone: bool) -> Vertex:
     """The box that stands for equal ones; one that lies `alone`, in no cluster, says how many."""
-    last, times = equal[-1], f" ×{len(equal)}" * alone
+    last, label = equal[-1], one_name([v.label for v in equal])
+    if alone:
+        inside = label.removesuffix(")")  # "d(blocks.0–5 ×6)"
+        label = f"{inside} ×{len(equal)}{label[len(inside) :]}"
     return replace(
         last,
-        label=one_name([v.label for v in equal]) + times,
+        label=label,
         name=None if last.name is None else one_name([v.name or "" for v in equal]),
         grad_norm=joint_norm(v.grad_norm for v in equal),
         scope=one_name([v.scope for v in equal]),
