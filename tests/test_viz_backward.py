@@ -424,9 +424,9 @@ def test_two_thousand_nodes_both_ways_within_seconds():
     x = y = variable(3, 5, name="x")
     for _ in range(1_000):
         y = ta.tanh(y) + x
-    start = time.perf_counter()
+    start = time.process_time()
     graph = viz.trace(y, backward=True, g=np.ones((3, 5)))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert len(graph.vertices) == 4_004
 
 

@@ -155,7 +155,7 @@ def role_of(vertex: Vertex, graph: GraphData) -> str:
     """Which of LOOKS a box has: its kind, or that of what only moves elements or serves a rule."""
     if vertex.kind == "op" and vertex.of is not None:
         return "step"
-    if pale(vertex):
+    if pale(vertex) and vertex.name is None:
         return "result"
     if vertex.kind == "gradient" and vertex.of is not None:
         moved = role_of(graph.vertices[vertex.of], graph) == "result"
