@@ -251,49 +251,63 @@ HOSTILE = [
 # fmt: on
 
 
-def labelled(recording: Recording, label: str) -> Recording:
-    """Everything that has a name is called `label`."""
-    block_ = recording.block
+def labelled(recording: Recording, labels: list[str]) -> Recording:
+    """Five labels where text from outside can be: each once a key and once a name."""
+    block_, keys = recording.block, tuple(labels)
     assert block_ is not None
-    examples = tuple(
-        replace(e, title=label, queries=(label,) * len(e.queries), keys=(label,) * len(e.keys))
-        for e in recording.examples
-    )
+    name, title, of, target, around = labels
+    examples = (replace(recording.examples[0], title=of, queries=keys, keys=keys),)
     return replace(
         recording,
-        title=label,
-        layer=replace(recording.layer, name=label),
+        title=title,
+        layer=replace(recording.layer, name=name),
         examples=examples,
-        targets=(replace(recording.targets[0], name=label),),
-        block=replace(block_, name=label, through=(label,)),
+        targets=(replace(recording.targets[0], name=target),),
+        block=replace(block_, name=around, through=(around,)),
     )
 
 
-PLAIN = recorded(np.random.default_rng(2))
-TAGS, LINES = Reader(derivation(PLAIN)).tags, len(derivation(PLAIN).splitlines())
+@pytest.mark.parametrize("first", range(0, len(HOSTILE), 5))
+def test_labels_stay_text(rng: Rng, first: int) -> None:
+    recording = recorded(rng, batch=1)
+    plain = derivation(recording)
+    labels = (HOSTILE[first:] + HOSTILE)[:5]
+    sheet = derivation(labelled(recording, labels))
+    found = Reader(sheet)
+    assert found.tags == Reader(plain).tags
+    assert found.attributes <= {"class", "style"}
+    for label in labels:
+        shown = clean(label)
+        assert found.cells.count(f"“{shown}”") == [*map(clean, labels)].count(shown), label
+    assert f"“{clean(labels[3])}”" in found.words["p"]
+    assert found.words["h1"] == f"The chain rule of {visible(labels[0])}"
+    assert len(sheet.splitlines()) == len(plain.splitlines())
+    sheet.encode("utf-8")
+    refuse_signs(re.sub(r"(?s)(?m)^```.*?^```$", "", sheet))
+
+
+def refuse_signs(source: str) -> None:
+    """Nothing that a reader of Markdown, GitHub's extensions included, could act on."""
+    source = source.lower()
+    for sign in ("<script", "<img", "://", "www.", "](", "$", "`", "\\", "javascript:", "mailto:"):
+        assert sign not in source, sign
+    assert source.replace("<!-- -->", "").count("<") == 0
 
 
 @pytest.mark.parametrize("label", HOSTILE, ids=range(len(HOSTILE)))
-def test_labels_stay_text(label: str) -> None:
-    sheet = derivation(labelled(PLAIN, label))
-    found = Reader(sheet)
-    assert found.tags == TAGS
-    assert found.attributes <= {"class", "style"}
-    shown = f"“{clean(label)}”"
-    assert found.cells.count(shown) == 5
-    assert shown in found.words["p"]
-    assert found.words["h1"] == f"The chain rule of {visible(label)}"
-    assert len(sheet.splitlines()) == LINES
-    sheet.encode("utf-8")
-    outside = re.sub(r"(?s)(?m)^```.*?^```$", "", sheet).lower()
-    for sign in ("<script", "<img", "://", "www.", "](", "$", "`", "\\", "javascript:", "mailto:"):
-        assert sign not in outside, sign
-    assert outside.replace("<!-- -->", "").count("<") == 0
+def test_text_stays_text_wherever_it_stands(label: str) -> None:
+    written = text(label)
+    refuse_signs(written)
+    found = Reader(f"{written} end\n\n| a |\n| --- |\n| “{written}” |\n\nafter {written} end")
+    assert found.tags == {"p", "table", "thead", "tbody", "tr", "th", "td"}
+    shown = clean(label)
+    assert found.cells == [f"“{shown}”"]
+    assert found.words["p"].strip() == f"{shown} endafter {shown} end".strip()
 
 
 def test_what_could_become_an_address_is_parted() -> None:
-    assert text("a@b.test") == "a<!-- -->&#64;b&#46;test"
-    assert text("x://y") == "x<!-- -->&#58;&#47;&#47;y"
+    assert text("a@b.test") == "a&#64;<!-- -->b&#46;test"
+    assert text("x://y") == "x&#58;<!-- -->&#47;&#47;y"
     assert text(" x ") == "&#32;x&#32;"
     assert text("  ") == "&#32;&#32;"
 

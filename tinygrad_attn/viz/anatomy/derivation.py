@@ -50,7 +50,7 @@ class Sheet:
         self.recording, self.target, self.b = recording, target, b
         self.layer: Layer = recording.layer
         self.example: Example = recording.examples[b]
-        self.cells = Cells(recording, target)
+        self.cells, self.paths = Cells(recording, target), paths_of(recording)
         scores = np.abs(target.gradients[b]["dSmasked"])  # what is most wanted to change
         self.h, self.t, self.s = map(int, np.unravel_index(scores.argmax(), scores.shape))
 
@@ -295,7 +295,7 @@ def matrices_part(sheet: Sheet) -> str:
 
 def identities_part(sheet: Sheet, target: int) -> str:
     """The identities with what was measured."""
-    found = sheet.recording.identities or identities_of(sheet.recording)
+    found = sheet.recording.identities or identities_of(sheet.recording, sheet.paths)
     rows = [
         (
             identity.name.en,
@@ -310,7 +310,7 @@ def identities_part(sheet: Sheet, target: int) -> str:
 
 def paths_part(sheet: Sheet, target: int) -> str:
     """Where dX comes from."""
-    paths = paths_of(sheet.recording)[target][sheet.b]
+    paths = sheet.paths[target][sheet.b]
     blocks = [block(*paths_table(paths, at)) for at in paths.whole]
     places = ", ".join(place_symbol(at) for at in paths.whole)
     block_ = sheet.recording.block

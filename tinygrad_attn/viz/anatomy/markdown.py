@@ -22,10 +22,13 @@ def text(words: object, limit: int = 60) -> str:
 
 
 def referred(character: str) -> str:
-    """The character, or a reference to it; an empty comment parts what could become a link."""
+    """The character, or a reference to it; an empty comment parts what could become a link.
+
+    The comment stands behind: one that begins a line would make HTML of the whole line.
+    """
     if character.isalnum() or character == " " or not character.isascii():
         return character
-    return ("<!-- -->" if character in BROKEN else "") + f"&#{ord(character)};"
+    return f"&#{ord(character)};" + ("<!-- -->" if character in BROKEN else "")
 
 
 def block(*lines: str, language: str = "text") -> str:
