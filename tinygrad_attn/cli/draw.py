@@ -18,7 +18,7 @@ from ..engine import Array, Tensor, keep_grads, no_grad
 from ..models import GPT, GPTConfig
 from ..models.gpt import Block
 from ..nn import Stages, functional
-from ..viz import Graph, RenderWarning, trace
+from ..viz import Graph, GraphTooLargeError, RenderWarning, trace
 from ..viz.options import Keywords
 from .options import Parser, UsageError, add_seed, integer, subparser
 from .sample import language_model
@@ -44,6 +44,10 @@ multihead --formulas --out multihead.html
 gpt --backward --roll --no-plumbing --depth 3 --out gpt.svg
 gpt --depth 2 --out gpt.png
 block --checkpoint tinygrad-attn-demo/model.safetensors --layer 1"""
+TOO_LARGE = (
+    "the graph of this {} is too large to be laid out; choose a smaller --depth, draw less of it "
+    "with --roll, --no-plumbing or --to NAME, or write the DOT text to a name that ends in .dot"
+)
 KINDS = ("softmax", "attention", "multihead", "block", "gpt")
 SUFFIXES = (".svg", ".png", ".pdf", ".html", ".htm", ".dot", ".gv")
 SENTENCE = "the animal didn't cross the street because it was too tired"
@@ -175,10 +179,13 @@ def saved(graph: Graph, out: Path, title: str, how: Keywords) -> Path:
     """Write the drawing; a missing layout engine is told in one sentence."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RenderWarning)
-        if out.suffix.lower() in (".html", ".htm"):
-            path = graph.save_html(out, **(how | Keywords(title=title)))
-        else:
-            path = graph.render(out, **how)
+        try:
+            if out.suffix.lower() in (".html", ".htm"):
+                path = graph.save_html(out, **(how | Keywords(title=title)))
+            else:
+                path = graph.render(out, **how)
+        except GraphTooLargeError as error:
+            raise UsageError(TOO_LARGE.format(title)) from error
     for warning in caught:
         print(f"tinygrad-attn: {warning.message}", file=sys.stderr)
     return path

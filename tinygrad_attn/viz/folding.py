@@ -61,7 +61,7 @@ def module(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tuple[i
     return last.id, Vertex(
         last.id,
         "module",
-        cluster.name,
+        cluster.name.removesuffix(f" ×{count}") if count > 1 else cluster.name,
         shape=last.shape,
         dtype=last.dtype,
         grad_norm=last.grad_norm,

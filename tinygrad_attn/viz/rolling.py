@@ -189,13 +189,10 @@ def rolled(graph: GraphData, rows: list[list[Unit]]) -> GraphData:
 
 def one_vertex(equal: Sequence[Vertex], alone: bool) -> Vertex:
     """The box that stands for equal ones; one that lies `alone`, in no cluster, says how many."""
-    last, label = equal[-1], one_name([v.label for v in equal])
-    if alone:
-        inside = label.removesuffix(")")  # "d(blocks.0–5 ×6)"
-        label = f"{inside} ×{len(equal)}{label[len(inside) :]}"
+    last = equal[-1]
     return replace(
         last,
-        label=label,
+        label=one_name([v.label for v in equal]),
         name=None if last.name is None else one_name([v.name or "" for v in equal]),
         grad_norm=joint_norm(v.grad_norm for v in equal),
         scope=one_name([v.scope for v in equal]),
