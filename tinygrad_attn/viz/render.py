@@ -11,8 +11,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
+from tempfile import TemporaryFile
+from time import monotonic
+from typing import IO
 
 from .errors import RenderError
 from .labels import clean
@@ -26,6 +30,8 @@ import sys, pygraphviz
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode("utf-8"))
 sys.stdout.buffer.write(graph.draw(format=sys.argv[1][2:], prog="dot"))
 """
+LARGEST = 1 << 28  # bytes that a picture may have
+STEP = 0.1  # seconds between two looks at what was written
 STARTS = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}
 
 
@@ -70,36 +76,67 @@ def layout(dot: str, suffix: str, time_limit: float) -> bytes:
 
 
 def run(command: list[str], given: bytes, time_limit: float) -> tuple[bytes, str]:
-    """(what the command wrote, why it failed or ""); it and its children are ended in time."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return b"", f"cannot be started ({error.strerror or error})"
-    with process:
+    """(what the command wrote, why it failed or ""); it and its children are ended in time.
+
+    It reads and writes files, not pipes, so that neither a child which outlives it nor output
+    without end can keep us waiting or fill the memory.
+    """
+    with TemporaryFile() as source, TemporaryFile() as content, TemporaryFile() as complaint:
+        source.write(given)
+        source.seek(0)
         try:
-            content, complaint = process.communicate(given, time_limit)
-        except BaseException:  # out of time, or interrupted from the keyboard
+            process = subprocess.Popen(
+                command, stdin=source, stdout=content, stderr=complaint, start_new_session=True
+            )
+        except OSError as error:
+            return b"", f"cannot be started ({error.strerror or error})"
+        try:
+            whole = ended(process, (content, complaint), time_limit)
+        finally:  # out of time, interrupted from the keyboard, or done: nobody stays behind
             stop(process)
-            raise
-    if process.returncode == 0:
-        return content, ""
-    if process.returncode < 0:
-        return b"", f"was ended by signal {-process.returncode}"
-    last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
-    why = f" ({clean(last, 200)})" if last else ""
-    return b"", f"failed with exit status {process.returncode}{why}"
+        if not whole:
+            return b"", f"wrote more than {LARGEST >> 20} MB"
+        if process.returncode == 0:
+            return contents(content), ""
+        if process.returncode < 0:
+            return b"", f"was ended by signal {-process.returncode}"
+        last = contents(complaint).decode(errors="replace").strip().rpartition("\n")[2]
+        why = f" ({clean(last, 200)})" if last else ""
+        return b"", f"failed with exit status {process.returncode}{why}"
+
+
+def ended(
+    process: subprocess.Popen[bytes], written: Iterable[IO[bytes]], time_limit: float
+) -> bool:
+    """Wait for the end of a process; False once it has written more than a picture can be.
+
+    Raises:
+        TimeoutExpired: it takes longer than `time_limit` seconds.
+    """
+    end = monotonic() + time_limit
+    while True:
+        try:
+            process.wait(max(min(STEP, end - monotonic()), 0))
+        except subprocess.TimeoutExpired:
+            if monotonic() >= end:
+                raise
+        if any(os.fstat(file.fileno()).st_size > LARGEST for file in written):
+            return False
+        if process.returncode is not None:
+            return True
+
+
+def contents(file: IO[bytes]) -> bytes:
+    """All that was written to a file."""
+    file.seek(0)
+    return file.read()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process and the children it started."""
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, PermissionError):  # all have ended
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
+    process.wait()
