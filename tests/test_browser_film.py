@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from studied import TOKENS, gpt, in_double
 
 from tinygrad_attn.viz.anatomy.film import Film
 
+PageOf = Callable[..., Any]
+pytest_plugins = ["browser"]
 pytestmark = pytest.mark.browser
 WORDS = [["<b>a</b>", "</script>", "c", "d", "e"], ["v", "w", "x", "y", "z"]]
-Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -35,38 +36,8 @@ def film() -> Film:
     return film
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync = pytest.importorskip("playwright.sync_api")
-    with sync.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page_of(chromium: Any) -> Iterator[Open]:
-    """Opens a file offline; afterwards nothing may have been complained of or asked for."""
-    wrong: list[str] = []
-    contexts = []
-
-    def open_(path: Path, **options: Any) -> Any:
-        contexts.append(chromium.new_context(offline=True, **options))
-        page = contexts[-1].new_page()
-        page.on("console", lambda m: m.type != "error" or wrong.append(m.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda r: r.url == path.as_uri() or wrong.append(r.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-@pytest.fixture
-def opened(film: Film, tmp_path: Path, page_of: Open) -> Any:
+def opened(film: Film, tmp_path: Path, page_of: PageOf) -> Any:
     """The page, opened from its file."""
     return page_of(film.save(tmp_path / "film.html"))
 
@@ -103,7 +74,10 @@ def colour(page: Any, name: str, head: int, row: int, column: int) -> list[int]:
         const canvas = document.querySelector(`canvas[data-matrix="${name}"][data-head="${head}"]`);
         const box = canvas.getBoundingClientRect(), [x, y] = film.place(name, head, row, column);
         const [across, down] = [x - box.left, y - box.top].map((n) => n * devicePixelRatio);
-        return [...canvas.getContext("2d").getImageData(across, down, 1, 1).data].slice(0, 3);
+        const copy = document.createElement("canvas");
+        const pen = copy.getContext("2d", { willReadFrequently: true });
+        pen.drawImage(canvas, across, down, 1, 1, 0, 0, 1, 1);
+        return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
     }""",
         [name, head, row, column],
     )
@@ -247,6 +221,10 @@ def test_the_most_changed_weight_is_chosen_first(film: Film, opened: Any) -> Non
 def test_the_scale_of_dp_is_a_snapshots_own_or_the_whole_films(film: Film, opened: Any) -> None:
     opened.select_option("#layer", "0")
     opened.evaluate("film.go(1)")
+    opened.focus("#own")
+    opened.keyboard.press("Space")  # the box's own key: it does not play
+    assert not opened.is_checked("#own")
+    assert not state(opened)["playing"]
     causal = np.tri(5)
     seen = [np.abs(frame.gradients[0] * causal) for frame in film.frames]
     for own, most in ((True, seen[1][0].max()), (False, max(x.max() for x in seen))):
@@ -276,20 +254,18 @@ FARTHEST = """Math.max(...[...document.querySelectorAll("canvas, svg, button")]
     .map((e) => e.getBoundingClientRect().right))"""
 
 
-def test_on_a_phone_nothing_sticks_out(film: Film, page_of: Open, tmp_path: Path) -> None:
-    page = page_of(
-        film.save(tmp_path / "film.html"), viewport={"width": 360, "height": 740}, is_mobile=True
-    )
+def test_on_a_phone_nothing_sticks_out(film: Film, page_of: PageOf, tmp_path: Path) -> None:
+    page = page_of(film.save(tmp_path / "film.html"), width=360, height=740)
     for language in ("en", "ko"):
         page.click(f"[data-language={language}]")
         assert page.evaluate("document.documentElement.scrollWidth") == 360
         assert page.evaluate(FARTHEST) <= 360
 
 
-def test_dark_where_the_reader_wants_it_dark(film: Film, page_of: Open, tmp_path: Path) -> None:
+def test_dark_where_the_reader_wants_it_dark(film: Film, page_of: PageOf, tmp_path: Path) -> None:
     path = film.save(tmp_path / "film.html")
-    for scheme, dark in (("light", False), ("dark", True)):
-        page = page_of(path, color_scheme=scheme)
+    for dark in (False, True):
+        page = page_of(path, dark=dark)
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", ground))) < 200) == dark
         layer, example = (state(page)[name] for name in ("layer", "example"))

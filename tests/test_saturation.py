@@ -81,7 +81,9 @@ def test_norm_and_entropy_at_both_ends() -> None:
     ends = np.stack([np.eye(5)[2], np.full(5, 0.2)])
     np.testing.assert_allclose(entropy(ends), [0, np.log(5)], rtol=1e-15)
     np.testing.assert_allclose(jacobian_norm(ends), [0, np.sqrt(4) / 5], atol=1e-16)
-    tiny = jacobian_norm(np.array([1 - 1e-12, 1e-12]))  # J is 1e-12 in all four places, but for signs
+    tiny = jacobian_norm(
+        np.array([1 - 1e-12, 1e-12])
+    )  # J is 1e-12 in all four places, but for signs
     assert tiny == pytest.approx(2e-12, rel=1e-9)
 
 
@@ -283,6 +285,8 @@ def test_the_command_prints_and_writes_what_was_measured(
     assert width == expected.as_dict()
     assert length == study.saturation("length", (8, 16), fixed=12, **given).as_dict()
     rows = [line.split() for line in shown.splitlines()]
+    factors = [row[2] for row in rows if len(row) == 10 and row[0].isdigit()]
+    assert factors == ["1/√d", "none"] * 4
     assert ["32", "9", "none"] in [row[:3] for row in rows]
     (row,) = (row for row in rows if row[:3] == ["32", "9", "1/√d"])
     names = ("variance", "largest", "entropy", "entropy_share", "jacobian", "gradient")
