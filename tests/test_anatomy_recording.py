@@ -294,6 +294,29 @@ def test_layers_still_return_what_their_callers_ask_for(rng: np.random.Generator
         assert record(attn, run, call=call, numeric_limit=0).targets
 
 
+@pytest.mark.parametrize("times", [2, 3])
+def test_an_input_given_more_than_once_is_self_attention(
+    times: int, rng: np.random.Generator
+) -> None:
+    attn = nn.MultiHeadAttention(D, H, rng=rng)
+    x, _, w = inputs(CASES["self"], rng)
+    found, once = (
+        record(attn, lambda m, n=n: (w * m(*[Tensor(x)] * n)).sum(), numeric_limit=0)  # type: ignore[misc]
+        for n in (times, 1)
+    )
+    assert not found.layer.cross
+    close(found.targets[0].gradients[1]["dX"], once.targets[0].gradients[1]["dX"])
+
+
+def test_keys_and_values_may_be_given_both(rng: np.random.Generator) -> None:
+    attn = nn.MultiHeadAttention(D, H, rng=rng)
+    x, _, w = inputs(CASES["self"], rng)
+    m = Tensor(rng.standard_normal((B, S, D)))
+    found = record(attn, lambda attn: (w * attn(Tensor(x), m, m)).sum(), numeric_limit=0)
+    assert found.layer.cross
+    np.testing.assert_array_equal(found.examples[1].values["M"], m.data[1])
+
+
 # ── labels ───────────────────────────────────────────────────────────────────────────────────────
 def test_labels_for_queries_and_keys(rng: np.random.Generator) -> None:
     rows = [list("abcde"), ("v", "w", "x", "y", 5)]

@@ -192,3 +192,16 @@ def test_one_sentence_for_what_is_wrong(
     assert told[-1].startswith("tinygrad-attn")
     assert not any(line.startswith("Traceback") for line in told)
     assert sorted(here.iterdir()) == before
+
+
+def test_a_folder_that_takes_no_files_is_told_at_once(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tinygrad_attn.cli.options.TemporaryDirectory", refuse)
+    assert main(["anatomy", "--out", "new.html"]) == 2
+    told = capsys.readouterr()
+    assert "nothing can be written" in told.err
+    assert told.out == ""
