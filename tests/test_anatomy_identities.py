@@ -155,6 +155,19 @@ def test_saturated_softmax_is_no_fault(rng: Rng) -> None:
         assert found[i].holds, found[i]
 
 
+def test_rows_of_a_nearly_saturated_softmax(rng: Rng) -> None:
+    """What is left of dS′ where P is 1 − 1e-12 is as good as rounding: measured by its terms."""
+    scores = rng.standard_normal((1, 4, 5))
+    scores[..., 2] += 27
+    x = Tensor(scores, requires_grad=True)
+    P, dP = ta.softmax(x), rng.standard_normal((1, 4, 5))
+    (dS,) = ta.grad(P, [x], g=dP)
+    m = {"P": P.data, "dP": dP, "dSmasked": dS.data}
+    assert np.abs(dS.data.sum(-1)).max() > 1e-9 * np.abs(dS.data).max()
+    assert identities.score_rows(m) < 1e-15
+    assert identities.score_rows({**m, "dSmasked": dS.data + 1e-10}) > TOLERANCE
+
+
 def through_attention(
     values: Matrices, factor: float, dC: Any, scale: float
 ) -> tuple[Matrices, Matrices]:

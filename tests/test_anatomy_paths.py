@@ -13,7 +13,7 @@ from anatomies import recorded
 
 from tinygrad_attn import ShapeError
 from tinygrad_attn.viz import RenderError
-from tinygrad_attn.viz.anatomy.data import Recording
+from tinygrad_attn.viz.anatomy.data import Place, Recording
 from tinygrad_attn.viz.anatomy.paths import Decomposition, paths_of
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -93,14 +93,17 @@ def test_which_places_and_parts_there_are(rng: np.random.Generator) -> None:
         first(recorded(rng)).of("M")
 
 
-def test_cancellation(rng: np.random.Generator) -> None:
-    recording = replace(recorded(rng), block=None)
-    paths = first(recording)
-    lengths = [np.sqrt((p.data**2).sum()) for p in paths.finest("X") if p.data is not None]
-    expected = 1 - np.sqrt((paths.whole["X"] ** 2).sum()) / sum(lengths)
-    assert paths.at == "X"
-    assert np.isclose(paths.cancellation, expected)
+@pytest.mark.parametrize("at", ["X", "block"])
+def test_cancellation(rng: np.random.Generator, at: Place) -> None:
+    recording = recorded(rng)
+    paths = first(recording if at == "block" else replace(recording, block=None))
+    lengths = [np.sqrt((p.data**2).sum()) for p in paths.finest(at) if p.data is not None]
+    expected = 1 - np.sqrt((paths.whole[at] ** 2).sum()) / sum(lengths)
+    assert paths.at == at
+    assert len(lengths) == 18 + (at == "block")
+    assert np.isclose(paths.cancellation, expected, rtol=1e-12)
     assert expected > 0.3
+    assert f"{100 * expected:.1f} % of the parts' lengths cancel" in str(paths).splitlines()[-1]
 
 
 def opposed(recording: Recording, gradients: dict[str, np.ndarray[Any, Any]]) -> Recording:

@@ -24,7 +24,6 @@ from .sentences import CROSS, SHARED, WORDS
 
 NOTHING = "–"
 LETTERS = re.compile("[A-Za-z]+ᵢ?")  # a symbol of a formula; not the ᵀ behind it
-SHOWN = {"Smasked": "S′", "scale": "1/√d"}  # where a symbol is not the name
 
 
 class Use(NamedTuple):
@@ -299,9 +298,8 @@ def linear(y: str, x: str, weight: str, bias: str) -> str:
 
 # ── as text ──────────────────────────────────────────────────────────────────────────────────────
 def symbol(name: str) -> str:
-    """How a matrix is written: Smasked as S′."""
-    lead = "d" if name.startswith("d") else ""
-    return lead + SHOWN.get(name.removeprefix("d"), name.removeprefix("d"))
+    """How a matrix is written: dSmasked as dS′."""
+    return name.replace("Smasked", "S′").replace("scale", "1/√d")
 
 
 def shapes_text(
