@@ -496,6 +496,13 @@ def test_a_lost_arrow_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         test_hiding_joins_exactly_what_was_joined()
 
 
+def test_a_folded_module_keeps_the_shape_of_its_result(whole: viz.Graph) -> None:
+    graph = whole.chosen(viz.options.Options(depth=2, plumbing=False))
+    sound(graph)
+    (shape,) = {v.shape for v in graph.vertices if v.label == "attn"}
+    assert shape == (1, 5, 6)  # a reshape makes it, which would have been hidden
+
+
 # ── only to ──────────────────────────────────────────────────────────────────────────────────────
 def test_only_the_paths_to_a_parameter(whole: viz.Graph) -> None:
     name = "blocks.1.attn.out_proj.weight"
@@ -636,7 +643,7 @@ def test_every_drawing_takes_the_same_options(whole: viz.Graph, tmp_path: Any) -
         "direction": "LR", "legend": False, "formulas": True, "max_nodes": 200, "time_limit": 50.0,
     }  # fmt: skip
     dot = whole.to_dot(**how)
-    same = whole.only(to="wte.weight").hide_plumbing().roll().fold(2)
+    same = whole.only(to="wte.weight").roll().fold(2).hide_plumbing()
     assert dot == same.to_dot(title="A title", direction="LR", legend=False, formulas=True)
     assert whole.render(tmp_path / "g.dot", **how).read_text() == dot
     assert whole.to_text(**how) == "A title\n" + same.to_text(legend=False, formulas=True)

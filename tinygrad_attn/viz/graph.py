@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -68,11 +69,14 @@ class Graph(GraphData):
         return graph_of(only(self, to))
 
     def chosen(self, how: Options) -> Graph:
-        """The graph as `how` wants it, but for the limit on its size."""
+        """The graph as `how` wants it, but for the limit on its size.
+
+        Plumbing goes last: so a folded module shows the shape of its true result.
+        """
         graph = self if how.to is None else self.only(to=how.to)
-        graph = graph if how.plumbing else graph.hide_plumbing()
         graph = graph.roll() if how.roll else graph
-        return graph.fold(how.depth)
+        graph = graph.fold(how.depth)
+        return graph if how.plumbing else graph.hide_plumbing()
 
     def limited(self, how: Options, max_nodes: int | None) -> Graph:
         """The graph as `how` wants it, folded further where it has more than `max_nodes` boxes.
@@ -85,7 +89,7 @@ class Graph(GraphData):
         if max_nodes is None or size <= max_nodes:
             return graph
         if how.depth is None:
-            graph = graph.fold(TOO_LARGE_DEPTH)
+            graph = self.chosen(replace(how, depth=TOO_LARGE_DEPTH))
         if len(graph.vertices) <= max_nodes:
             warnings.warn(
                 f"the graph has {size} boxes, more than max_nodes={max_nodes}, so it is folded to "
