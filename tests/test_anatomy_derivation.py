@@ -171,6 +171,17 @@ def test_beside_the_complex_step(rng: Rng) -> None:
     assert row.split(" | ")[1] == "72 of 120"
     assert row.endswith("| 3e−05 |")
     assert "| dWq |" not in sheet
+    twice = replace(recording, numeric=numeric, targets=recording.targets * 2, block=None)
+    assert "complex step" in derivation(twice, 0)
+    assert "complex step" not in derivation(twice, 1)  # it is of the first target
+
+
+def test_a_gradient_of_a_weight_names_the_examples(rng: Rng) -> None:
+    sheet = derivation(recorded(rng), example=1)
+    rows = next(lines for name, *_, lines in CELL.findall(sheet) if name == "dWq")
+    assert "example 0: dQ" in rows
+    assert "example 1" not in sheet  # it is the sheet's own
+    assert re.search(r"(?m)^  dQ[₀-₉]\[\d, \d\] · X\[", rows)
 
 
 def test_long_sequences_are_cut(rng: Rng) -> None:
@@ -191,15 +202,19 @@ def test_long_sequences_are_cut(rng: Rng) -> None:
         mask=np.zeros((1, 15, 15)),
     )
     gradients = longer(target.gradients[0], tuple(f"d{name}" for name in scores))
-    block_ = None
     sheet = derivation(
         replace(
             recording,
             examples=(longer_one,),
             targets=(replace(target, gradients=(gradients,)),),
-            block=block_,
+            block=None,
         )
     )
+    shown = {int(row) for row in re.findall(r"(?m)^\| (\d+) \| “k\d”", sheet)}
+    row = re.search(r"belong to head (\d), query (\d+) ", sheet)
+    assert row
+    sizes = np.abs(gradients["dSmasked"][int(row[1]), int(row[2])])
+    assert min(sizes[s] for s in shown) >= max(sizes[s] for s in range(15) if s not in shown)
     assert "The 3 keys whose scores have the smallest gradients are left out." in sheet
     assert "The matrices of this head" not in sheet
     assert " more " in sheet

@@ -139,6 +139,17 @@ def test_a_wrong_rule_in_the_engine_shows(rng: Rng, rule: str) -> None:
     assert seen_by <= failed, failed
 
 
+def test_shares_of_100_percent_are_not_enough(rng: Rng) -> None:
+    recording = replace(recorded(rng, batch=1), block=None)
+    whole = recording.targets[0].gradients[0]["dX"]
+    v = rng.standard_normal(whole.shape)
+    reflected = whole - (v * whole).sum() / (v * v).sum() * v  # ⟨whole, it⟩ = ‖it‖²
+    assert np.isclose((whole * reflected).sum(), (reflected**2).sum(), rtol=1e-12)
+    found = of(with_fault(recording, "dX", lambda a: reflected))
+    assert found[PARTS].deviation > 1e-3
+    assert not found[PARTS].holds
+
+
 def test_saturated_softmax_is_no_fault(rng: Rng) -> None:
     recording = recorded(rng)
     factor = 300.0  # each row is one-hot but for 1e-60
