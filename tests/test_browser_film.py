@@ -16,7 +16,7 @@ from tinygrad_attn.viz.anatomy.film import Film
 PageOf = Callable[..., Any]
 pytest_plugins = ["browser"]
 pytestmark = pytest.mark.browser
-WORDS = [["<b>a</b>", "</script>", "c", "d", "e"], ["v", "w", "x", "y", "z"]]
+WORDS = [["<b>a</b>", "</script>", "c", "d", "e"], ["v" * 80, "w", "x", "y", "z"]]
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +195,9 @@ def test_a_cell_is_chosen_by_mouse_and_by_keyboard(film: Film, opened: Any) -> N
     found = re.fullmatch(rf"head 1, from “z” to “w”: P {number}, dP {number}", said)
     assert found
     assert [float(text) for text in found.groups()] == pytest.approx([P, dP], rel=5e-3)
+    opened.evaluate("film.select(0, 0, 0)")
+    assert f"from “{'v' * 80}”" in opened.inner_text("#cellTitle")  # though the label is cut
+    opened.mouse.click(*opened.evaluate("film.place('P', 1, 3, 2)"))
     for key in ["ArrowRight"] * 6:
         opened.keyboard.press(key)
     assert state(opened)["cell"]["column"] == 4

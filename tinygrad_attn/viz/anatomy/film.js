@@ -151,9 +151,12 @@
     const pen = document.createElement("canvas").getContext("2d");
     pen.font = "12px sans-serif";
     const widest = (side) => Math.min(84, Math.max(...labels()[side].map((x) => pen.measureText(x).width)) + 8);
-    const [left, top] = [widest("queries"), widest("keys")];
-    const cell = Math.min(30, Math.max(7, Math.floor((scroll.clientWidth - left - 4) / S)));
-    return { left, top, cell, T, S, width: left + S * cell + 4, height: top + T * cell + 4 };
+    let [left, top] = [widest("queries"), widest("keys")];
+    const fitting = (space) => Math.min(30, Math.floor((scroll.clientWidth - space - 4) / S));
+    const labelled = fitting(left) >= 10; // smaller cells have no room for words
+    if (!labelled) left = top = 2;
+    const cell = Math.max(3, fitting(left));
+    return { left, top, cell, T, S, labelled, width: left + S * cell + 4, height: top + T * cell + 4 };
   }
 
   function drawMaps() {
@@ -186,7 +189,7 @@
     }
     pen.strokeStyle = colours.line;
     pen.strokeRect(g.left + .5, g.top + .5, g.S * g.cell - 1, g.T * g.cell - 1);
-    if (g.cell >= 10) writeLabels(pen, g, chosen);
+    if (g.labelled) writeLabels(pen, g, chosen);
     if (chosen) {
       pen.strokeStyle = colours.mark;
       pen.lineWidth = 2;
@@ -262,7 +265,8 @@
     const over = (name) => steps.map((_, f) => value(name, layer, f, state.example, cell.head, cell.row, cell.column));
     const [P, dP] = [over("P"), over("dP")];
     const free = isAllowed(layer, state.example, cell.head, cell.row, cell.column);
-    const text = word().cell(labels().queries[cell.row], labels().keys[cell.column],
+    const names = labels().full || labels(); // whole, where the short ones are cut
+    const text = word().cell(names.queries[cell.row], names.keys[cell.column],
       shown(P[state.frame]), free ? shown(dP[state.frame]) : word().blocked);
     at("cellTitle").textContent = `${word().head} ${cell.head}, ${text}`;
     chart(at("cell"), [{ x: steps, y: P, colour: "var(--minus)", label: "P", width: 2 }], text);
