@@ -6,7 +6,7 @@ Where a graph goes both ways, a module's gradients become a box of their own bes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 
 from .data import Cluster, Edge, GraphData, Vertex
@@ -31,9 +31,10 @@ def fold(graph: GraphData, depth: int) -> GraphData:
             groups[hider, is_backward(v)].append(v)
     stand_in: dict[int, int] = {}
     for (hider, backward), members in groups.items():
-        make = gradients if backward else module
-        boxes.append(make(graph, graph.clusters[hider], members))
-        stand_in.update((member.id, boxes[-1][1].id) for member in members)
+        cluster = graph.clusters[hider]
+        box = gradients(graph, cluster, members) if backward else module(cluster, members)
+        boxes.append(box)
+        stand_in.update((member.id, box[1].id) for member in members)
     kept = [box for _, box in sorted(boxes, key=lambda placed: placed[0])]
     edges = merged(graph, stand_in, kept)
     return rebuilt(kept, edges, graph.clusters, stand_in)
@@ -51,7 +52,7 @@ def hiding(clusters: tuple[Cluster, ...], depth: int) -> list[int | None]:
     return hiders
 
 
-def module(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tuple[int, Vertex]:
+def module(cluster: Cluster, members: list[Vertex]) -> tuple[int, Vertex]:
     """The box for what `cluster` computes: its shape, and its gradient, are its last result's.
 
     It stands where its last operation stood, so that arrows still point to larger numbers.
@@ -82,7 +83,7 @@ def gradients(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tupl
     found = [v for v in members if v.kind == "gradient"]
     head = max(found or members, key=lambda v: (owner[v.id].id, v.id))
     passed = [v.id for v in members if owner[v.id].kind in OPERATIONS]
-    _, box = module(graph, cluster, [head])
+    _, box = module(cluster, [head])
     return max(passed or [head.id]), replace(
         box,
         kind="gradient" if found else "module",
@@ -95,15 +96,14 @@ def gradients(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tupl
 def merged(graph: GraphData, stand_in: Mapping[int, int], boxes: Iterable[Vertex]) -> list[Edge]:
     """The edges between the boxes that are left; to and from a folded one, one each."""
     folded = {box.id for box in boxes if is_folded(box)}
-    changes = []
+    changes: list[tuple[Edge, Edge, Hashable]] = []
     for edge in graph.edges:
         source = stand_in.get(edge.source, edge.source)
         target = stand_in.get(edge.target, edge.target)
-        maker = source if edge.kind == "vjp" else target  # whose rule the edge speaks of
+        if source == target:
+            continue
         new = replace(edge, source=source, target=target)
-        if source != target:
-            named = maker not in folded
-            changes.append((edge, new if named else replace(new, argument="", formula="")))
-    return bundled(
-        graph, changes, lambda old, new: role_of(new) if {new.source, new.target} & folded else None
-    )
+        if (source if edge.kind == "vjp" else target) in folded:  # whose rule the edge speaks of
+            new = replace(new, argument="", formula="")
+        changes.append((edge, new, role_of(new) if {source, target} & folded else None))
+    return bundled(graph, changes)

@@ -9,7 +9,7 @@ arrows than it takes away, such as a concatenation of many that goes to many.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from typing import NamedTuple
@@ -50,7 +50,7 @@ def hide_plumbing(graph: GraphData) -> GraphData:
     joining = Joining(graph)
     gone = joining.ways.keys() | joining.idle()
     kept = [v for v in graph.vertices if v.id not in gone]
-    edges = bundled(graph, joining.changes(), lambda old, new: None if old is new else role_of(new))
+    edges = bundled(graph, joining.changes())
     return rebuilt(kept, edges, graph.clusters)
 
 
@@ -122,15 +122,16 @@ class Joining:
         used = {edge.source for edge in forward if edge.target not in self.ways} | joined
         return {edge.source for edge in forward} - used - self.ways.keys()
 
-    def changes(self) -> Iterator[tuple[Edge, Edge]]:
-        """(old, new) for the edges between boxes that stay, those that were joined included."""
+    def changes(self) -> Iterator[tuple[Edge, Edge, Hashable]]:
+        """(old, new, role) of the edges between boxes that stay, joined ones included."""
         for edge in self.graph.edges:
             if edge.target in self.ways:
                 continue
             if edge.source not in self.ways:
-                yield edge, edge
+                yield edge, edge, None
             for way in self.ways.get(edge.source, ()):
-                yield edge, self.joined(way, edge)
+                new = self.joined(way, edge)
+                yield edge, new, role_of(new)
 
     def joined(self, way: Way, last: Edge) -> Edge:
         """One edge for the way to a hidden box and the edge that leaves it."""

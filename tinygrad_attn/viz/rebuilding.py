@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import hypot
 
@@ -65,20 +65,15 @@ def role_of(edge: Edge) -> Hashable:
     return edge.source, edge.target, edge.kind, edge.argument, edge.formula
 
 
-def bundled(
-    graph: GraphData,
-    changes: Iterable[tuple[Edge, Edge]],
-    role: Callable[[Edge, Edge], Hashable | None],
-) -> list[Edge]:
-    """The new edges of (old, new) pairs; those of the same `role` become one, of role None stay.
+def bundled(graph: GraphData, changes: Iterable[tuple[Edge, Edge, Hashable | None]]) -> list[Edge]:
+    """The new edges of (old, new, role); those of one role become one, those of role None stay.
 
     Args:
         graph: to which the old edges belong.
     """
     together: dict[Hashable, list[tuple[Edge, Edge]]] = defaultdict(list)
-    for i, (old, new) in enumerate(changes):
-        key = role(old, new)
-        together[key is None, i if key is None else key].append((old, new))
+    for i, (old, new, role) in enumerate(changes):
+        together[role is None, i if role is None else role].append((old, new))
     parts = Counter(edge.target for edge in graph.edges if edge.kind == "vjp")
     return [one_of(pairs, graph, parts) for pairs in together.values()]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
@@ -170,21 +170,32 @@ def rolled(graph: GraphData, rows: list[list[Unit]]) -> GraphData:
             )
         for k, cells in enumerate(zip(*(unit.clusters for unit in row), strict=True)):
             clusters[cells[-1]] = one_cluster([graph.clusters[i] for i in cells], k == 0)
-    changes = []
-    roles: dict[Edge, list[Hashable]] = defaultdict(list)
-    beside: Counter[Hashable] = Counter()  # edges between the same two boxes are told apart
-    for edge in graph.edges:
-        (r, u), (s, w) = where.get(edge.source, (-1, 0)), where.get(edge.target, (-2, 0))
-        if r == s and u != w:
+    kept = [v for v in vertices if stand_in.get(v.id, v.id) == v.id]
+    edges = bundled(graph, moved(graph.edges, stand_in, where))
+    return rebuilt(kept, edges, clusters, stand_in)
+
+
+def moved(
+    edges: Iterable[Edge], stand_in: Mapping[int, int], where: Mapping[int, tuple[int, int]]
+) -> Iterator[tuple[Edge, Edge, Hashable]]:
+    """(old, new, role) of the edges that stay: not those between siblings.
+
+    What leads from each sibling to the same box is of one role; arrows side by side between the
+    same two boxes are told apart.
+    """
+    beside: Counter[Hashable] = Counter()
+    for edge in edges:
+        (row, place), (other, there) = (
+            where.get(edge.source, (-1, 0)),
+            where.get(edge.target, (-2, 0)),
+        )
+        if row == other and place != there:
             continue
         source, target = (stand_in.get(i, i) for i in (edge.source, edge.target))
-        changes.append((edge, replace(edge, source=source, target=target)))
         ends = (edge.source, edge.target, edge.kind)
         beside[ends] += 1
-        roles[edge].append((source, target, edge.kind, beside[ends]))
-    kept = [v for v in vertices if stand_in.get(v.id, v.id) == v.id]
-    edges = bundled(graph, changes, lambda old, new: roles[old].pop(0))
-    return rebuilt(kept, edges, clusters, stand_in)
+        new = replace(edge, source=source, target=target)
+        yield edge, new, (source, target, edge.kind, beside[ends])
 
 
 def one_vertex(equal: Sequence[Vertex], alone: bool) -> Vertex:
@@ -211,6 +222,8 @@ def one_cluster(equal: Sequence[Cluster], outermost: bool) -> Cluster:
 
 def one_name(names: Sequence[str]) -> str:
     """A name for all: "blocks.0–5" for "blocks.0" to "blocks.5"."""
+    if len({plain(name) for name in names}) > 1:
+        return names[-1]
     parts = zip(*(NUMBER.split(name) for name in names), strict=True)
     return "".join(each[0] if len(set(each)) == 1 else span(each) for each in parts)
 
