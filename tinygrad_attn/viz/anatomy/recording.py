@@ -22,7 +22,7 @@ from .data import PARAMETERS, Block, Example, Layer, Matrices, Recording, Target
 from .naming import Names, named_examples
 from .numeric import numeric
 from .rotation import turn_of
-from .watching import Call, Watch
+from .watching import Call, Watch, enclosing
 
 Run = Callable[[Any], Any]
 Cell = tuple[int, int, int]
@@ -308,6 +308,8 @@ def block(
     """What arrives at the input of the module around the layer; None where X is not made of it."""
     if cut.block is None or whole.block is None or not leads(cut.block.leaf, cut.came[0]):
         return None
+    around = enclosing(dict(model.named_modules()), name)
+    assert around is not None  # it has let the block's input pass
     u, whole_u, came = cut.block.leaf, whole.block.leaf, cut.came
     residual, total = [], []
     for which, _, g, cell in upstreams:
@@ -323,7 +325,7 @@ def block(
         return pulled(origin, [u], g)[0] if leads(u, origin) else np.zeros(u.shape)
 
     return Block(
-        name.rpartition(".")[0],
+        around[0] or type(model).__name__,
         passed(cut),
         tuple(map(locked, residual)),
         tuple(map(locked, total)),

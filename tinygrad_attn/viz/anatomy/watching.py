@@ -170,7 +170,7 @@ class Watch:
                 "recompute, or choose a later call"
             )
         if self.layer.training and self.layer.dropout:
-            raise GraphError(f"{who}: dropout is on; `run` must leave the model as eval() made it")
+            raise GraphError(f"{who}: dropout is on; `run` must leave the model in evaluation mode")
         self.refuse_sizes(who, np.shape(x), np.shape(x if keys is None else keys))
 
     def refuse_sizes(self, who: str, x: tuple[int, ...], keys: tuple[int, ...]) -> None:
