@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from anatomies import recorded
+from studied import ASKED, NAMES
 
-from tinygrad_attn import ShapeError
-from tinygrad_attn.viz import RenderError
+from tinygrad_attn import ShapeError, Tensor, nn
+from tinygrad_attn.viz import RenderError, anatomy
 from tinygrad_attn.viz.anatomy.data import Place, Recording
 from tinygrad_attn.viz.anatomy.paths import Decomposition, paths_of
 
@@ -91,6 +92,46 @@ def test_which_places_and_parts_there_are(rng: np.random.Generator) -> None:
     assert {p.kind for p in both.of("block")} == {"residual", "layer", "q", "k", "v"}
     with pytest.raises(ShapeError, match=r"expected a place among \('X', 'block'\), got 'M'"):
         first(recorded(rng)).of("M")
+
+
+@pytest.mark.parametrize(
+    ("through", "kind"),
+    [
+        ((), "layer"),
+        (("norm1",), "norm"),
+        (("LN_1",), "norm"),
+        (("mix",), "layer"),
+        (("self_attn", "norm1"), "layer"),
+    ],
+)
+def test_only_a_norm_is_called_one(
+    rng: np.random.Generator, through: tuple[str, ...], kind: str
+) -> None:
+    recording = recorded(rng)
+    assert recording.block is not None
+    block = replace(recording.block, through=through)
+    paths = first(replace(recording, block=block))
+    assert [p.kind for p in paths.of("block") if p.head is None] == ["residual", kind, *"qkv"]
+
+
+@pytest.mark.parametrize("kind", ASKED)
+def test_every_model(kind: str) -> None:
+    """Parts add up and identities hold in real models, masks and padding as they come."""
+    make, given = ASKED[kind]
+
+    def run(model: nn.Module) -> Tensor:
+        out = model(*given)
+        return (out * np.random.default_rng(5).standard_normal(out.shape)).sum()
+
+    model = make()
+    for name in NAMES[kind]:
+        page = anatomy(model, run, layer=name, numeric_limit=0)
+        for paths in paths_of(page.recording)[0]:
+            for at, whole in paths.whole.items():
+                total = sum(p.data for p in paths.finest(at) if p.data is not None)
+                assert np.abs(total - whole).max() < 1e-12 * max(1, np.abs(whole).max())
+        assert all(identity.holds for identity in page.identities[0] if identity.applies)
+        assert page.derivation(0, 1).startswith("# The chain rule of")
 
 
 @pytest.mark.parametrize("at", ["X", "block"])

@@ -182,7 +182,7 @@ EQUATIONS = (
         value_bias,
         Text(
             "with biases, if every query may look at some key",
-            "편향이 있고 모든 쿼리가 볼 수 있는 키를 가질 때",
+            "편향이 있고 모든 쿼리가 적어도 키 하나를 볼 수 있을 때",
         ),
         lambda layer, m: {"dbv", "dbo"} <= m.keys() and bool(alive(m).all()),
     ),
@@ -192,7 +192,7 @@ EQUATIONS = (
             "그룹의 dK와 dV는 그 쿼리 헤드들의 합이다",
         ),
         group_sums,
-        Text("where query heads share keys and values", "쿼리 헤드가 키와 값을 나누어 쓸 때"),
+        Text("where query heads share keys and values", "여러 쿼리 헤드가 키와 값을 함께 쓸 때"),
         lambda layer, m: layer.group > 1,
     ),
 )

@@ -21,6 +21,7 @@ import numpy as np
 from ...engine import Array, ShapeError
 from ..files import FilePath
 from ..labels import clean, number_text
+from ..matrices import alignments
 from .data import Block, Layer, Matrices, PathPart, Paths, Place, Recording, Target, Text
 
 NAMES = {
@@ -29,7 +30,7 @@ NAMES = {
     "v": Text("through V", "V를 거쳐"),
     "norm": Text("through the norm", "정규화를 거쳐"),
     "layer": Text("through attention", "어텐션을 거쳐"),
-    "residual": Text("around attention (residual)", "어텐션을 비켜서(잔차)"),
+    "residual": Text("around attention (residual)", "어텐션을 건너뛰어(잔차)"),
 }
 SUMS = ("norm", "layer")  # of everything that came through the layer: not one part more
 Raw = tuple[str, int | None, Array]  # kind, head, and for each example (B, time, width)
@@ -92,8 +93,6 @@ class Decomposition(Paths):
             ShapeError: there is no gradient at that place.
             RenderError, ExtraError: as in `heatmap`.
         """
-        from ..plots import alignments
-
         at = self.at if at is None else at
         shown = [p for p in self.of(at) if p.data is not None and (heads or p.head is None)]
         titles = [f"{symbol(at)}   ‖{symbol(at)}‖ = {number_text(norm(self.whole[at]))}"]
@@ -183,8 +182,14 @@ def at_block(block: Block, residual: Array, ways: dict[Place, list[Raw]]) -> lis
     both = any(array.any() for _, _, array in pulled.get("M", ()))
     found = pulled["X"] + (pulled["M"] if both else [])
     together = sum((array for _, head, array in found if head is None), np.zeros_like(residual))
-    kind = "norm" if block.through and not both else "layer"
+    kind = "layer" if both else between(block)
     return [("residual", None, residual), (kind, None, together), *found]
+
+
+def between(block: Block) -> str:
+    """What all the parts went through on their way to the block's input: a norm alone, or more."""
+    names = [name.lower() for name in block.through]
+    return "norm" if len(names) == 1 and ("norm" in names[0] or "ln" in names[0]) else "layer"
 
 
 # ── their numbers ────────────────────────────────────────────────────────────────────────────────
