@@ -9,7 +9,10 @@ data.py         what a recording consists of
 recording.py    one call of a layer, forward and backward (watching.py, rotation.py, numeric.py)
 paths.py        where the gradient of the layer's input comes from
 identities.py   equations between the matrices
+steps.py        the steps forward and backward, in words (sentences.py)
+derivation.py   the same with the numbers of a recording, as Markdown (cells.py, markdown.py)
 page.py         the page: payload.py is its data, page.html, page.css and page.js its template
+film.py         the same layer while it learns (film_page.py and its template)
 """
 
 from __future__ import annotations
