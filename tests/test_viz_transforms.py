@@ -338,6 +338,12 @@ def test_siblings_that_are_joined_differently_stay(change: dict[str, Any]) -> No
     assert rolling.roll(changed) == changed
 
 
+def test_a_sibling_that_takes_more_from_outside_stays() -> None:
+    graph = siblings("a.0", "a.1")
+    more = replace(graph, edges=(*graph.edges, Edge(0, 4, "y")))
+    assert rolling.roll(more) == more
+
+
 def test_an_inner_row_in_an_outer_one() -> None:
     x = ta.Tensor(np.ones(3), requires_grad=True, name="x")
     y = x
@@ -710,6 +716,14 @@ def test_several_parts_have_a_norm_each() -> None:
     x = ta.Tensor(np.full(2, 3.0), requires_grad=True, name="x")
     text = viz.trace(x * x, backward=True, g=np.ones(2)).to_text()
     assert "    d[0]  norm 8.49  ← d[1] da = dy∘b ‖4.24‖  ← d[1] db = dy∘a ‖4.24‖" in text
+
+
+def test_a_norm_is_written_once() -> None:
+    x = ta.Tensor(np.full(2, 3.0), requires_grad=True, name="x")
+    y = ta.exp(x)
+    x.grad = np.full(2, 7.0)
+    assert "‖grad‖ 9.9" in viz.trace(y).to_text()
+    assert "‖grad‖" not in viz.trace(y, backward=True, g=np.ones(2)).to_text()
 
 
 def test_text_fits_into_80_columns(whole: viz.Graph) -> None:
