@@ -63,7 +63,8 @@ function check(cell) {
   if (!fits) throw new RangeError(`anatomy: no cell ${name}[${row}, ${column}], example ${example}, head ${head}`);
 }
 
-function isMasked(row, column, head, example = now.example) {
+/** What is added to a score: −∞ where a query may not look. */
+function maskAt(row, column, head, example = now.example) {
   const heads = DATA.mask.shape.at(-3);
   const [rows, columns] = DATA.mask.shape.slice(-2);
   const mask = decoded(DATA.mask.data[example]);
@@ -86,7 +87,7 @@ const WORDS = {
     example: "Example", head: "Head", headN: "head {0}", headsN: "heads {0}–{1}", gradientOf: "Gradient of",
     sheet: "Attention, forward and backward", parameters: "Parameters", inspector: "Inspector", steps: "Steps",
     about: "width {0} · {1} heads × {2} · scale {3}", aboutGroups: "width {0} · {1} heads × {2} · {4} of keys and values · scale {3}",
-    forward: "forward", backward: "backward", examples: "sum over all examples",
+    forward: "forward", backward: "backward",
     hint: "Click a cell to open it into its sum. Keys: ← → step · Tab and Enter open a cell, Shift + arrows move it · Esc closes.",
     blocks: "Matrices of more than {0} rows are shown in blocks; click a block to open it.", wholeMatrices: "show whole matrices",
     inBlocks: "in blocks; each colour is the largest value of its block",
@@ -95,20 +96,20 @@ const WORDS = {
     Wq: "query weights", Wk: "key weights", Wv: "value weights", Wo: "output weights",
     bq: "query bias", bk: "key bias", bv: "value bias", bo: "output bias",
     split: "split", concat: "concat", mask: "+ mask", maskBack: "mask", softmax: "softmax", softmaxBack: "softmax′", rotate: "rotate", rotateBack: "rotate back",
-    label: "{0}: {1}, {2} × {3}, {4} to {5}", gradientLabel: "gradient of {0}", hatched: "masked",
+    label: "{0}: {1}, {2} × {3}, {4} to {5}", gradientLabel: "gradient of {0}",
     query: "query {0}", key: "key {0}", feature: "feature {0}", row: "row {0}", column: "column {0}",
     nothing: "Click a cell of any matrix: it opens into the sum that makes it, and every term leads to its own cell.",
     close: "Close", trail: "The way here", terms: "Terms, largest first", all: "show all {0}", more: "{0} more terms",
     sum: "sum", denominator: "Row of the denominator", masked: "masked: this query may not look at this key",
     emptyRow: "Every key of this query is masked; an empty row gets weights of 0.",
-    analytic: "analytic", numeric: "complex step", difference: "difference", sumHere: "sum here",
+    analytic: "analytic", numeric: "complex step", difference: "difference",
     isInput: "Input of the layer: row {0} belongs to {1}.", isParameter: "A parameter of the layer, learned; its gradient stands beside it.",
     isUpstream: "Comes from what follows the layer: the derivative of {0} with respect to this element of Y.",
     isCell: "The target is one element of Y: its gradient is 1 there and 0 elsewhere.",
     stepN: "Step {0} of {1}", overview: "Step by step", previous: "Previous step", next: "Next step",
     steps0: "{0} steps forward, left to right, then {1} backward, right to left. Press ▶ or the arrow keys; what a step makes lights up, what it reads is outlined.",
     rule: "rule", shapes: "shapes", saves: "saved",
-    paths: "Where does d{0} come from?", part: "path", picture: "gradient", norm: "norm", share: "share", cosine: "cosine",
+    paths: "Where does dX come from?", pathsCross: "Where do dX and dM come from?", part: "path", picture: "gradient", norm: "norm", share: "share", cosine: "cosine",
     at: "at {0}", block: "the block’s input",
     pathsNote: "The share of a path is ⟨part, whole⟩ / ‖whole‖²: signed, and the shares add up to 100 %.",
     split2: "Through the softmax {0}, through the values {1}.", cancellation: "Cancellation {0}: the parts together are that much shorter than one by one.",
@@ -121,7 +122,7 @@ const WORDS = {
     example: "예제", head: "헤드", headN: "헤드 {0}", headsN: "헤드 {0}–{1}", gradientOf: "미분할 값",
     sheet: "어텐션의 순전파와 역전파", parameters: "매개변수", inspector: "셀 들여다보기", steps: "단계",
     about: "폭 {0} · 헤드 {1}개 × {2} · 배율 {3}", aboutGroups: "폭 {0} · 헤드 {1}개 × {2} · 키·값 헤드 {4}개 · 배율 {3}",
-    forward: "순전파", backward: "역전파", examples: "모든 예제에 걸친 합",
+    forward: "순전파", backward: "역전파",
     hint: "셀을 누르면 그 값을 이루는 합이 펼쳐진다. 키보드: ← → 단계 이동 · Tab과 Enter로 셀 열기, Shift + 화살표로 옮기기 · Esc 닫기.",
     blocks: "행이 {0}개를 넘는 행렬은 블록으로 나누어 보인다. 블록을 누르면 열린다.", wholeMatrices: "행렬 전체 보기",
     inBlocks: "블록 단위이며 색은 블록 안에서 절댓값이 가장 큰 값",
@@ -130,20 +131,20 @@ const WORDS = {
     Wq: "쿼리 가중치", Wk: "키 가중치", Wv: "값 가중치", Wo: "출력 가중치",
     bq: "쿼리 편향", bk: "키 편향", bv: "값 편향", bo: "출력 편향",
     split: "분할", concat: "연결", mask: "+ 마스크", maskBack: "마스크", softmax: "softmax", softmaxBack: "softmax′", rotate: "회전", rotateBack: "역회전",
-    label: "{0}: {1}, {2} × {3}, {4}에서 {5}까지", gradientLabel: "{0}의 그래디언트", hatched: "마스크됨",
+    label: "{0}: {1}, {2} × {3}, {4}에서 {5}까지", gradientLabel: "{0}의 그래디언트",
     query: "쿼리 {0}", key: "키 {0}", feature: "성분 {0}", row: "행 {0}", column: "열 {0}",
-    nothing: "아무 행렬에서나 셀을 누르면 그 값을 이루는 합이 펼쳐지고, 각 항은 제 셀로 이어진다.",
+    nothing: "어느 행렬에서든 셀을 누르면 그 값을 이루는 합이 펼쳐지고, 항을 누르면 그 항의 셀로 넘어간다.",
     close: "닫기", trail: "지나온 길", terms: "항 (큰 순서)", all: "{0}개 모두 보기", more: "나머지 항 {0}개",
     sum: "합", denominator: "분모가 되는 행", masked: "마스크됨: 이 쿼리는 이 키를 볼 수 없다",
     emptyRow: "이 쿼리의 키가 모두 가려져 있다. 빈 행의 가중치는 0이다.",
-    analytic: "해석적", numeric: "복소 스텝", difference: "차이", sumHere: "여기서 더한 값",
+    analytic: "해석적", numeric: "복소 스텝", difference: "차이",
     isInput: "층의 입력이다. {0}행은 {1}에 해당한다.", isParameter: "학습되는 층의 매개변수이다. 그래디언트는 바로 옆에 있다.",
     isUpstream: "층 다음에서 온다. {0}을(를) Y의 이 원소로 미분한 값이다.",
     isCell: "미분할 값이 Y의 원소 하나이므로, 그 자리의 그래디언트는 1이고 나머지는 0이다.",
     stepN: "{1}단계 중 {0}단계", overview: "단계별로 보기", previous: "이전 단계", next: "다음 단계",
     steps0: "순전파 {0}단계는 왼쪽에서 오른쪽으로, 이어지는 역전파 {1}단계는 오른쪽에서 왼쪽으로 간다. ▶나 화살표 키로 넘긴다. 그 단계가 만드는 행렬은 밝아지고 읽는 행렬에는 테두리가 생긴다.",
     rule: "규칙", shapes: "모양", saves: "저장",
-    paths: "d{0}는 어디에서 오는가?", part: "경로", picture: "그래디언트", norm: "노름", share: "몫", cosine: "코사인",
+    paths: "dX는 어디에서 오는가?", pathsCross: "dX와 dM은 어디에서 오는가?", part: "경로", picture: "그래디언트", norm: "노름", share: "몫", cosine: "코사인",
     at: "{0}에서", block: "블록의 입력",
     pathsNote: "경로의 몫은 ⟨부분, 전체⟩ / ‖전체‖²이다. 부호가 있으며 모두 더하면 100 %이다.",
     split2: "softmax를 거쳐 {0}, 값을 거쳐 {1}.", cancellation: "상쇄 {0}: 부분들을 더한 길이가 따로 잰 길이의 합보다 그만큼 짧다.",
@@ -172,12 +173,12 @@ function number(value, digits = 4) {
   if (!Number.isFinite(value)) return value < 0 ? "−∞" : "∞";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  const text = size >= 1e-3 && size < 1e5 ? value.toPrecision(digits) : value.toExponential(digits - 2);
+  const text = size >= 1e-3 && size < 1e5 ? value.toPrecision(digits) : value.toExponential(Math.max(1, digits - 2));
   return (text.includes("e+") && size < 1e5 ? String(Math.round(value)) : text).replace("e+", "e").replaceAll("-", "−");
 }
 
 const signed = (value) => (value > 0 ? "+" : "") + number(value);
-const percent = (share) => (share === null ? "–" : number(Math.abs(share) < 0.0005 ? 0 : 100 * share, 3) + " %");
+const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1).replace("-0.0", "0.0").replace("-", "−")} %`);
 
 function bytes(size) {
   return size < 1e6 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(1)} MB`;
@@ -304,7 +305,7 @@ const OPENERS = {
   }),
   S: same("R", scaled(), "S[t, s] = R[t, s] / √d"),
   Smasked: ({ example, head, row, column }) => {
-    const mask = isMasked(row, column, head, example);
+    const mask = maskAt(row, column, head, example);
     const terms = [term([at("S", row, column, head, example)]), { cells: [], constant: { symbol: "mask", value: mask }, sign: 1, value: mask }];
     return { formula: "S′[t, s] = S[t, s] + mask[t, s]", terms, note: mask === -Infinity ? say("masked") : "" };
   },
@@ -417,7 +418,7 @@ function scaleOf(name) {
 function windowOf(name, which) {
   const axis = axisOf(name, which);
   const length = of(name).shape.at(which === "rows" ? -2 : -1);
-  const limit = axis.endsWith("columns") ? 2 * LIMIT : LIMIT;
+  const limit = axis.endsWith("columns") && !isShared(name) ? 2 * LIMIT : LIMIT;
   const start = now.blocks[axis];
   const pool = start === undefined ? Math.ceil(length / limit) : 1;
   const first = start ?? 0;
@@ -444,18 +445,19 @@ function shownValue(name, values, rows, columns, i, j) {
   return best;
 }
 
-/** One pixel a cell: the colours of `values`, rows of `columns`. */
+/** One pixel a cell, on a canvas that the next picture reuses. */
 function painted(rows, columns, valueOf, colour) {
   const image = new ImageData(columns, rows);
   for (let i = 0; i < rows * columns; i++) {
     const value = valueOf(Math.floor(i / columns), i % columns);
     if (Number.isFinite(value)) image.data.set([...colour(value), 255], 4 * i);
   }
-  const small = document.createElement("canvas");
-  [small.width, small.height] = [columns, rows];
-  small.getContext("2d").putImageData(image, 0, 0);
-  return small;
+  [scratch.width, scratch.height] = [columns, rows];
+  scratch.getContext("2d").putImageData(image, 0, 0);
+  return scratch;
 }
+
+const scratch = document.createElement("canvas");
 
 /** Make a canvas ready for so many CSS pixels, sharp on this screen. */
 function prepared(canvas, width, height) {
@@ -486,7 +488,7 @@ const HATCHED = new Set(["Smasked", "P", "dSmasked", "dS", "dR"]);
 
 function hatch(pen, { name, cell }, rows, columns) {
   const head = shownHead(name);
-  const hidden = (i, j) => isMasked(rows.first + i * rows.pool, columns.first + j * columns.pool, head) === -Infinity;
+  const hidden = (i, j) => maskAt(rows.first + i * rows.pool, columns.first + j * columns.pool, head) === -Infinity;
   pen.save();
   pen.beginPath();
   for (const i of range(rows.count)) {
@@ -629,10 +631,10 @@ function buildSheet() {
   sheetColumns().forEach(({ name, labels }, i) => {
     const column = i + 1;
     if (labels) {
-      const plainLine = !first.includes(labels) && ARROWS[labels];
+      const through = first.includes(labels) ? null : labels;
       for (const row of [4, 5]) place(make("div", { className: "rows", "data-rows": labels }), row, column);
-      place(captionOf(null, "forward", plainLine ? labels : null), 1, column);
-      place(captionOf(null, "backward", plainLine ? labels : null), 7, column);
+      place(captionOf(null, "forward", through), 1, column);
+      place(captionOf(null, "backward", through), 7, column);
       return;
     }
     const above = buildFigure(name);
@@ -678,46 +680,56 @@ function nameCaption(caption) {
   if (gloss) gloss.textContent = say(name);
 }
 
-/** Widths of cells so that the sheet fits; where it cannot, it scrolls. */
-function cellSizes() {
-  const shape = (name) => [windowOf(name, "rows").count, windowOf(name, "columns").count];
-  const keyed = DATA.columns.filter((name) => of(name).columns === "keys");
-  const featured = DATA.columns.filter((name) => of(name).columns !== "keys");
-  const across = (list) => total(list.map((name) => shape(name)[1]));
-  const highest = Math.max(...DATA.columns.map((name) => shape(name)[0]));
-  const room = sheetWidth() - 14 * (sheetColumns().length - 1) - LABELS * sheetColumns().filter(({ labels }) => labels).length;
-  const tall = Math.max(4, Math.min(20, Math.floor(tallest() / highest)));
-  for (let height = tall; height >= 4; height--) {
-    const width = Math.min(height, 12, Math.floor((room - height * across(keyed)) / across(featured)));
-    if (width >= Math.max(2, height / 4)) return { height, width };
-  }
-  const height = Math.max(4, Math.min(14, Math.floor(tallest() / highest)));
-  return { height, width: Math.max(2, Math.floor(height / 3)) };
-}
+const LABELS = 58; // pixels of the row labels
+const GAP = 14;
+const NARROWEST = 58; // pixels of a column, for its scale
+const PRINTED = 1300; // pixels across a sheet of paper, which the style then shrinks to fit
 
 /** Pixels of the highest matrix: two of them and the inspector share a window. */
 const tallest = () => (window.innerWidth < 900 || printing.matches ? 200 : Math.max(130, Math.min(260, 0.32 * window.innerHeight - 105)));
-const LABELS = 58; // pixels of the row labels
-const PRINTED = 940; // pixels across a sheet of paper
-const sheetWidth = () => (printing.matches ? PRINTED : byId("columns").parentElement.clientWidth);
+const sheetWidth = () => (printing.matches ? PRINTED : byId("columns").parentElement.clientWidth - 4);
+
+/** The cell of a matrix where rows are so high and features so wide; a few features get more. */
+function cellOf(name, height, width) {
+  const few = Math.floor(NARROWEST / windowOf(name, "columns").count);
+  return { height, width: of(name).columns === "keys" ? height : Math.min(height, Math.max(width, few)) };
+}
+
+function widthNeeded(height, width) {
+  const columns = sheetColumns();
+  const matrices = DATA.columns.map((name) => Math.max(NARROWEST, windowOf(name, "columns").count * cellOf(name, height, width).width));
+  return total(matrices) + GAP * (columns.length - 1) + LABELS * columns.filter(({ labels }) => labels).length;
+}
+
+/** Cells as large as fit, and not too narrow; where none do, the sheet scrolls. */
+function cellSizes() {
+  const highest = Math.max(...DATA.columns.map((name) => windowOf(name, "rows").count));
+  const height = Math.max(4, Math.min(20, Math.floor(tallest() / highest)));
+  const room = sheetWidth();
+  for (let high = height; high >= Math.min(height, 8); high--) {
+    for (let wide = Math.min(high, 12); wide >= Math.max(2, high / 4); wide--) {
+      if (widthNeeded(high, wide) <= room) return [high, wide];
+    }
+  }
+  return [Math.min(14, height), Math.max(2, Math.floor(height / 3))];
+}
 
 function sizeSheet() {
-  const { height, width } = cellSizes();
-  for (const name of DATA.columns) {
-    const roomy = Math.min(height, Math.max(width, Math.floor(52 / windowOf(name, "columns").count)));
-    const cell = { height, width: of(name).columns === "keys" ? height : roomy };
-    for (const each of [name, "d" + name]) if (figures.has(each)) figures.get(each).cell = cell;
-  }
+  const sizes = cellSizes();
+  for (const name of DATA.columns) setCell(name, cellOf(name, ...sizes));
   for (const name of PARAMETERS) sizeParameter(name);
+}
+
+function setCell(name, cell) {
+  for (const each of [name, "d" + name]) if (figures.has(each)) figures.get(each).cell = cell;
 }
 
 /** Parameters are thumbnails until they are opened. */
 function sizeParameter(name) {
   const [rows, columns] = [windowOf(name, "rows").count, windowOf(name, "columns").count];
-  const longest = Math.max(rows, columns);
-  const size = Math.max(now.opened[name] ? 3 : 1, Math.min(now.opened[name] ? 14 : 4, Math.floor((now.opened[name] ? 420 : 76) / longest)));
-  const cell = { width: size, height: rows === 1 ? (now.opened[name] ? 18 : 10) : size };
-  for (const each of [name, "d" + name]) if (figures.has(each)) figures.get(each).cell = cell;
+  const [least, most, room, thin] = now.opened[name] ? [3, 14, 420, 18] : [1, 4, 76, 10];
+  const size = Math.max(least, Math.min(most, Math.floor(room / Math.max(rows, columns))));
+  setCell(name, { width: size, height: rows === 1 ? thin : size });
 }
 
 function buildParameters() {
@@ -771,8 +783,9 @@ function writeLabels(element, axis, labels, size, side) {
   const every = Math.ceil(10 / size);
   element.replaceChildren(...range(Math.ceil(axis.count / every)).map((i) => {
     const label = labels[axis.first + i * every * axis.pool];
-    const span = make("span", { title: label.full }, make("bdi", {}, label.shown));
-    span.style[side] = `${Math.min(every, axis.count - i * every) * size}px`;
+    const room = Math.min(every, axis.count - i * every) * size;
+    const span = make("span", { title: label.full }, make("bdi", {}, room < 8 ? "" : label.shown));
+    span.style[side] = `${room}px`;
     return span;
   }));
 }
@@ -869,18 +882,34 @@ function pressed(figure, event) {
 
 // ── inspector ───────────────────────────────────────────────────────────────────────────────────
 const FIRST_TERMS = 12;
-now.sources = { terms: [], also: [] };
+now.sources = { cell: null, terms: [], also: [] };
 
 /** Open a cell; `trail` is the way to it. */
 function open(cell, trail = []) {
   check(cell);
+  const before = view();
   now.cell = cell;
   now.trail = [...trail, cell];
   now.example = cell.example;
   follow(cell);
   openBlocks(cell);
-  figures.get(cell.name).cursor = { row: cell.row, column: cell.column };
-  refresh();
+  const figure = figures.get(cell.name);
+  figure.cursor = { row: cell.row, column: cell.column };
+  if (view() === before) refreshOutlines();
+  else refreshView();
+  figure.box.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+/** What the sheet shows but for outlines. */
+const view = () => JSON.stringify([now.example, now.head, now.blocks]);
+
+/** After another cell was opened: only the outlines have changed. */
+function refreshOutlines() {
+  const outlined = () => [now.sources.cell, ...now.sources.terms, ...now.sources.also].filter(Boolean).map(({ name }) => name);
+  const before = outlined();
+  refreshInspector();
+  for (const name of new Set([...before, ...outlined()])) draw(figures.get(name));
+  markStep();
 }
 
 /** Show the head that a cell is of. */
@@ -894,7 +923,7 @@ function close() {
   if (!now.cell) return;
   const { name } = now.cell;
   [now.cell, now.trail] = [null, []];
-  refresh();
+  refreshOutlines();
   figures.get(name).box.focus({ preventScroll: true });
 }
 
@@ -923,13 +952,13 @@ function refreshInspector() {
   panel.classList.toggle("open", Boolean(now.cell));
   if (!now.cell) {
     for (const key of ["name", "row", "column", "value", "sum"]) delete panel.dataset[key];
-    now.sources = { terms: [], also: [] };
+    now.sources = { cell: null, terms: [], also: [] };
     panel.replaceChildren(make("p", { className: "quiet" }, say("nothing")));
     return;
   }
   const result = opened(now.cell);
   const value = valueAt(now.cell);
-  now.sources = { terms: result.terms.flatMap(({ cells }) => cells), also: result.also };
+  now.sources = { cell: now.cell, terms: result.terms.flatMap(({ cells }) => cells), also: result.also };
   const sum = result.outside ? "" : String(total(result.terms.map((each) => each.value)));
   Object.assign(panel.dataset, { name: now.cell.name, row: now.cell.row, column: now.cell.column, value: String(value), sum });
   panel.replaceChildren(...inspected(now.cell, value, result));
@@ -1028,7 +1057,7 @@ function refreshStep() {
   for (const id of ["previous", "next"]) byId(id).setAttribute("aria-label", say(id));
   panel.querySelector("h2").textContent = current ? say("stepN", now.step, STEPS.length) : say("overview");
   panel.querySelector(".told").replaceChildren(...(current ? stepText(current) : [make("p", {}, say("steps0", count("forward"), count("backward")))]));
-  markStep(current);
+  markStep();
 }
 
 const count = (direction) => STEPS.filter((each) => each.direction === direction).length;
@@ -1044,12 +1073,13 @@ function stepText({ direction, title, formula, source, shapes, saves, sentence }
 }
 
 /** Light what this step makes, outline what it reads, dim what does not exist yet. */
-function markStep(current) {
+function markStep() {
+  const current = STEPS[now.step - 1];
   const coming = new Set(STEPS.slice(now.step).flatMap(({ makes }) => makes));
   for (const { name, box } of figures.values()) {
     box.classList.toggle("made", Boolean(current?.makes.includes(name)));
     box.classList.toggle("read", Boolean(current?.from.includes(name)));
-    const used = [now.cell, ...now.sources.terms, ...now.sources.also].some((cell) => cell?.name === name);
+    const used = [now.sources.cell, ...now.sources.terms, ...now.sources.also].some((cell) => cell?.name === name);
     box.classList.toggle("coming", Boolean(current) && !used && (coming.has(name) || (name === "dY" && current.direction === "forward")));
   }
   for (const caption of document.querySelectorAll(".caption[data-of]")) {
@@ -1066,7 +1096,7 @@ function refreshPaths() {
   const places = [...new Set(table.parts.map((part) => part.at))];
   const notes = [say("split2", percent(table.split.softmax), percent(table.split.values)), say("cancellation", percent(table.cancellation)), say("pathsNote")];
   section.replaceChildren(
-    make("h2", {}, say("paths", LAYER.cross ? "X, dM" : "X")),
+    make("h2", {}, say(LAYER.cross ? "pathsCross" : "paths")),
     make("div", { className: "tables" }, ...places.map((where) => pathTable(table.parts.filter((part) => part.at === where), where))),
     make("p", { className: "quiet" }, notes.join(" ")),
   );
@@ -1092,7 +1122,7 @@ function pathRow(part, end, widest) {
   const bar = make("i", { className: part.share < 0 ? "bar minus" : "bar plus" });
   const size = (50 * Math.abs(part.share ?? 0)) / widest;
   [bar.style.width, bar.style.left] = [`${size}%`, part.share < 0 ? `${50 - size}%` : "50%"];
-  const share = make("td", {}, make("div", { className: "share" }, make("span", { className: "track" }, bar), make("span", { className: "figure" }, percent(part.share))));
+  const share = make("td", {}, make("div", { className: "portion" }, make("span", { className: "track" }, bar), make("span", { className: "figure" }, percent(part.share))));
   const picture = make("td", {}, ...(part.data ? [miniature(part, end)] : []));
   const figure = (value, digits) => make("td", { className: "figure" }, number(value, digits));
   return make("tr", { className: part.head === null ? "whole" : "head" }, make("th", { scope: "row" }, pathName(part)), picture, figure(part.norm, 3), share, figure(part.cosine, 2));
@@ -1145,12 +1175,18 @@ function refresh() {
   for (const element of document.querySelectorAll("[data-label]")) element.setAttribute("aria-label", say(element.dataset.label));
   for (const element of document.querySelectorAll("[data-language]")) element.setAttribute("aria-pressed", element.dataset.language === now.language);
   for (const element of document.querySelectorAll("[data-appearance]")) element.setAttribute("aria-pressed", element.dataset.appearance === theme);
+  refreshStep();
+  refreshIdentities();
+  refreshView();
+}
+
+/** Another example, head, target or block. */
+function refreshView() {
   refreshHeader();
   refreshInspector();
   refreshSheet();
-  refreshStep();
+  markStep();
   refreshPaths();
-  refreshIdentities();
 }
 
 function refreshHeader() {
@@ -1177,7 +1213,8 @@ function choose(id, value) {
     now.cell = at(name, row, column, shownHead(name));
     now.trail = [...now.trail.slice(0, -1), now.cell];
   }
-  refresh();
+  refreshView();
+  refreshIdentities();
 }
 
 function listen() {

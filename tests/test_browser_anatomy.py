@@ -1,0 +1,559 @@
+"""The anatomy page in a real browser: every cell opens into its sum, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attended import CASES, INF, B, D, H, Model, T, decoded, inputs, loss_of
+from attended import page_data as data_of
+
+from tinygrad_attn import Tensor, nn
+from tinygrad_attn.viz.anatomy import anatomy
+
+pytestmark = pytest.mark.browser
+pytest_plugins = ["browser"]
+
+NAME = "blocks.1.attn"
+INPUTS = {"X", "M", "Wq", "Wk", "Wv", "Wo", "bq", "bk", "bv", "bo", "dY"}
+WORDS = [list("abcde"), ["the", "animal", "was", "too", "tired"]]
+HOSTILE = [
+    "</script><img src=x onerror=alert(1)>",
+    "javascript:alert(1)",
+    '"><b>',
+    "{0}\\",
+    "a\u202eb",
+]
+LENGTH = 130
+
+
+@cache
+def html(case: str, labels: str = "words") -> str:
+    """The page of a case, with three targets: two numbers and one element of Y."""
+    rng = np.random.default_rng(5)
+    model, given = Model(CASES[case], rng), inputs(CASES[case], rng)
+    keys = [*"tuvwxyz"] if CASES[case].cross else WORDS[0]
+    examples: Any = [(words, keys) if CASES[case].cross else words for words in WORDS]
+    if labels == "hostile":
+        examples = [HOSTILE, HOSTILE]
+    page = anatomy(
+        model,
+        lambda model: loss_of(model, *given),
+        layer=NAME,
+        examples=examples,
+        cells=[(0, 1, 2)],
+        title="</title><script>alert(2)</script>" if labels == "hostile" else "a sentence",
+        numeric_limit=40,
+    )
+    return page.to_html()
+
+
+@cache
+def long_html() -> str:
+    """130 tokens, one head after the other 4 wide."""
+    rng = np.random.default_rng(6)
+    layer = nn.MultiHeadAttention(8, 2, rng=rng)
+    x, w = rng.standard_normal((2, 1, LENGTH, 8))
+    page = anatomy(layer, lambda layer: (layer(Tensor(x), causal=True) * w).sum(), numeric_limit=0)
+    return page.to_html()
+
+
+@pytest.fixture
+def show(page_of: Any, tmp_path: Path) -> Any:
+    """Writes a page and opens it."""
+
+    def shown(text: str, **options: Any) -> Any:
+        path = tmp_path / "anatomy.html"
+        path.write_text(text, "utf-8")
+        return page_of(path, **options)
+
+    return shown
+
+
+def inspected(page: Any) -> dict[str, str]:
+    return page.evaluate("({...document.getElementById('inspector').dataset})")
+
+
+def state(page: Any) -> dict[str, Any]:
+    return page.evaluate("anatomy.state()")
+
+
+def number(text: str) -> float:
+    return float(text.replace("Infinity", "inf"))
+
+
+def assert_sum(found: dict[str, str]) -> None:
+    value, sum_ = number(found["value"]), number(found["sum"])
+    assert value == sum_ or abs(value - sum_) <= 1e-9 * max(1, abs(value)), found
+
+
+def shapes(page: Any) -> dict[str, tuple[int, int, int]]:
+    """Heads, rows and columns of every matrix, from what `get` gives."""
+    data = page.evaluate("JSON.parse(document.getElementById('anatomy-data').textContent).matrices")
+    found = {}
+    for name in page.evaluate("anatomy.names()"):
+        matrix = data[name.removeprefix("d")]
+        found[name] = (max(1, matrix["heads"]), *matrix["shape"][-2:])
+    return found
+
+
+# ── cells ────────────────────────────────────────────────────────────────────────────────────────
+OPEN = """cells => cells.map(cell => {
+    anatomy.select(...cell);
+    const [name, example, head, row, column] = cell;
+    const found = {...document.getElementById("inspector").dataset};
+    return {...found, given: String(anatomy.get(name, example, head)[row][column])};
+})"""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "without biases",
+        "floating mask",
+        "rotary",
+        "rotary in pairs, grouped",
+        "cross",
+        "cross, grouped, empty row",
+    ],
+)
+def test_four_cells_of_every_matrix_open_into_their_sum(show: Any, case: str) -> None:
+    page, rng = show(html(case)), np.random.default_rng(11)
+    cells = [
+        (name, *map(int, rng.integers([B, heads, rows, columns])))
+        for name, (heads, rows, columns) in shapes(page).items()
+        for _ in range(4)
+    ]
+    cells.sort(key=lambda cell: cell[1:3])  # another head redraws the whole sheet
+    for cell, found in zip(cells, page.evaluate(OPEN, cells), strict=True):
+        name, _, _, row, column = cell
+        assert (found["name"], found["row"], found["column"]) == (name, str(row), str(column))
+        assert found["value"] == found["given"]
+        if name in INPUTS:
+            assert found["sum"] == ""
+        else:
+            assert_sum(found)
+    assert len([cell for cell in cells if cell[0] not in INPUTS]) >= 4 * 22
+
+
+@pytest.mark.parametrize(
+    ("case", "times"), [("cross, grouped, empty row", 1), ("rotary in pairs, grouped", 4)]
+)
+def test_a_click_opens_the_cell_under_the_pointer(show: Any, case: str, times: int) -> None:
+    page, rng = show(html(case)), np.random.default_rng(12)
+    for name, (_, rows, columns) in shapes(page).items():
+        for _ in range(times):
+            row, column = map(int, rng.integers([rows, columns]))
+            box = page.locator(f'[data-matrix="{name}"]')
+            box.scroll_into_view_if_needed()
+            edge = box.bounding_box()
+            x = edge["x"] + (column + 0.5) * edge["width"] / columns
+            page.mouse.click(x, edge["y"] + (row + 0.5) * edge["height"] / rows)
+            found = inspected(page)
+            assert (found["name"], found["row"], found["column"]) == (name, str(row), str(column))
+            if name not in INPUTS:
+                assert_sum(found)
+
+
+def test_the_browser_reads_the_numbers_that_were_written(show: Any, tmp_path: Path) -> None:
+    page = show(html("cross, grouped, empty row"))
+    data = data_of(tmp_path / "anatomy.html")
+    for name, matrix in data["matrices"].items():
+        for example, text in enumerate(matrix["data"]):
+            expected = decoded(text, (max(1, matrix["heads"]), *matrix["shape"][-2:]))
+            for head, rows in enumerate(expected):
+                given = page.evaluate("a => anatomy.get(...a)", [name, example, head])
+                np.testing.assert_array_equal(np.array(given, float), rows)
+
+
+def test_a_missing_cell_is_refused(show: Any) -> None:
+    page = show(html("self"))
+    for wrong in (
+        ["Z", 0, 0, 0, 0],
+        ["P", B, 0, 0, 0],
+        ["P", 0, H, 0, 0],
+        ["P", 0, 0, T, 0],
+        ["P", 0, 0, 0, 0.5],
+    ):
+        refused = page.evaluate(
+            "a => { try { anatomy.select(...a); } catch (e) { return e.name; } }", wrong
+        )
+        assert refused == "RangeError"
+    assert state(page)["cell"] is None
+
+
+def test_hidden_scores_and_empty_rows_say_so(show: Any) -> None:
+    page = show(html("cross, grouped, empty row"))
+    page.evaluate("anatomy.select('Smasked', 1, 0, 2, 3)")
+    assert inspected(page)["value"] == inspected(page)["sum"] == "-Infinity"
+    assert "−∞" in page.inner_text("#inspector h2")
+    page.evaluate("anatomy.select('P', 1, 0, 2, 3)")
+    assert "empty row" in page.inner_text("#inspector")
+    assert number(inspected(page)["sum"]) == 0
+
+
+def test_inputs_say_where_they_come_from_and_gradients_stand_beside_the_complex_step(
+    show: Any,
+) -> None:
+    page = show(html("self"))
+    page.evaluate("anatomy.select('X', 1, 0, 1, 2)")
+    assert "“animal”" in page.inner_text("#inspector")
+    page.evaluate("anatomy.select('dX', 0, 0, 0, 0)")
+    analytic, numeric, difference = page.locator("#inspector .compared dd").all_inner_texts()
+    assert analytic[:8] == numeric[:8]
+    assert float(difference.replace("−", "-")) < 1e-12
+    page.select_option("#target", "2")
+    assert page.locator("#inspector .compared").count() == 0
+    page.evaluate("anatomy.select('dY', 0, 0, 1, 2)")
+    assert inspected(page)["value"] == "1"
+    assert "1 there and 0 elsewhere" in page.inner_text("#inspector")
+
+
+def test_terms_stand_by_size_and_all_of_them_can_be_seen(show: Any) -> None:
+    page = show(html("self"))
+    page.evaluate("anatomy.select('dX', 0, 0, 1, 2)")
+    assert page.locator(".terms .track").count() == 12
+    page.click(".rest button")
+    figures = page.locator(".terms .track + .figure").all_inner_texts()
+    assert len(figures) == 3 * D
+    sizes = [abs(float(text.replace("−", "-"))) for text in figures]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+# ── walking ──────────────────────────────────────────────────────────────────────────────────────
+def test_terms_lead_to_their_cells_and_the_trail_leads_back(show: Any) -> None:
+    page = show(html("grouped"))
+    page.evaluate("anatomy.select('dSmasked', 0, 3, 4, 1)")
+    page.locator(".terms .cell").nth(1).click()
+    walked = state(page)
+    assert (walked["cell"]["name"], walked["cell"]["row"], walked["head"]) == ("dP", 4, 3)
+    page.locator(".terms .cell", has_text="V").first.click()
+    found = state(page)
+    assert (found["cell"]["name"], found["cell"]["head"], found["head"]) == ("V", 1, 3)
+    assert [cell["name"] for cell in found["trail"]] == ["dSmasked", "dP", "V"]
+    page.locator(".trail button").first.click()
+    assert [cell["name"] for cell in state(page)["trail"]] == ["dSmasked"]
+    assert inspected(page)["name"] == "dSmasked"
+
+
+def pixels(page: Any, name: str) -> bytes:
+    """A matrix as it is painted."""
+    return page.evaluate(
+        f"document.querySelector('[data-matrix=\"{name}\"] canvas').toDataURL()"
+    ).encode()
+
+
+def test_sources_are_outlined(show: Any) -> None:
+    page = show(html("self"))
+    names = page.evaluate("anatomy.names()")
+    before = {name: pixels(page, name) for name in names}
+    page.evaluate("anatomy.select('dP', 0, 0, 1, 2)")
+    assert {name for name in names if pixels(page, name) != before[name]} == {"dP", "dC", "V"}
+    page.keyboard.press("Escape")
+    assert all(pixels(page, name) == before[name] for name in names)
+
+
+def test_arrows_step_through_all_steps(show: Any) -> None:
+    page = show(html("self"))
+    steps = page.evaluate("JSON.parse(document.getElementById('anatomy-data').textContent).steps")
+    seen = []
+    for step in steps:
+        page.keyboard.press("ArrowRight")
+        seen.append(page.get_attribute("#step", "data-step"))
+        assert step["title"]["en"] in page.inner_text("#step")
+        made = page.eval_on_selector_all(".matrix.made", "all => all.map(e => e.dataset.matrix)")
+        assert set(made) == set(step["makes"])
+    assert seen == [str(n + 1) for n in range(len(steps))]
+    page.keyboard.press("ArrowRight")
+    assert state(page)["step"] == len(steps)
+    page.keyboard.press("ArrowLeft")
+    page.click("#previous")
+    assert state(page)["step"] == len(steps) - 2
+    page.evaluate("anatomy.step(3)")
+    assert page.get_attribute("#step", "data-step") == "3"
+
+
+def test_enter_opens_shift_moves_and_escape_closes(show: Any) -> None:
+    page = show(html("self"))
+    page.focus('[data-matrix="dP"]')
+    page.keyboard.press("Enter")
+    assert inspected(page)["name"] == "dP"
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowUp", "ArrowLeft", "ArrowLeft"):
+        page.keyboard.press(f"Shift+{key}")
+    found = inspected(page)
+    assert (found["row"], found["column"]) == ("1", "0")
+    assert state(page)["step"] == 0
+    page.keyboard.press("Escape")
+    assert inspected(page) == {"label": "inspector"}
+    assert page.evaluate("document.activeElement.dataset.matrix") == "dP"
+
+
+def test_tab_reaches_every_control(show: Any) -> None:
+    page = show(html("self"))
+    page.evaluate("anatomy.step(1); anatomy.select('dP', 0, 0, 1, 2)")
+    page.evaluate("document.activeElement.blur()")
+    wanted = page.evaluate(
+        "[...document.querySelectorAll('button:not(:disabled), select, [data-matrix]')]"
+        ".filter(e => e.offsetParent).length"
+    )
+    reached = page.evaluate_handle("new Set()")
+    for _ in range(wanted + 6):
+        page.keyboard.press("Tab")
+        reached.evaluate("all => all.add(document.activeElement)")
+    left = page.evaluate(
+        "all => [...document.querySelectorAll('button:not(:disabled), select, [data-matrix]')]"
+        ".filter(e => e.offsetParent && !all.has(e)).map(e => e.outerHTML.slice(0, 80))",
+        reached,
+    )
+    assert left == []
+
+
+# ── what is shown ────────────────────────────────────────────────────────────────────────────────
+def test_heads_examples_and_targets_switch_and_the_numbers_follow(show: Any) -> None:
+    page = show(html("causal"))
+    page.evaluate("anatomy.select('dP', 0, 0, 2, 1)")
+
+    def expected() -> float:
+        now = state(page)
+        return page.evaluate("a => anatomy.get(...a)", ["dP", now["example"], now["head"]])[2][1]
+
+    seen = []
+    for control, value in (("#head", "2"), ("#example", "1"), ("#target", "1"), ("#head", "5")):
+        before = pixels(page, "dP")
+        page.select_option(control, value)
+        assert pixels(page, "dP") != before
+        assert number(inspected(page)["value"]) == expected()
+        assert_sum(inspected(page))
+        seen.append(inspected(page)["value"])
+    assert len(set(seen)) == 4
+    now = state(page)
+    assert (now["example"], now["head"], now["target"]) == (1, 5, 1)
+    assert "“animal”" in page.inner_text("#inspector h2")
+
+
+def test_every_matrix_says_what_it_is_and_its_range(show: Any) -> None:
+    page = show(html("cross"))
+    for name in page.evaluate("anatomy.names()"):
+        box = page.locator(f'[data-matrix="{name}"]')
+        assert box.count() == 1
+        assert box.get_attribute("role") == "img"
+        label = box.get_attribute("aria-label")
+        numbers = re.findall(r"−?\d[\d.]*(?:e−?\d+)?", label.split(" × ")[1])
+        assert len(numbers) == 3, label
+        if name.startswith("d"):
+            assert "gradient of" in label
+    above, below = (page.locator(f'[data-matrix="{n}"]').bounding_box() for n in ("K", "dK"))
+    assert (above["x"], above["width"], above["height"]) == (
+        below["x"],
+        below["width"],
+        below["height"],
+    )
+    assert above["y"] + above["height"] <= below["y"]
+
+
+def test_hovering_shows_the_value(show: Any) -> None:
+    page = show(html("self"))
+    page.hover('[data-matrix="Y"]', position={"x": 1, "y": 1})
+    value = page.evaluate("anatomy.get('Y', 0, 0)[0][0]")
+    assert page.is_visible("#tip")
+    shown = page.inner_text("#tip").split(" = ")[1].replace("−", "-")
+    assert float(shown) == pytest.approx(value, rel=1e-2)
+
+
+def test_korean_has_every_word_that_english_has(show: Any) -> None:
+    script = (files("tinygrad_attn.viz.anatomy") / "page.js").read_text("utf-8")
+    words = script[script.index("const WORDS") : script.index("const SYMBOLS")]
+    english, korean = words.split("\n  ko: {")
+    keys = [
+        re.findall(r"[{,]\s*(\w+): [\"“]|^ {4}(\w+): \"", part, re.M) for part in (english, korean)
+    ]
+    names = [{a or b for a, b in found} for found in keys]
+    assert names[0] == names[1]
+    assert len(names[0]) > 80
+    template = (files("tinygrad_attn.viz.anatomy") / "page.html").read_text("utf-8")
+    rest = template + script.replace(words, "")
+    assert [name for name in names[0] - {"Y"} if f'"{name}"' not in rest] == []
+    page = show(html("self"))
+    page.click("[data-language=ko]")
+    assert page.evaluate("document.documentElement.lang") == "ko"
+    page.evaluate("anatomy.select('dSmasked', 0, 1, 2, 1); anatomy.step(12)")
+    page.mouse.move(0, 0)
+    texts = page.evaluate(
+        "[...document.querySelectorAll('h2, h3, .gloss, .quiet, .hint, .where, th, dt, #size')]"
+        ".map(e => e.textContent).filter(t => /[A-Za-z]{5}/.test(t))"
+    )
+    assert [t for t in texts if not re.search(r"[가-힣]", t)] == []
+    page.click("[data-language=en]")
+    assert not re.search(r"[가-힣]", page.inner_text("main"))
+
+
+def test_dark_and_light_follow_the_system_and_the_buttons(show: Any) -> None:
+    for dark in (True, False):
+        page = show(html("self"), dark=dark)
+        assert state(page)["appearance"] == ("dark" if dark else "light")
+        before, painted = background(page), pixels(page, "P")
+        assert (before < 60) == dark
+        page.click(f"[data-appearance={'light' if dark else 'dark'}]")
+        assert (background(page) < 60) != dark
+        assert pixels(page, "P") != painted
+        assert contrasts(page) >= 4.5
+
+
+def background(page: Any) -> int:
+    text = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return int(re.findall(r"\d+", text)[0])
+
+
+def contrasts(page: Any) -> float:
+    """The least contrast of a text with what lies behind it (WCAG 2.2, 1.4.3)."""
+    page.evaluate("anatomy.select('dP', 0, 1, 2, 1); anatomy.step(5)")
+    page.wait_for_timeout(300)
+    return page.evaluate("""() => {
+        const numbers = text => text.match(/[\\d.]+/g).map(Number);
+        const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+            .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+        const behind = e => {
+            for (; e; e = e.parentElement) {
+                const colour = numbers(getComputedStyle(e).backgroundColor);
+                if (colour.length === 3 || colour[3] > 0) return colour;
+            }
+        };
+        const texts = [...document.querySelectorAll("body *")].filter(e =>
+            e.offsetParent && !e.disabled
+            && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()));
+        return Math.min(...texts.map(e => {
+            const pair = [light(numbers(getComputedStyle(e).color)), light(behind(e))];
+            return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+        }));
+    }""")
+
+
+@pytest.mark.parametrize("width", [360, 640, 820])
+def test_a_narrow_screen_scrolls_only_the_sheet(show: Any, width: int) -> None:
+    page = show(html("self"), width=width, height=740)
+    for language in ("ko", "en"):
+        page.click(f"[data-language={language}]")
+        page.evaluate("anatomy.step(12); anatomy.select('dSmasked', 0, 1, 2, 1)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("#inspector").is_visible()
+        box = page.locator("#inspector").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    page.locator('[data-matrix="dY"]').click()
+    assert inspected(page)["name"] == "dY"
+    if width == 360:
+        assert box["y"] + box["height"] == pytest.approx(740, abs=1)
+        page.keyboard.press("Escape")
+        assert not page.locator("#inspector").is_visible()
+
+
+def test_printing_is_black_on_white_and_fits_the_paper(show: Any) -> None:
+    page = show(html("self"), dark=True)
+    page.emulate_media(media="print")
+    page.locator("html[data-theme=light]").wait_for(state="attached")
+    assert background(page) == 255
+    assert not page.locator("[data-appearance=dark]").is_visible()
+    assert not page.locator("#inspector").is_visible()
+    last = page.locator('[data-matrix="dY"]').bounding_box()
+    assert (
+        last["x"] + last["width"] <= 980
+    )  # pixels across a sheet of Letter, which is the narrower
+    page.emulate_media(media="screen")
+    page.locator("html[data-theme=dark]").wait_for(state="attached")
+
+
+def test_paths_and_identities_are_those_of_the_target_and_the_example(
+    show: Any, tmp_path: Path
+) -> None:
+    page = show(html("self"))
+    data = data_of(tmp_path / "anatomy.html")
+    for target, example in ((0, 0), (1, 1)):
+        page.select_option("#target", str(target))
+        page.select_option("#example", str(example))
+        table = data["paths"][target][example]
+        assert page.locator("#paths tbody tr").count() == len(table["parts"])
+        places = {part["at"] for part in table["parts"]}
+        assert page.locator("#paths table").count() == len(places)
+        shown = page.locator("#paths tbody .portion .figure").all_inner_texts()
+        shares = sorted(100 * part["share"] for part in table["parts"])
+        read = sorted(float(text.replace("−", "-").removesuffix(" %")) for text in shown)
+        np.testing.assert_allclose(read, shares, atol=0.0501)
+        assert page.locator("#identities li").count() == len(data["identities"][target])
+    assert page.locator("#identities .fails").count() == 0
+
+
+def test_the_page_says_its_size(show: Any, tmp_path: Path) -> None:
+    page = show(html("self"))
+    size = (tmp_path / "anatomy.html").stat().st_size
+    said = float(re.findall(r"([\d.]+) kB", page.inner_text("#size"))[0])
+    assert said * 1000 == pytest.approx(size, abs=1000)
+
+
+# ── bad input ────────────────────────────────────────────────────────────────────────────────────
+def test_hostile_labels_are_text(show: Any, tmp_path: Path) -> None:
+    page = show(html("self", "hostile"))
+    labels = data_of(tmp_path / "anatomy.html")["examples"][0]["queries"]
+    for row in range(T):
+        page.evaluate("row => anatomy.select('dSmasked', 0, 1, row, row)", row)
+        assert f"“{labels[row]}”" in page.inner_text("#inspector h2")
+        page.hover('[data-matrix="P"]', position={"x": 3, "y": 3})
+    for language in ("ko", "en"):
+        page.click(f"[data-language={language}]")
+    assert page.locator("img, iframe, object, embed, a, b > b").count() == 0
+    assert page.locator("script").count() == 2
+    titles = page.eval_on_selector_all("[data-rows=X] span", "all => all.map(e => e.title)")
+    assert set(titles[:T]) <= set(labels) | set(HOSTILE)
+
+
+def test_nothing_remote_can_be_asked_for() -> None:
+    template = (files("tinygrad_attn.viz.anatomy") / "page.html").read_text("utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', template)
+    assert policy
+    assert policy[1].startswith("default-src 'none'")
+    assert not re.search(r"https?:|unsafe", policy[1])
+    script = (files("tinygrad_attn.viz.anatomy") / "page.js").read_text("utf-8")
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|fetch\(", script
+    )
+
+
+# ── long inputs ──────────────────────────────────────────────────────────────────────────────────
+def test_more_than_96_rows_open_in_blocks(show: Any) -> None:
+    page = show(long_html())
+    assert "96" in page.inner_text("#blocks")
+    assert page.locator("[data-rows=R]").first.locator("span").count() <= 65
+    box = page.locator('[data-matrix="P"]')
+    whole = box.bounding_box()
+    box.click(position={"x": 2, "y": whole["height"] - 2})
+    assert state(page)["cell"] is None  # first the block opens
+    assert "96–129" in page.inner_text("#blocks")
+    block = box.bounding_box()
+    size = block["height"] / (LENGTH - 96)
+    box.click(position={"x": 5.5 * size, "y": 3.5 * size})
+    found = inspected(page)
+    assert (found["name"], found["row"], found["column"]) == ("P", "99", "5")
+    assert_sum(found)
+    page.click("#blocks button")
+    again = box.bounding_box()
+    assert (again["width"], again["height"]) == (whole["width"], whole["height"])
+    page.evaluate("anatomy.select('dK', 0, 1, 120, 3)")
+    assert_sum(inspected(page))
+    assert "96–129" in page.inner_text("#blocks")
+
+
+def test_a_short_page_does_not_speak_of_blocks(show: Any) -> None:
+    assert not show(html("self")).locator("#blocks").is_visible()
+
+
+def test_masked_scores_are_read_as_minus_infinity(show: Any) -> None:
+    page = show(html("causal"))
+    scores = np.array(json.loads(json.dumps(page.evaluate("anatomy.get('Smasked', 0, 0)"))), float)
+    assert np.array_equal(np.isneginf(scores), ~np.tri(T, dtype=bool))
+    assert scores.max() < INF
