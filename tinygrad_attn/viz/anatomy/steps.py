@@ -217,24 +217,24 @@ def projections(layer: Layer) -> Stage:
     """X, and in cross-attention M, to Q, K and V."""
     source = "M" if layer.cross else "X"
     rows = [("Q", "X", "q"), ("K", source, "k"), ("V", source, "v")]
-    weights = [f"W{kind}" for *_, kind in rows]
-    biases = [f"b{kind}" for *_, kind in rows if layer.bias]
     uses = [product(x, f"W{kind}ᵀ", y, kept=(x, f"W{kind}")) for y, x, kind in rows]
-    extra = [use for y, _, kind in rows for use in added(f"b{kind}", y, layer.bias)]
-    inputs = dict.fromkeys(x for _, x, _ in rows)
-    sums = [  # an input that is used several times collects all its gradients
-        f"d{x} = " + " + ".join(use.formula.partition(" = ")[2] for use, _ in pairs)
-        for x, pairs in ((x, [p for p, row in zip(uses, rows) if row[1] == x]) for x in inputs)
-    ]
+    biases = [use for y, _, kind in rows for use in added(f"b{kind}", y, layer.bias)]
+    parts: dict[str, list[str]] = {}  # an input that is used several times collects all of them
+    for (_, x, _), (to_input, _) in zip(rows, uses, strict=True):
+        parts.setdefault(x, []).append(to_input.formula.partition(" = ")[2])
     matmul, add = (PRIMITIVES[name].__wrapped__ for name in ("matmul", "add"))
     return Stage(
         "projection",
         ("Q", "K", "V"),
-        (*inputs, *weights, *biases),
+        (*parts, "Wq", "Wk", "Wv", *(("bq", "bk", "bv") if layer.bias else ())),
         tuple(linear(y, x, f"W{kind}", f"b{kind}" if layer.bias else "") for y, x, kind in rows),
-        (*(use for pair in uses for use in pair), *extra),
+        (*(use for pair in uses for use in pair), *biases),
         (matmul, add) if layer.bias else (matmul,),
-        (*sums, *(use.formula for _, use in uses), *(use.formula for use in extra)),
+        (
+            *(f"d{x} = {' + '.join(found)}" for x, found in parts.items()),
+            *(to_weight.formula for _, to_weight in uses),
+            *(use.formula for use in biases),
+        ),
     )
 
 
