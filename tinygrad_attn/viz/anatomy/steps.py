@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from ast import Expr, FunctionDef, parse
+from ast import FunctionDef, get_docstring, parse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from textwrap import dedent
@@ -337,15 +337,10 @@ def code(function: Callable[..., Any]) -> str:
     (definition,) = parse(text).body
     assert isinstance(definition, FunctionDef)
     lines, (first, *_) = text.splitlines(), definition.body
-    end = first.end_lineno if is_docstring(first) else None
+    end = first.end_lineno if get_docstring(definition) else None
     skipped = range(first.lineno, 1 + (end or 0))
     return "\n".join(
         line
         for number, line in enumerate(lines, 1)
         if number >= definition.lineno and number not in skipped
     )
-
-
-def is_docstring(statement: Any) -> bool:
-    """Is it a text that stands alone?"""
-    return isinstance(statement, Expr) and isinstance(getattr(statement.value, "value", None), str)
