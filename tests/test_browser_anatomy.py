@@ -557,3 +557,14 @@ def test_masked_scores_are_read_as_minus_infinity(show: Any) -> None:
     scores = np.array(json.loads(json.dumps(page.evaluate("anatomy.get('Smasked', 0, 0)"))), float)
     assert np.array_equal(np.isneginf(scores), ~np.tri(T, dtype=bool))
     assert scores.max() < INF
+
+
+def test_the_opened_cell_and_the_step_are_brought_into_view(show: Any) -> None:
+    page = show(long_html(), width=900, height=760)
+    page.evaluate("anatomy.select('dP', 0, 1, 127, 90)")
+    cell = page.locator('[data-matrix="dP"]').bounding_box()
+    place = cell["y"] + cell["height"] * (127 - 96 + 0.5) / (LENGTH - 96)
+    assert 0 < place < page.locator("#inspector").bounding_box()["y"]
+    assert 0 < cell["x"] + cell["width"] * 90.5 / 96 < 900
+    page.evaluate("anatomy.step(1)")
+    assert 0 < page.locator('[data-matrix="Q"]').bounding_box()["x"] < 900

@@ -897,7 +897,18 @@ function open(cell, trail = []) {
   figure.cursor = { row: cell.row, column: cell.column };
   if (view() === before) refreshOutlines();
   else refreshView();
-  figure.box.scrollIntoView({ block: "nearest", inline: "nearest" });
+  bringIntoView(figure, cell);
+}
+
+/** Scroll until a cell and what is around it can be seen. */
+function bringIntoView({ name, box, cell: { width, height } }, { row, column }) {
+  const [rows, columns] = [windowOf(name, "rows"), windowOf(name, "columns")];
+  const here = make("i", { className: "here" });
+  here.style.left = `${width * Math.floor((column - columns.first) / columns.pool)}px`;
+  here.style.top = `${height * Math.floor((row - rows.first) / rows.pool)}px`;
+  box.append(here);
+  here.scrollIntoView({ block: "nearest", inline: "nearest" });
+  here.remove();
 }
 
 /** What the sheet shows but for outlines. */
@@ -1058,6 +1069,15 @@ function refreshStep() {
   panel.querySelector("h2").textContent = current ? say("stepN", now.step, STEPS.length) : say("overview");
   panel.querySelector(".told").replaceChildren(...(current ? stepText(current) : [make("p", {}, say("steps0", count("forward"), count("backward")))]));
   markStep();
+  if (current) reveal(figures.get(current.makes[0])?.box);
+}
+
+/** Scroll the sheet sideways until a matrix can be seen. */
+function reveal(box) {
+  const pane = byId("columns").parentElement;
+  if (!pane.contains(box)) return;
+  const [own, edge] = [box.getBoundingClientRect(), pane.getBoundingClientRect()];
+  if (own.left < edge.left || own.right > edge.right) pane.scrollLeft += own.left - edge.left - LABELS;
 }
 
 const count = (direction) => STEPS.filter((each) => each.direction === direction).length;
