@@ -206,6 +206,9 @@ def test_a_folded_rule_is_no_gradient(whole: viz.Graph) -> None:
     sound(folded)
     assert {v.kind for v in folded.vertices if v.label.endswith("rule")} == {"module"}
     assert all(v.of is not None for v in folded.vertices if v.label.endswith("rule"))
+    assert labelled(folded, "exp rule").operations == 1
+    (edge,) = between(folded, "exp rule", "d(tanh)", "vjp")
+    assert edge.formula == "dx = dy∘y"
     assert {v.kind for v in graph.fold(0).vertices} == {"input", "module", "output", "gradient"}
 
 

@@ -6,7 +6,7 @@ Where a graph goes both ways, a module's gradients become a box of their own bes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
 from .data import Cluster, Edge, GraphData, Vertex
@@ -36,7 +36,7 @@ def fold(graph: GraphData, depth: int) -> GraphData:
         boxes.append(box)
         stand_in.update((member.id, box[1].id) for member in members)
     kept = [box for _, box in sorted(boxes, key=lambda placed: placed[0])]
-    edges = merged(graph, stand_in, kept)
+    edges = merged(graph, stand_in, {box.id: box for box in kept})
     return rebuilt(kept, edges, graph.clusters, stand_in)
 
 
@@ -76,7 +76,8 @@ def module(cluster: Cluster, members: list[Vertex]) -> tuple[int, Vertex]:
 def gradients(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tuple[int, Vertex]:
     """The box for the gradients in `cluster`: what it shows is the gradient of its last result.
 
-    It stands where the gradient of its first operation stood: that is what it passes on.
+    It stands where the gradient of its first operation stood: that is what it passes on.  Where
+    there are no gradients, only the steps of a rule, it is the rule's box.
     """
     owner = {v.id: graph.vertices[v.id if v.of is None else v.of] for v in members}
     owners = {o.id: o.operations or o.kind == "op" for o in owner.values()}
@@ -89,13 +90,16 @@ def gradients(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tupl
         kind="gradient" if found else "module",
         label=f"d({box.label})" if found else box.label,
         of=head.of,
-        operations=sum(owners.values()),
+        operations=sum(owners.values()) if found else len(members),
     )
 
 
-def merged(graph: GraphData, stand_in: Mapping[int, int], boxes: Iterable[Vertex]) -> list[Edge]:
+def merged(
+    graph: GraphData, stand_in: Mapping[int, int], boxes: Mapping[int, Vertex]
+) -> list[Edge]:
     """The edges between the boxes that are left; to and from a folded one, one each."""
-    folded = {box.id for box in boxes if is_folded(box)}
+    folded = {i for i, box in boxes.items() if is_folded(box)}
+    nameless = {i for i in folded if not is_rule(boxes[i])}
     changes: list[tuple[Edge, Edge, Hashable]] = []
     for edge in graph.edges:
         source = stand_in.get(edge.source, edge.source)
@@ -103,7 +107,13 @@ def merged(graph: GraphData, stand_in: Mapping[int, int], boxes: Iterable[Vertex
         if source == target:
             continue
         new = replace(edge, source=source, target=target)
-        if (source if edge.kind == "vjp" else target) in folded:  # whose rule the edge speaks of
+        maker = source if edge.kind == "vjp" else target  # whose rule the edge speaks of
+        if maker in nameless:
             new = replace(new, argument="", formula="")
         changes.append((edge, new, role_of(new) if {source, target} & folded else None))
     return bundled(graph, changes)
+
+
+def is_rule(box: Vertex) -> bool:
+    """Does it stand for the steps of one rule?"""
+    return box.kind == "module" and is_backward(box)
