@@ -259,6 +259,15 @@ def test_sources_are_outlined(show: Any) -> None:
     assert all(pixels(page, name) == before[name] for name in names)
 
 
+def test_the_head_that_a_cell_is_made_from_is_shown(show: Any) -> None:
+    page = show(html("grouped"))  # heads 4 wide, two of them on one head of keys
+    for name, row, column, head in (("dWq", 9, 1, 2), ("dWk", 5, 1, 2), ("O", 1, 21, 5)):
+        page.evaluate("a => anatomy.select(...a)", [name, 0, 0, row, column])
+        assert state(page)["head"] == head
+    page.evaluate("anatomy.select('dX', 0, 0, 1, 2)")  # from all heads: nothing changes
+    assert state(page)["head"] == 5
+
+
 def test_arrows_step_through_all_steps(show: Any) -> None:
     page = show(html("self"))
     steps = page.evaluate("JSON.parse(document.getElementById('anatomy-data').textContent).steps")

@@ -923,11 +923,13 @@ function refreshOutlines() {
   markStep();
 }
 
-/** Show the head that a cell is of. */
-function follow({ name, head }) {
-  const { heads } = of(name);
-  if (heads === 0 || shownHead(name) === head) return;
-  now.head = heads === LAYER.heads ? head : head * GROUP;
+/** Show the head that a cell is of, or where it has none, the one head that its terms are of. */
+function follow(cell) {
+  const headed = ({ name }) => of(name).heads > 0;
+  const cells = headed(cell) ? [cell] : opened(cell).terms.flatMap(({ cells }) => cells).filter(headed);
+  const [{ name, head } = cell, ...rest] = cells;
+  if (!cells.length || rest.some((each) => each.head !== head) || shownHead(name) === head) return;
+  now.head = of(name).heads === LAYER.heads ? head : head * GROUP;
 }
 
 function close() {
@@ -1049,7 +1051,7 @@ const constantText = ({ symbol: name, value }) => make("span", { className: "con
 /** The derivative by rule and by the complex step, side by side. */
 function compared(value, measured) {
   const row = (word, figure) => make("div", {}, make("dt", {}, say(word)), make("dd", {}, figure));
-  return make("dl", { className: "compared" }, row("analytic", value.toPrecision(10).replace("-", "−")), row("numeric", measured.toPrecision(10).replace("-", "−")), row("difference", number(Math.abs(value - measured), 3)));
+  return make("dl", { className: "compared" }, row("analytic", number(value, 10)), row("numeric", number(measured, 10)), row("difference", number(Math.abs(value - measured), 3)));
 }
 
 // ── steps ───────────────────────────────────────────────────────────────────────────────────────
