@@ -268,6 +268,19 @@ def test_the_head_that_a_cell_is_made_from_is_shown(show: Any) -> None:
     assert state(page)["head"] == 5
 
 
+def test_terms_of_other_heads_and_examples_say_so(show: Any) -> None:
+    page = show(html("self"))
+    page.evaluate("anatomy.select('dX', 0, 0, 1, 2)")
+    page.click(".rest button")
+    subscripts = set(page.locator(".terms .cell sub").all_inner_texts())
+    assert subscripts >= {str(head) for head in range(1, H)}
+    page.evaluate("anatomy.select('dbo', 0, 0, 0, 2)")
+    texts = page.locator(".terms .cell small").all_inner_texts()
+    assert sorted(text.strip() for text in texts) == sorted(
+        [f"{t},2" for t in range(T)] + [f"e1 {t},2" for t in range(T)]
+    )
+
+
 def test_arrows_step_through_all_steps(show: Any) -> None:
     page = show(html("self"))
     steps = page.evaluate("JSON.parse(document.getElementById('anatomy-data').textContent).steps")

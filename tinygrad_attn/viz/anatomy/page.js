@@ -957,6 +957,7 @@ function whereOf(cell) {
   const shared = isShared(cell.name);
   const parts = [word("rows", cell.row, "row"), word("columns", cell.column, shared ? "column" : "feature")];
   if (of(cell.name).heads) parts.push(say("headN", cell.head));
+  if (!shared) parts.push(DATA.examples[cell.example].title || `${say("example")} ${cell.example}`);
   return `(${cell.row}, ${cell.column}) · ${parts.join(" · ")}`;
 }
 
@@ -996,18 +997,22 @@ function inspected(cell, value, result) {
 function trailList() {
   const crumbs = now.trail.map((cell, i) => {
     const last = i === now.trail.length - 1;
-    const text = math(symbol(cell.name));
-    const crumb = last ? make("span", { "aria-current": "true" }, text) : make("button", { type: "button", onclick: () => open(cell, now.trail.slice(0, i)) }, text);
-    crumb.append(make("small", {}, ` ${cell.row},${cell.column}`));
-    return make("li", {}, crumb);
+    const back = { type: "button", onclick: () => open(cell, now.trail.slice(0, i)) };
+    return make("li", {}, make(last ? "span" : "button", last ? { "aria-current": "true" } : back, ...shortly(cell)));
   });
   return make("ol", { className: "trail", "aria-label": say("trail") }, ...crumbs);
 }
 
+/** Symbol, row and column of a cell; its head and example where they are not the shown ones. */
+function shortly({ name, example, head, row, column }) {
+  const other = of(name).heads && head !== shownHead(name) ? `_{${head}}` : "";
+  const elsewhere = !isShared(name) && example !== now.example ? ` e${example}` : "";
+  return [math(symbol(name) + other), make("small", {}, `${elsewhere} ${row},${column}`)];
+}
+
 /** A button that opens a cell, with its symbol and value. */
 function link(cell) {
-  const name = make("span", {}, math(symbol(cell.name)), make("small", {}, ` ${cell.row},${cell.column}`));
-  const target = make("button", { type: "button", className: "cell", onclick: () => open(cell, now.trail) }, name, " ", make("b", {}, number(valueAt(cell))));
+  const target = make("button", { type: "button", className: "cell", onclick: () => open(cell, now.trail) }, ...shortly(cell), " ", make("b", {}, number(valueAt(cell))));
   target.title = whereOf(cell);
   return target;
 }
@@ -1038,12 +1043,18 @@ function termList(terms) {
 
 /** One term: a bar from the middle, its value, and its factors, each a link. */
 function termRow({ cells, constant, sign, value }, largest) {
-  const bar = make("i", { className: value < 0 ? "bar minus" : "bar plus" });
-  const size = Number.isFinite(value) && largest ? (50 * Math.abs(value)) / (Number.isFinite(largest) ? largest : 1) : value ? 50 : 0;
-  [bar.style.width, bar.style.left] = [`${Math.min(50, size)}%`, value < 0 ? `${50 - Math.min(50, size)}%` : "50%"];
   const factors = [...(sign < 0 ? ["−"] : []), ...(constant ? [constantText(constant)] : []), ...cells.map((cell) => link(cell))];
   const spaced = factors.flatMap((factor, i) => (i && factors[i - 1] !== "−" ? [" × ", factor] : [factor]));
-  return make("li", {}, make("span", { className: "track" }, bar), make("span", { className: "figure" }, signed(value)), make("span", { className: "factors" }, ...spaced));
+  return make("li", {}, track(value, largest), make("span", { className: "figure" }, signed(value)), make("span", { className: "factors" }, ...spaced));
+}
+
+/** A bar from the middle to the left or right; infinite values fill it. */
+function track(value, largest) {
+  const part = Math.abs(value) / largest;
+  const size = 50 * (Number.isNaN(part) ? Number(value !== 0) : part);
+  const bar = make("i", { className: value < 0 ? "bar minus" : "bar plus" });
+  [bar.style.width, bar.style.left] = [`${size}%`, value < 0 ? `${50 - size}%` : "50%"];
+  return make("span", { className: "track" }, bar);
 }
 
 const constantText = ({ symbol: name, value }) => make("span", { className: "constant" }, math(name), " ", make("b", {}, number(value)));
@@ -1141,13 +1152,11 @@ function byPath(parts) {
 const farthest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
 function pathRow(part, end, widest) {
-  const bar = make("i", { className: part.share < 0 ? "bar minus" : "bar plus" });
-  const size = (50 * Math.abs(part.share ?? 0)) / widest;
-  [bar.style.width, bar.style.left] = [`${size}%`, part.share < 0 ? `${50 - size}%` : "50%"];
-  const share = make("td", {}, make("div", { className: "portion" }, make("span", { className: "track" }, bar), make("span", { className: "figure" }, percent(part.share))));
-  const picture = make("td", {}, ...(part.data ? [miniature(part, end)] : []));
   const figure = (value, digits) => make("td", { className: "figure" }, number(value, digits));
-  return make("tr", { className: part.head === null ? "whole" : "head" }, make("th", { scope: "row" }, pathName(part)), picture, figure(part.norm, 3), share, figure(part.cosine, 2));
+  const share = make("div", { className: "portion" }, track(part.share ?? 0, widest), make("span", { className: "figure" }, percent(part.share)));
+  return make("tr", { className: part.head === null ? "whole" : "head" },
+    make("th", { scope: "row" }, pathName(part)), make("td", {}, ...(part.data ? [miniature(part, end)] : [])),
+    figure(part.norm, 3), make("td", {}, share), figure(part.cosine, 2));
 }
 
 /** A path of all heads by its name, one of a head by the heads that share it. */
@@ -1190,13 +1199,14 @@ now.language = "en";
 now.appearance = null; // as the system has it, until a button is pressed
 
 function refresh() {
+  const all = (attribute) => document.querySelectorAll(`[data-${attribute}]`);
   const theme = printing.matches ? "light" : now.appearance ?? (darkness.matches ? "dark" : "light");
   document.documentElement.dataset.theme = theme;
   document.documentElement.lang = now.language;
-  for (const element of document.querySelectorAll("[data-word]")) element.textContent = say(element.dataset.word);
-  for (const element of document.querySelectorAll("[data-label]")) element.setAttribute("aria-label", say(element.dataset.label));
-  for (const element of document.querySelectorAll("[data-language]")) element.setAttribute("aria-pressed", element.dataset.language === now.language);
-  for (const element of document.querySelectorAll("[data-appearance]")) element.setAttribute("aria-pressed", element.dataset.appearance === theme);
+  for (const element of all("word")) element.textContent = say(element.dataset.word);
+  for (const element of all("label")) element.setAttribute("aria-label", say(element.dataset.label));
+  for (const element of all("language")) element.setAttribute("aria-pressed", element.dataset.language === now.language);
+  for (const element of all("appearance")) element.setAttribute("aria-pressed", element.dataset.appearance === theme);
   refreshStep();
   refreshIdentities();
   refreshView();
