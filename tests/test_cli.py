@@ -19,7 +19,18 @@ from tinygrad_attn.cli import main
 from tinygrad_attn.models import GPT, GPTConfig
 
 EXTRAS = ["rich", "matplotlib", "safetensors", "sklearn", "threadpoolctl", "pygraphviz", "scipy"]
-COMMANDS = ["demo", "train", "sample", "predict", "check", "draw", "bench"]
+COMMANDS = [
+    "demo",
+    "train",
+    "sample",
+    "predict",
+    "check",
+    "draw",
+    "anatomy",
+    "film",
+    "saturation",
+    "bench",
+]
 TINY = ["--layers", "1", "--heads", "2", "--width", "8", "--length", "12", "--batch", "3"]
 
 
@@ -84,7 +95,7 @@ def test_help_is_one_page_with_examples(command, capsys):
 def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
-    listed = re.findall(r"^    (\w+) ", capsys.readouterr().out, flags=re.M)
+    listed = re.findall(r"^    (\w+)(?: |$)", capsys.readouterr().out, flags=re.M)
     assert listed == COMMANDS
 
 

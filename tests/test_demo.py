@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attended import page_data
 
 from tinygrad_attn import checkpoint, data
 from tinygrad_attn.check import Report
@@ -21,7 +22,14 @@ from tinygrad_attn.study import observed
 from tinygrad_attn.train import presets
 
 PICTURES = {"loss.png", "attention.png", "weights.png", "weights-gradient.png", "graph.png"}
-FILES = PICTURES | {"graph.svg", "index.html", "log.jsonl", "model.safetensors", "best.safetensors"}
+FILES = PICTURES | {
+    "anatomy.html",
+    "best.safetensors",
+    "graph.svg",
+    "index.html",
+    "log.jsonl",
+    "model.safetensors",
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +83,13 @@ def test_the_page_is_whole_and_its_links_lead_somewhere(folder):
     assert page.open == []
     assert page.undescribed == []
     assert set(page.targets) == FILES - {"index.html"}
+
+
+def test_the_anatomy_shows_the_sentence_of_the_page(folder):
+    told = page_data(folder / "anatomy.html")
+    assert told["layer"]["name"] == "blocks.1.attn"
+    sentence = "".join(told["examples"][0]["queries"])
+    assert f"“{sentence}”" in html.unescape((folder / "index.html").read_text(encoding="utf-8"))
 
 
 def test_the_page_loads_nothing_from_outside(folder):

@@ -33,7 +33,7 @@ street because it was too tired”, in seconds; with one, a GPT or a BERT of you
 texts."""
 EXAMPLES = """
 --sheet derivation.md
---checkpoint tinygrad-attn-demo/model.safetensors --text "The value of " --layer blocks.0.attn
+--checkpoint tinygrad-attn-demo/model.safetensors --text "The value " --layer 0
 --checkpoint tinygrad-attn-pronouns/model.safetensors --target animal street"""
 
 TARGET = 0.1  # held-out loss at which the pronouns are known: longer, and gradients only shrink

@@ -18,7 +18,7 @@ from ..models import GPT
 from ..nn import Module, MultiHeadAttention
 from ..study import observed
 from ..viz import RenderWarning, plots, trace
-from .draw import block_of, entering, named, walked
+from .draw import block_of, entering, walked
 
 SENTENCE = re.compile(r"[A-Z][a-z]+ [a-z ,]{16,40}\.(?=\s)")  # one that fits into a picture
 FEW = 6  # characters in the gradient check and in the drawn graph
@@ -116,8 +116,8 @@ def draw_graph(model: GPT, corpus: Text, layer: int, folder: Path) -> tuple[list
     attn = block_of(model, layer).attn
     x = entering_attention(model, corpus, layer)
     with keep_grads():
-        output, stages = attn(x, causal=True, return_stages=True)
-        graph = trace(walked(named(stages, output), np.random.default_rng(0)), model=attn)
+        output, _ = attn(x, causal=True, return_stages=True)
+        graph = trace(walked(output, np.random.default_rng(0)), model=attn)
     attn.zero_grad()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RenderWarning)

@@ -12,16 +12,18 @@ from ..extras import need
 from ..train import Language, Progress, Result, TrainConfig, Trainer, presets, run
 from ..train.environment import limited_blas
 from . import attention
+from .anatomy import page_of
 from .findings import Findings, write_page
 from .options import Parser, add_seed, folder, integer, subparser
 from .sample import written
+from .subjects import of_gpt
 from .train import conclusion, introduction
 
 SUMMARY = "train a GPT, check its gradients, draw its attention: one page in about a minute"
 TEXT = """Train a small GPT on the English text that every Python carries, beside a model that looks
 at one character only; let it write; check the gradients of its attention; draw that layer's
-graph, its weights and their gradients.  All of it ends up in one folder with a page,
-index.html."""
+graph, its weights and their gradients, and its anatomy.  All of it ends up in one folder with a
+page, index.html."""
 EXAMPLES = """
 --out pictures --seed 1"""
 STEPS, RATE = 600, 6e-3
@@ -99,4 +101,6 @@ def investigated(task: Language, config: TrainConfig, result: Result, out: Path)
     graph, no_graph = attention.draw_graph(model, corpus, LAYER, out)
     if no_graph:
         print(no_graph)
+    subject = of_gpt(model, corpus.vocabulary, [sentence])
+    page_of(subject, f"blocks.{LAYER}.attn").save(out / "anatomy.html")
     return Findings(task, config, result, sample, reports, seen, graph, no_graph, LAYER)

@@ -6,7 +6,6 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from ..data import Vocabulary
 from ..engine import Array, Tensor, keep_grads, no_grad
 from ..models import GPT, GPTConfig
 from ..models.gpt import Block
-from ..nn import Stages, functional
+from ..nn import functional
 from ..viz import Graph, GraphTooLargeError, RenderWarning, trace
 from ..viz.options import Keywords
 from .options import Parser, UsageError, add_seed, integer, subparser
@@ -216,8 +215,8 @@ def softmax(rng: np.random.Generator) -> Drawn:
 def attention(rng: np.random.Generator) -> Drawn:
     """Causal attention with two heads."""
     q, k, v = (variable(rng, name, 2, TIME, 4) for name in "qkv")
-    output, stages = functional.attention(q, k, v, causal=True, return_stages=True)
-    return named(stages, output), {}
+    output, _ = functional.attention(q, k, v, causal=True, return_stages=True)
+    return output, {}
 
 
 FUNCTIONS: dict[str, Callable[[np.random.Generator], Drawn]] = {
@@ -248,8 +247,8 @@ def of_model(options: argparse.Namespace, rng: np.random.Generator) -> Drawn:
         return block(x), block
     with no_grad():
         x = Tensor(block.ln_1(x).data, requires_grad=True, name="x")
-    output, stages = block.attn(x, causal=True, return_stages=True)
-    return named(stages, output), block.attn
+    output, _ = block.attn(x, causal=True, return_stages=True)
+    return output, block.attn
 
 
 def beginning(vocabulary: Vocabulary, length: int) -> Array:
@@ -272,12 +271,3 @@ def entering(model: GPT, tokens: Any, layer: int) -> Tensor:
         for block in list(model.blocks)[:layer]:
             x = block(x)
     return Tensor(x.data, requires_grad=True, name="x")
-
-
-def named(stages: Stages, output: Tensor) -> Tensor:
-    """Give the steps of attention the names by which it is taught; returns `output`."""
-    for field in fields(stages):
-        stage = getattr(stages, field.name)
-        if stage is not None and stage.name is None:
-            stage.name = field.name
-    return output

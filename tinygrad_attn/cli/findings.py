@@ -152,6 +152,11 @@ def gradients(found: Findings) -> str:
             "A weight can only grow at the cost of the others, so each row of dS′ adds "
             f"up to 0. Largest sum in this layer: {found.attention.row_sum:.0e}."
         ),
+        page.paragraph(
+            "Every other step, forward and backward, number by number, each opening into the sum "
+            "it comes from:"
+        ),
+        page.links([("anatomy.html", "the anatomy of this layer, with every matrix and gradient")]),
     )
 
 

@@ -13,8 +13,8 @@ from .. import ops
 from ..engine import Array, DTypeError, ShapeError, Tensor
 from . import functional
 from .cache import KVCache, restoring
-from .functional import Mask
-from .functional.attention import Stages, attend, divided, joined, parted, self_attention
+from .functional import Mask, Stages
+from .functional.attention import attend, divided, joined, parted, self_attention
 from .functional.layers import array_of, flag, operand, probability
 from .layers import Linear, positive, uniform
 from .module import Module

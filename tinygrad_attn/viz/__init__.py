@@ -1,12 +1,13 @@
 """Pictures: the graph behind a tensor, matrices, maps over images, links between words, curves.
 
-    trace(output)       the graph as plain data: a Graph
+    trace(output)       the graph as plain data, with backward=True both ways: a Graph
     Graph               its drawings: to_text, to_dot, render, save_html, itself in a notebook
     anatomy(model, run) one call of an attention layer, forward and backward, on one page
+    Film(model, run)    the weights of attention and their gradients while a model learns
     plots               matplotlib's part, loaded when first used
 
-Read data.py first (what a graph consists of), then tracing.py, labels.py, dot.py, render.py,
-svg.py.
+Read data.py first (what a graph consists of), then tracing.py and draft.py, gradients.py and
+backward.py (the other direction), labels.py, dot.py, render.py, svg.py; anatomy/ by itself.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ from .tracing import trace
 if TYPE_CHECKING:
     from . import plots
     from .anatomy import anatomy
+    from .anatomy.film import Film
 
 __all__ = [
-    "Cluster", "Edge", "Graph", "GraphTooLargeError", "RenderError", "RenderWarning", "Vertex",
-    "anatomy", "engines", "plots", "trace",
+    "Cluster", "Edge", "Film", "Graph", "GraphTooLargeError", "RenderError", "RenderWarning",
+    "Vertex", "anatomy", "engines", "plots", "trace",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in ("anatomy", "plots"):  # the package `anatomy` can be called as the function
         return import_module(f".{name}", __name__)
+    if name == "Film":
+        return import_module(".anatomy.film", __name__).Film
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

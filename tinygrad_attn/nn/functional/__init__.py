@@ -7,12 +7,13 @@ as masks drawn beforehand.
     definitions.py the formulas
     layers.py      linear, embedding, norms, activations, dropout
     attention.py   attention and its stages
+    stages.py      its steps, when they are asked for
     masks.py       nn.Mask; limits.py: what a mask comes to
     losses.py      cross-entropy, mean squared error
 """
 
 from ...ops import log_softmax, relu, sigmoid, softmax, tanh
-from .attention import Stages, attention
+from .attention import attention
 from .layers import (
     dropout,
     dropout_mask,
@@ -25,6 +26,7 @@ from .layers import (
 )
 from .losses import cross_entropy, mse_loss
 from .masks import Mask
+from .stages import Stages
 
 __all__ = [
     "Mask",

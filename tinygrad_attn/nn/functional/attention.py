@@ -10,7 +10,7 @@ C = P V                  context
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import wraps
 from inspect import signature
 from math import isfinite, prod, sqrt
@@ -27,55 +27,13 @@ from ...rng import generator
 from .layers import choice, flag, probability, real
 from .limits import limiting, total_bias
 from .masks import Window
+from .stages import Stages
 
 EMPTY_ROWS = ("zero", "uniform", "nan", "error")
 METHODS = ("auto", "definition", "fused", "tiled")
 F = TypeVar("F", bound=Callable[..., Any])
 LARGE = 1 << 24  # weights: more take up more than 64 MiB in float32
 LARGE_BAND = 1 << 22  # the same with a limit of distance: "tiled" leaves out what lies beyond
-
-
-@dataclass(frozen=True, repr=False)
-class Stages:
-    """The steps of one attention, each a Tensor; of float16 in float32, all but the context.
-
-    Attributes:
-        q: (..., heads, T, d).
-        k, v: (..., kv_heads, S, d) and (..., kv_heads, S, dv), as given: not repeated for groups.
-        raw: Q Kᵀ, (..., heads, T, S).
-        scores: raw · scale.
-        masked: scores after soft cap and masks; −∞ where a query must not attend.
-        weights: softmax of masked, before dropout.
-        context: weights · V, after dropout if there is any, (..., heads, T, dv).
-        concat: the heads side by side, (..., T, heads·dv); only from a multi-head layer.
-        output: after the output projection; only from a multi-head layer.
-    """
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    raw: Tensor
-    scores: Tensor
-    masked: Tensor
-    weights: Tensor
-    context: Tensor
-    concat: Tensor | None = None
-    output: Tensor | None = None
-
-    def __repr__(self) -> str:
-        shapes = [
-            f"{field.name}={getattr(self, field.name).shape}"
-            for field in fields(self)
-            if getattr(self, field.name) is not None
-        ]
-        return f"Stages({', '.join(shapes)})"
-
-    def retain(self) -> Stages:
-        """Let backward write `.grad` of every stage."""
-        for stage in (getattr(self, field.name) for field in fields(self)):
-            if stage is not None and stage.node is not None:
-                stage.retain_grad()
-        return self
 
 
 def widened(function: F) -> F:
