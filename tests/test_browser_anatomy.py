@@ -16,6 +16,7 @@ from attended import page_data as data_of
 
 from tinygrad_attn import Tensor, nn
 from tinygrad_attn.viz.anatomy import anatomy
+from tinygrad_attn.viz.anatomy.page import page_script
 
 pytestmark = pytest.mark.browser
 pytest_plugins = ["browser"]
@@ -389,7 +390,7 @@ def test_hovering_shows_the_value(show: Any) -> None:
 
 
 def test_korean_has_every_word_that_english_has(show: Any) -> None:
-    script = (files("tinygrad_attn.viz.anatomy") / "page.js").read_text("utf-8")
+    script = page_script()
     words = script[script.index("const WORDS") : script.index("const SYMBOLS")]
     english, korean = words.split("\n  ko: {")
     keys = [
@@ -540,7 +541,7 @@ def test_nothing_remote_can_be_asked_for() -> None:
     assert policy
     assert policy[1].startswith("default-src 'none'")
     assert not re.search(r"https?:|unsafe", policy[1])
-    script = (files("tinygrad_attn.viz.anatomy") / "page.js").read_text("utf-8")
+    script = page_script()
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|fetch\(", script
     )

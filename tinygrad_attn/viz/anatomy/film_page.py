@@ -91,8 +91,8 @@ def drawn(scene: Scene, at: int, frames: Sequence[Snapshot]) -> dict[str, Any]:
         "name": clean(scene.name),
         "cross": scene.cross,
         "shape": list(P.shape),
-        "P": {"range": ends([P]), "data": encoded(P, "<f4")},
-        "dP": {"range": ends([seen]), "data": encoded(dP, "<f4")},
+        "P": {"range": ends(P), "data": encoded(P, "<f4")},
+        "dP": {"range": ends(seen), "data": encoded(dP, "<f4")},
         "allowed": None if scene.allowed is None else allowed(scene.allowed),
         "examples": list(map(labelled, scene.examples)),
     }

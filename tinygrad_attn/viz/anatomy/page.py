@@ -24,6 +24,8 @@ from .payload import TITLE_LIMIT, page_data, written
 from .recording import Cell, Run, record
 from .steps import steps_of
 
+SCRIPTS = ("cells.js", "words.js", "drawing.js", "sheet.js", "page.js")
+
 
 @dataclass(frozen=True, repr=False)
 class Page:
@@ -54,7 +56,7 @@ class Page:
 
     def filled(self, data: dict[str, Any]) -> str:
         """The template with `data`."""
-        style, script = resource("page.css"), resource("page.js")
+        style, script = resource("page.css"), page_script()
         return Template(resource("page.html")).substitute(
             title=escape(clean(self.recording.title, TITLE_LIMIT)),
             style=style,
@@ -149,6 +151,11 @@ def anatomy(
     paths = paths_of(found)
     identities = identities_of(found, paths)
     return Page(replace(found, paths=paths, identities=identities, steps=steps_of(found)))
+
+
+def page_script() -> str:
+    """The page's one script: its files inside one function, so that none of their names leaks."""
+    return "\n".join(["(() => {", '"use strict";', *map(resource, SCRIPTS), "})();", ""])
 
 
 def resource(name: str) -> str:

@@ -1,6 +1,7 @@
 """A recording as the JSON that the page reads: every array once, as base64 of float64.
 
-"data" of a matrix: one text for each example, of its shape's numbers in row order, little-endian.
+"data" of a matrix: one text for each example, of its shape's numbers in row order, little-endian;
+"range" the least and the greatest of these, all heads together.
 A matrix and its gradient have one entry each, "X" under "matrices" and "dX" under "gradients";
 shape and axes of a gradient are its matrix's.  What is no finite number is null, except inside the
 arrays.  Labels are cleaned for display; an example whose labels had to be changed carries what they
@@ -10,7 +11,7 @@ were, as far as that can be shown on one line, under "full".
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from json import dumps
 from math import isfinite
 from typing import Any
@@ -92,7 +93,7 @@ def matrix(arrays: Sequence[Array], axes: tuple[str, str], per: str, kind: str) 
         "heads": shape[0] if len(shape) == 3 else 0,
         "shape": list(shape) if len(shape) > 1 else [1, *shape],
         "kind": kind,
-        "range": ends(arrays),
+        "range": list(map(ends, arrays)),
         "data": list(map(encoded, arrays)),
     }
 
@@ -113,14 +114,14 @@ def gradient_of(arrays: Sequence[Sequence[Array]], per: str) -> dict[str, Any]:
     """The gradient of one matrix: for each target, for each example."""
     return {
         "per": per,
-        "range": [ends(few) for few in arrays],
+        "range": [list(map(ends, few)) for few in arrays],
         "data": [list(map(encoded, few)) for few in arrays],
     }
 
 
-def ends(arrays: Iterable[Array]) -> list[float]:
+def ends(array: Array) -> list[float]:
     """The least and the greatest finite number."""
-    finite = np.concatenate([array[np.isfinite(array)] for array in arrays])
+    finite = array[np.isfinite(array)]
     return [float(finite.min()), float(finite.max())] if finite.size else [0.0, 0.0]
 
 
