@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from anatomies import recorded
+from hostile import LABELS
 from markdown_it import MarkdownIt
 
 from tinygrad_attn import IndexingError
@@ -248,27 +249,9 @@ def test_what_is_not_there(rng: Rng, target: int, example: int) -> None:
         derivation(recorded(rng), target, example)
 
 
-# fmt: off
-HOSTILE = [
-    "<script>alert(1)</script>", "</script>", "<img src=x onerror=alert(1)>", "<b>",
-    "</td></table>", "<details>", "<!-- x", "--> x", "<?php", "<![CDATA[", "javascript:alert(1)",
-    "http://evil.test/x", "https://evil.test", "ftp://evil.test", "www.evil.test", "a@evil.test",
-    "mailto:a@evil.test", "xmpp:a@evil.test", "<http://evil.test>", "[x](javascript:alert(1))",
-    "![x](http://evil.test)", "[x][y]", "[x]: http://evil.test", "[^1]", "[^1]: x", "- [ ] x",
-    "# x", "## x", "- x", "+ x", "* x", "1. x", "1) x", "> x", "---", "===", "***", "```",
-    "```text", "~~~", "`", "`x`", "``x", "|", "| a | b |", "a | b", "\\|", "\\", "\\\\", "x\\",
-    "**x**", "__x__", "*x*", "_x_", "~~x~~", "$x^2$", "$$x$$", "$`x`$", ":smile:", "@user", "#1",
-    "GH-1", "&amp;", "&lt;b&gt;", "&#60;b&#62;", "&nope;", "&", '"', "'", '" onload="x', "{{ x }}",
-    "{% x %}", "%s", "x\ny", "x\r\n# y", "x\ty", "    x", " x ", "x  y", "", " ", "\u2028x",
-    "\u202eevil", "\u2066x", "\ud800", "\udfff", "\x00", "\x1b[31m", "\ufffe", "한국어", "👩‍🔬",
-    "e\u0301", "\u3000", "x" * 20_000, "<" * 20_000, "[" * 60, "`" * 60,
-]
-# fmt: on
-
-
-def labelled(recording: Recording, labels: list[str]) -> Recording:
+def labelled(recording: Recording, labels: tuple[str, ...]) -> Recording:
     """Five labels where text from outside can be: each once a key and once a name."""
-    block_, keys = recording.block, tuple(labels)
+    block_, keys = recording.block, labels
     assert block_ is not None
     name, title, of, target, around = labels
     examples = (replace(recording.examples[0], title=of, queries=keys, keys=keys),)
@@ -282,11 +265,11 @@ def labelled(recording: Recording, labels: list[str]) -> Recording:
     )
 
 
-@pytest.mark.parametrize("first", range(0, len(HOSTILE), 5))
+@pytest.mark.parametrize("first", range(0, len(LABELS), 5))
 def test_labels_stay_text(rng: Rng, first: int) -> None:
     recording = recorded(rng, batch=1)
     plain = derivation(recording)
-    labels = (HOSTILE[first:] + HOSTILE)[:5]
+    labels = (LABELS[first:] + LABELS)[:5]
     sheet = derivation(labelled(recording, labels))
     found = Reader(sheet)
     assert found.tags == Reader(plain).tags
@@ -309,7 +292,7 @@ def refuse_signs(source: str) -> None:
     assert source.replace("<!-- -->", "").count("<") == 0
 
 
-@pytest.mark.parametrize("label", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("label", LABELS, ids=range(len(LABELS)))
 def test_text_stays_text_wherever_it_stands(label: str) -> None:
     written = text(label)
     refuse_signs(written)

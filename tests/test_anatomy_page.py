@@ -7,7 +7,6 @@ import hashlib
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from json import loads
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,6 @@ from tinygrad_attn import Tensor, nn
 from tinygrad_attn.models import GPT, GPTConfig
 from tinygrad_attn.viz import RenderError
 from tinygrad_attn.viz.anatomy import Page, payload
-from tinygrad_attn.viz.labels import clean
 
 NAME = "blocks.1.attn"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from ..viz.labels import clean
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --page: #fbfbf9; --card: #fff;
   --line: #e2e4e8; --blue: #0072b2; --orange: #d55e00; --grey: #a3a9b3; }
@@ -51,6 +53,11 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .86rem; }
 """
 
 
+def shown(text: str) -> str:
+    """Text as HTML, line by line; what cannot be shown is replaced sign by sign."""
+    return escape("\n".join(clean(line, len(line)) for line in text.split("\n")))
+
+
 def page(title: str, parts: Iterable[str], footer: str) -> str:
     """A whole page; `parts` are HTML."""
     return f"""<!doctype html>
@@ -58,14 +65,14 @@ def page(title: str, parts: Iterable[str], footer: str) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
+<title>{shown(title)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
-<h1>{escape(title)}</h1>
+<h1>{shown(title)}</h1>
 {chr(10).join(parts)}
-<footer>{escape(footer)}</footer>
+<footer>{shown(footer)}</footer>
 </main>
 </body>
 </html>
@@ -74,12 +81,12 @@ def page(title: str, parts: Iterable[str], footer: str) -> str:
 
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph of plain text."""
-    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+    return f'<p class="{kind}">{shown(text)}</p>' if kind else f"<p>{shown(text)}</p>"
 
 
 def section(heading: str, *parts: str) -> str:
     """A heading and what stands under it: HTML."""
-    return "\n".join([f"<section>\n<h2>{escape(heading)}</h2>", *parts, "</section>"])
+    return "\n".join([f"<section>\n<h2>{shown(heading)}</h2>", *parts, "</section>"])
 
 
 def bars(values: Sequence[tuple[float, str]], ours: int) -> str:
@@ -89,7 +96,7 @@ def bars(values: Sequence[tuple[float, str]], ours: int) -> str:
         '<div class="bars">'
         + "".join(
             f'<div class="bar{" ours" if i == ours else ""}"><b class="number">{value:.3f}</b>'
-            f"<span>{escape(text)}</span>"
+            f"<span>{shown(text)}</span>"
             f'<div style="width:{100 * value / longest:.1f}%"></div></div>'
             for i, (value, text) in enumerate(values)
         )
@@ -102,10 +109,10 @@ def figure(
 ) -> str:
     """A picture of this folder; a tall or wide one scrolls in its frame."""
     kind = ' class="tall"' if tall else ' class="wide"' if wide else ""
-    name = escape(name)
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    name = shown(name)
+    below = f"<figcaption>{shown(caption)}</figcaption>" if caption else ""
     return (
-        f'<figure{kind}><a href="{name}"><img src="{name}" alt="{escape(description)}"></a>'
+        f'<figure{kind}><a href="{name}"><img src="{name}" alt="{shown(description)}"></a>'
         f"{below}</figure>"
     )
 
@@ -117,7 +124,7 @@ def pair(*figures: str) -> str:
 
 def table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A table; a last cell "right" or "wrong" gets its colour."""
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    head = "".join(f"<th>{shown(heading)}</th>" for heading in headings)
     body = "".join("<tr>" + "".join(cell(text) for text in line) + "</tr>" for line in lines)
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -128,18 +135,18 @@ def table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def cell(text: str) -> str:
     """One cell."""
     kind = f' class="{text}"' if text in ("right", "wrong") else ""
-    return f"<td{kind}>{escape(text)}</td>"
+    return f"<td{kind}>{shown(text)}</td>"
 
 
 def listing(text: str) -> str:
     """Text as it is, line by line."""
-    return f"<pre>{escape(text)}</pre>"
+    return f"<pre>{shown(text)}</pre>"
 
 
 def links(files: Iterable[tuple[str, str]]) -> str:
     """Files of this folder, each with what it is."""
     items = "".join(
-        f'<li><a href="{escape(name)}">{escape(name)}</a>: {escape(what)}</li>'
+        f'<li><a href="{shown(name)}">{shown(name)}</a>: {shown(what)}</li>'
         for name, what in files
     )
     return f"<ul>{items}</ul>"

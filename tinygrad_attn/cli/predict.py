@@ -84,5 +84,5 @@ def lines(
     for i, (label, answer) in enumerate(zip(labels, answers, strict=True)):
         line = f"{label:{width}}  →  {clean(answer, 200)}"
         if right is not None:
-            line += "   right" if answer == right[i] else f"   wrong, it is {right[i]}"
+            line += "   right" if answer == right[i] else f"   wrong, it is {clean(right[i], 200)}"
         yield line

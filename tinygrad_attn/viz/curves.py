@@ -65,13 +65,15 @@ def loss_curve(
                 color=GREY,
                 linewidth=1.4,
                 linestyle=(0, (5, 3)),
-                label=f"{clean(baseline_label)}, {baseline:.3f}",
+                label="baseline",
             )
         ax.set(xlabel="step", ylabel=clean(unit), axisbelow=True)
         ax.grid(axis="y", color="#e6e6e6", linewidth=0.8)
         ax.spines[["top", "right"]].set_visible(False)
         if ax.get_legend_handles_labels()[0]:
-            ax.legend(frameon=False)
+            legend = ax.legend(frameon=False)
+            if baseline is not None:  # only now: matplotlib leaves out a label "_x"
+                legend.get_texts()[-1].set_text(f"{clean(baseline_label)}, {baseline:.3f}")
         fit(fig, title, width=7.2, height=3.9)
         return save()
 
