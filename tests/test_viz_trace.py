@@ -377,3 +377,42 @@ def test_fused_operations_are_drawn_as_their_definition_until_they_are_freed() -
     out.backward()
     freed = [vertex.label for vertex in ta.viz.trace(out).vertices if vertex.kind == "op"]
     assert freed == ["attention", "multiply", "sum"]
+
+
+# ── constants by name ────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("how", [{}, {"method": "tiled"}, {"return_stages": True}])
+@pytest.mark.parametrize("mask", ["causal", "array", "tensor", "named"])
+def test_the_mask_of_attention_is_a_box_with_name_and_shape(mask, how):
+    q, k, v = variable(2, 3, 5), variable(2, 7, 5), variable(2, 7, 2)
+    added = np.triu(np.full((3, 7), -1.5), 2)
+    masks = {
+        "causal": {"causal": True, "offset": 2},
+        "array": {"mask": added},
+        "tensor": {"mask": ta.Tensor(added)},
+        "named": {"mask": ta.Tensor(added, name="bias")},
+    }
+    out = nn.functional.attention(q, k, v, **masks[mask], **how)
+    graph = viz.trace(out[0] if "return_stages" in how else out)
+    own = mask == "named" and "return_stages" in how  # a kernel gets bare arrays
+    name = "bias" if own else "mask"
+    (found,) = (v for v in graph.vertices if v.kind == "constant")
+    assert (found.label, found.name, found.shape, found.dtype) == (name, name, (3, 7), "float64")
+    (edge,) = (e for e in graph.edges if e.source == found.id)
+    assert (graph.vertices[edge.target].label, edge.argument) == ("add", "b")
+    assert {v.name for v in graph.only(to=name).vertices} >= {name}
+
+
+def test_a_mask_that_learns_stays_a_variable():
+    mask = variable(3, 7)
+    out = nn.functional.attention(variable(3, 5), variable(7, 5), variable(7, 2), mask)
+    assert [v.kind for v in viz.trace(out).vertices].count("input") == 4
+
+
+def test_kept_values_tell_what_constants_were():
+    with ta.keep_values():
+        y = ta.Tensor(np.ones((2, 3)), name="data") @ variable(3, 5) * 0.25 + [1.0, 2, 3, 4, 5]
+    y.backward(np.ones((2, 5)))  # frees what rules have saved
+    graph = viz.trace(y)
+    constants = [(v.label, v.name, v.shape) for v in graph.vertices if v.kind == "constant"]
+    assert constants == [("data", "data", (2, 3)), ("b", None, (5,))]
+    assert named(graph, "multiply").constants == ("b = 0.25",)

@@ -7,7 +7,7 @@ result is newer than its arguments, so the creation order *is* a topological ord
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
@@ -44,6 +44,7 @@ class EdgeRule(Protocol):
 
 
 Edge = tuple["Node", EdgeRule, Any]  # (parent, rule, what the rule asked for)
+Parents = Sequence["Node | None"]  # one for each array argument
 
 
 @dataclass(eq=False, slots=True)
@@ -68,14 +69,15 @@ class Node:
 
     Unset (and so None) until needed:
         name, value, grad: the tensor's name, its kept value, its kept gradient.
+        constants: where values are kept: for each argument without a node a leaf in its place.
         role: "parameter" for a leaf that a module trains.
         retain: keep the gradient when a walk passes?
         hooks: called with the gradient.
     """
 
     __slots__ = (
-        "dtype", "edges", "grad", "hooks", "name", "op", "order", "parents", "retain", "role",
-        "scope", "shape", "value", "watched",
+        "constants", "dtype", "edges", "grad", "hooks", "name", "op", "order", "parents", "retain",
+        "role", "scope", "shape", "value", "watched",
     )  # fmt: skip
     order: int
     op: Op | None
@@ -91,6 +93,7 @@ class Node:
     value: np.ndarray[Any, Any] | None
     retain: bool | None
     hooks: tuple[Hook, ...] | None
+    constants: Parents | None
 
     def __getattr__(self, name: str) -> Any:
         """An unset slot is None: most nodes never have a name, a gradient or a hook."""
@@ -98,9 +101,10 @@ class Node:
             return None
         raise AttributeError(name)
 
-    def keep(self, value: np.ndarray[Any, Any], grad: bool) -> None:
-        """Keep the value and, when a walk passes, the gradient."""
+    def keep(self, value: np.ndarray[Any, Any], grad: bool, args: Sequence[Any] = ()) -> None:
+        """Keep the value, what the constant `args` were, and, when a walk passes, the gradient."""
         self.value = value
+        self.constants = [noted(a) if p is None else None for a, p in zip(args, self.parents)]
         if grad:
             self.retain = self.watched = True
 
@@ -133,6 +137,15 @@ def recorded(
     node.scope = scope
     node.watched = False
     return node
+
+
+def noted(constant: Any) -> Node:
+    """A leaf with its name, shape and dtype; with its value only where that is a single number."""
+    array = np.asarray(constant)
+    leaf = recorded(None, (), [], array.shape, array.dtype)
+    leaf.name = getattr(constant, "name", None)
+    leaf.value = None if array.ndim else array.copy()
+    return leaf
 
 
 def record(op: Op, parents: tuple[Node | None, ...], edges: Any, out: np.ndarray[Any, Any]) -> Node:

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .errors import DTypeError, ShapeError, reraised
-from .node import Edge, Node, recorded
+from .node import Edge, Parents, recorded
 from .results import results
 from .rule import Rule
 from .settings import SETTINGS
@@ -66,8 +66,8 @@ class Primitive:
         self.demanding = any(default is MISSING for default in self.defaults)
         self.forward = by_position(forward, list(self.options)) if self.variadic else forward
         self.arity = sys.maxsize if self.variadic else len(self.arrays)
-        binding = self.demanding or self.variadic
-        self.simple_arity = -1 if binding else self.arity  # a call of so many needs no binding
+        # A call of so many needs no binding.
+        self.simple_arity = -1 if self.demanding or self.variadic else self.arity
         self.rules: tuple[Rule | None, ...] = ()
         self.per_argument = self.variadic
         PRIMITIVES[self.name] = self
@@ -103,9 +103,7 @@ class Primitive:
                 f"position, got {argument!r}"
             )
         if not self.rules:
-            raise DTypeError(
-                f"{self.name}.replaced_vjp: it has no rules yet; give them with .defvjp"
-            )
+            raise DTypeError(f"{self.name}: it has no rules yet; give them with .defvjp(...)")
         before = self.rules, self.per_argument
         planted = Rule(rule, self)
         self.rules = (*self.rules[:at], planted, *self.rules[at + 1 :])
@@ -157,7 +155,7 @@ class Primitive:
             edges = linked_by(parents, self.rules, [*raw, *options, out])
         node = recorded(self, tuple(parents), edges, out.shape, out.dtype, settings.scope)
         if settings.keep_values:
-            node.keep(out, settings.keep_grads)
+            node.keep(out, settings.keep_grads, arrays)
         return wrapped(out, node)
 
     def computed(self, raw: list[Any], options: tuple[Any, ...]) -> Any:
@@ -180,7 +178,7 @@ class Primitive:
         self,
         raw: list[Any],
         options: tuple[Any, ...],
-        parents: list[Node | None],
+        parents: Parents,
         outs: tuple[Array, ...],
         constants: bool,
     ) -> tuple[Tensor, ...]:
@@ -242,12 +240,7 @@ class Primitive:
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────
     def edges(
-        self,
-        raw: list[Any],
-        options: tuple[Any, ...],
-        parents: list[Node | None],
-        out: Any,
-        constants: bool,
+        self, raw: list[Any], options: tuple[Any, ...], parents: Parents, out: Any, constants: bool
     ) -> list[Edge]:
         """An edge for each rule that will run, with what it asked for; nothing else lives on."""
         if not self.rules:
@@ -259,7 +252,7 @@ class Primitive:
             return self.edges_per_argument(raw, options, parents, out)
         return linked_by(parents, self.rules, [*raw, *options, out])
 
-    def saved_places(self, parents: list[Node | None]) -> set[int]:
+    def saved_places(self, parents: Parents) -> set[int]:
         """The positions of the array arguments that the rules that will run ask for."""
         if self.variadic:
             wanted = any(rule is not None and rule.wants_args for rule in self.rules)
@@ -268,7 +261,7 @@ class Primitive:
         return {place for rule in running for place in rule.places}
 
     def edges_per_argument(
-        self, raw: list[Any], options: tuple[Any, ...], parents: list[Node | None], out: Any
+        self, raw: list[Any], options: tuple[Any, ...], parents: Parents, out: Any
     ) -> list[Edge]:
         """The same for rules that ask for something that differs from argument to argument."""
         given, rules = raw, self.rules
@@ -283,9 +276,7 @@ class Primitive:
         ]
 
 
-def linked_by(
-    parents: list[Node | None], rules: tuple[Rule | None, ...], known: list[Any]
-) -> list[Edge]:
+def linked_by(parents: Parents, rules: tuple[Rule | None, ...], known: list[Any]) -> list[Edge]:
     """An edge for each rule that will run, with what it asks for of all that is `known`."""
     edges: list[Edge] = []
     for parent, rule in zip(parents, rules):

@@ -139,35 +139,38 @@ class Draft:
         A single number is written inside, and what nothing is known of since it was freed.
         """
         beside, inside = [], []
-        for at, what, array in constants(node):
-            if array is None and node.edges is None:
+        for at, what, name, known in constants(node):
+            if known is None and node.edges is None:
                 inside.append(what)
-            elif array is not None and not array.ndim:
-                inside.append(f"{what} = {scalar_text(array)}")
+            elif known is not None and known.shape == ():
+                inside.append(f"{name or what} = {scalar_text(known)}")
             else:
-                new = Vertex(0, "constant", what, cluster=cluster, of=of)
-                if array is not None:
-                    new = replace(new, shape=array.shape, dtype=str(array.dtype))
+                new = Vertex(0, "constant", name or what, name, cluster=cluster, of=of)
+                if known is not None:
+                    new = replace(new, shape=known.shape, dtype=str(known.dtype))
                 self.constants[node, at] = self.put(new)
                 beside.append((self.constants[node, at], what))
         return beside, tuple(inside)
 
 
-def constants(node: Node) -> Iterator[tuple[Place, str, Array | None]]:
-    """(place, name, array) of every constant argument and of every array among the options.
+def constants(node: Node) -> Iterator[tuple[Place, str, str | None, Array | Node | None]]:
+    """Every constant argument and every array among the options: what is known of them.
 
-    The array is None where no rule asks for it, since then nothing keeps it; an option shows only
-    where a rule asks for it.
+    That is (place, the argument's name, its own name, a leaf or array of its shape).  The last is
+    None where nothing keeps it: no rule asks for it, nor were values to be kept.  An option shows
+    only where a rule asks for it.
     """
     if not isinstance(node.op, Primitive):
         return
     kept = kept_arrays(node)
     for k, parent in enumerate(node.parents):
         if parent is None:
-            yield k, node.op.argument(k), kept.get(k)
+            leaf = node.constants[k] if node.constants else None
+            name = None if leaf is None else as_text(leaf.name)
+            yield k, node.op.argument(k), name, kept.get(k) if leaf is None else leaf
     for name in node.op.options:
         if name in kept and kept[name].ndim:
-            yield name, name, kept[name]
+            yield name, name, None, kept[name]
 
 
 def kept_arrays(node: Node) -> dict[Place, Array]:
@@ -194,9 +197,10 @@ def largest(value: Any) -> Array | None:
     return max(arrays, key=np.size, default=None)
 
 
-def scalar_text(array: Array) -> str:
+def scalar_text(known: Array | Node) -> str:
     """A single number, short."""
-    value = array.item()
+    array = known.value if isinstance(known, Node) else known
+    value = None if array is None else array.item()
     return number_text(value, 4) if isinstance(value, float) else str(value)
 
 

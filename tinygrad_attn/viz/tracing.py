@@ -13,6 +13,7 @@ from typing import Any
 from ..engine import DTypeError, Node, ShapeError, Tensor
 from ..engine.fused import KernelCall
 from ..engine.recompute import Expansion
+from ..engine.settings import changed
 from .backward import draw_gradients
 from .draft import Clusters, Draft
 from .gradients import walked
@@ -112,7 +113,8 @@ def ancestors(
         node = stack.pop()
         parents: tuple[Node | None, ...] = node.parents
         if isinstance(node.edges, KernelCall):
-            stand_ins[node] = node.edges.expanded(node)[0][0]
+            with changed(keep_values=True):  # so that constants are known: a mask
+                stand_ins[node] = node.edges.expanded(node)[0][0]
             parents = (stand_ins[node],)
         elif recomputed and isinstance(node.edges, Expansion):
             stand_ins[node] = node.edges.open(node, None, True, None)[0][0]

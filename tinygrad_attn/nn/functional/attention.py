@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from ... import ops
-from ...engine import Array, DTypeError, ShapeError, Tensor
+from ...engine import Array, DTypeError, ShapeError, Tensor, keep_values
 from ...engine.fused import Fused
 from ...engine.tensor import locked, wrapped
 from ...kernels import Factors, Limits, Plan, finder
@@ -117,7 +117,7 @@ def attention(
         q, k, v, mask, causal, offset, window, scale, softcap, dropout, rng, empty_row, method
     )
     if flag("attention", "return_stages", return_stages):
-        stages = steps(q, k, v, added, plan)
+        stages = kept_steps(q, k, v, added, plan)
         return stages.context, stages.retain()
     return IMPLEMENTATIONS[chosen(method, plan)](q, k, v, added, plan=plan)
 
@@ -132,7 +132,7 @@ DEFAULTS = {
 @widened
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, **options: Any) -> Stages:
     """The Stages of `attention`, whose options it takes; gradients are kept after `.retain()`."""
-    return steps(*planned(q, k, v, mask, **{**DEFAULTS, **options}))
+    return kept_steps(*planned(q, k, v, mask, **{**DEFAULTS, **options}))
 
 
 def planned(
@@ -192,13 +192,28 @@ def steps(q: Tensor, k: Tensor, v: Tensor, added: Any, plan: Plan) -> Stages:
     raw = ops.matmul(q, keys.mT)  # R = Q Kᵀ
     scores = raw * plan.scale  # S = R/√d
     capped = scores if cap is None else ops.tanh(scores / cap) * cap
-    masked = capped if bias is None else capped + bias  # S′
+    masked = capped if bias is None else plus(capped, bias)  # S′
     weights = normalised(masked, alive, empty_row)  # P = softmax(S′)
     dropped = weights if plan.factors is None else weights * plan.factors.whole()
     context = ops.matmul(dropped, values)  # C = P V
     if empty_row == "nan" and not plan.shape[-1]:
         context = context + np.asarray(np.nan, q.dtype)  # the sum over no key
     return Stages(q, k, v, raw, scores, masked, weights, context)
+
+
+def kept_steps(q: Tensor, k: Tensor, v: Tensor, added: Any, plan: Plan) -> Stages:
+    """The same for who asks for stages, and so holds the values anyway: drawings show the mask."""
+    with keep_values():
+        return steps(q, k, v, added, plan)
+
+
+def plus(scores: Tensor, bias: Any) -> Tensor:
+    """The sum; drawings call a constant `bias` "mask", unless it has a name."""
+    if isinstance(scores, Tensor) and not isinstance(bias, Tensor):
+        bias = wrapped(bias, None, "mask")
+    elif isinstance(bias, Tensor) and bias.node is None and bias.name is None:
+        bias = wrapped(bias._data, None, "mask")
+    return scores + bias
 
 
 def definition(q: Tensor, k: Tensor, v: Tensor, added: Any, *, plan: Plan) -> Tensor:
