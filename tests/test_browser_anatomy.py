@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -65,6 +66,59 @@ def long_html() -> str:
     return page.to_html()
 
 
+RESET = """() => {
+    const state = anatomy.state();
+    if (state.language !== "en") document.querySelector("[data-language=en]").click();
+    for (const id of ["example", "head", "target"]) {
+        const control = document.getElementById(id);
+        if (control.value === "0") continue;
+        control.value = "0";
+        control.dispatchEvent(new Event("change"));
+    }
+    if (state.cell) document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+    if (state.step) anatomy.step(0);
+    document.activeElement.blur();
+    scrollTo(0, 0);
+}"""
+
+
+@pytest.fixture(scope="module")
+def opened_pages(chromium: Any) -> Iterator[tuple[Any, dict[str, Any], list[str]]]:
+    """One window, the pages that stand open in it by case, and what they reported."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, offline=True)
+    yield context, {}, []
+    context.close()
+
+
+@pytest.fixture
+def shared(opened_pages: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Opens the page of a case once for all tests; each finds it as it was opened."""
+    from browser import watch  # the plugin has to be loaded first
+
+    context, pages, troubles = opened_pages
+
+    def shown(case: str) -> Any:
+        if case not in pages:
+            path = tmp_path_factory.mktemp("page") / "anatomy.html"
+            path.write_text(html(case), "utf-8")
+            pages[case] = context.new_page()
+            pages[case].set_default_timeout(10_000)
+            watch(pages[case], path.as_uri(), troubles)
+            pages[case].goto(path.as_uri())
+        pages[case].bring_to_front()
+        pages[case].mouse.move(0, 0)
+        pages[case].evaluate(RESET)
+        return pages[case]
+
+    yield shown
+    assert not troubles, troubles
+
+
+def path_of(page: Any) -> Path:
+    """The file that a page was opened from."""
+    return Path(page.url.removeprefix("file://"))
+
+
 @pytest.fixture
 def show(page_of: Any, tmp_path: Path) -> Any:
     """Writes a page and opens it."""
@@ -124,8 +178,8 @@ OPEN = """cells => cells.map(cell => {
         "cross, grouped, empty row",
     ],
 )
-def test_four_cells_of_every_matrix_open_into_their_sum(show: Any, case: str) -> None:
-    page, rng = show(html(case)), np.random.default_rng(11)
+def test_four_cells_of_every_matrix_open_into_their_sum(shared: Any, case: str) -> None:
+    page, rng = shared(case), np.random.default_rng(11)
     cells = [
         (name, *map(int, rng.integers([B, heads, rows, columns])))
         for name, (heads, rows, columns) in shapes(page).items()
@@ -143,28 +197,41 @@ def test_four_cells_of_every_matrix_open_into_their_sum(show: Any, case: str) ->
     assert len([cell for cell in cells if cell[0] not in INPUTS]) >= 4 * 22
 
 
-@pytest.mark.parametrize(
-    ("case", "times"), [("cross, grouped, empty row", 1), ("rotary in pairs, grouped", 4)]
-)
-def test_a_click_opens_the_cell_under_the_pointer(show: Any, case: str, times: int) -> None:
-    page, rng = show(html(case)), np.random.default_rng(12)
-    for name, (_, rows, columns) in shapes(page).items():
-        for _ in range(times):
-            row, column = map(int, rng.integers([rows, columns]))
-            box = page.locator(f'[data-matrix="{name}"]')
-            box.scroll_into_view_if_needed()
-            edge = box.bounding_box()
-            x = edge["x"] + (column + 0.5) * edge["width"] / columns
-            page.mouse.click(x, edge["y"] + (row + 0.5) * edge["height"] / rows)
-            found = inspected(page)
-            assert (found["name"], found["row"], found["column"]) == (name, str(row), str(column))
-            if name not in INPUTS:
-                assert_sum(found)
+MIDDLE = """([name, [row, column], [rows, columns]]) => {
+    const box = document.querySelector(`[data-matrix="${name}"]`);
+    box.scrollIntoView({ block: "nearest", inline: "nearest" });
+    const { x, y, width, height } = box.getBoundingClientRect();
+    return [x + (column + 0.5) * width / columns, y + (row + 0.5) * height / rows];
+}"""
+CLICKED = f"""clicks => clicks.map(click => {{
+    const [clientX, clientY] = ({MIDDLE})(click);
+    const box = document.querySelector(`[data-matrix="${{click[0]}}"]`);
+    box.dispatchEvent(new MouseEvent("click", {{ clientX, clientY, bubbles: true }}));
+    return {{...document.getElementById("inspector").dataset}};
+}})"""
 
 
-def test_the_browser_reads_the_numbers_that_were_written(show: Any, tmp_path: Path) -> None:
-    page = show(html("cross, grouped, empty row"))
-    data = data_of(tmp_path / "anatomy.html")
+@pytest.mark.parametrize("case", ["cross, grouped, empty row", "rotary in pairs, grouped"])
+def test_a_click_opens_the_cell_under_the_pointer(shared: Any, case: str) -> None:
+    """A click of the mouse on each matrix, and more that only arrive there."""
+    page, rng = shared(case), np.random.default_rng(12)
+    sizes = {name: [rows, columns] for name, (_, rows, columns) in shapes(page).items()}
+    clicks = [
+        [name, rng.integers(size).tolist(), size] for name, size in sizes.items() for _ in range(4)
+    ]
+    seen = page.evaluate(CLICKED, clicks)
+    for click in clicks[::4]:
+        page.mouse.click(*page.evaluate(MIDDLE, click))
+        seen.append(inspected(page))
+    for (name, (row, column), _), found in zip(clicks + clicks[::4], seen, strict=True):
+        assert (found["name"], found["row"], found["column"]) == (name, str(row), str(column))
+        if name not in INPUTS:
+            assert_sum(found)
+
+
+def test_the_browser_reads_the_numbers_that_were_written(shared: Any) -> None:
+    page = shared("cross, grouped, empty row")
+    data = data_of(path_of(page))
     for name, matrix in data["matrices"].items():
         for example, text in enumerate(matrix["data"]):
             expected = decoded(text, (max(1, matrix["heads"]), *matrix["shape"][-2:]))
@@ -173,8 +240,8 @@ def test_the_browser_reads_the_numbers_that_were_written(show: Any, tmp_path: Pa
                 np.testing.assert_array_equal(np.array(given, float), rows)
 
 
-def test_a_missing_cell_is_refused(show: Any) -> None:
-    page = show(html("self"))
+def test_a_missing_cell_is_refused(shared: Any) -> None:
+    page = shared("self")
     for wrong in (
         ["Z", 0, 0, 0, 0],
         ["P", B, 0, 0, 0],
@@ -189,8 +256,8 @@ def test_a_missing_cell_is_refused(show: Any) -> None:
     assert state(page)["cell"] is None
 
 
-def test_hidden_scores_and_empty_rows_say_so(show: Any) -> None:
-    page = show(html("cross, grouped, empty row"))
+def test_hidden_scores_and_empty_rows_say_so(shared: Any) -> None:
+    page = shared("cross, grouped, empty row")
     page.evaluate("anatomy.select('Smasked', 1, 0, 2, 3)")
     assert inspected(page)["value"] == inspected(page)["sum"] == "-Infinity"
     assert "−∞" in page.inner_text("#inspector h2")
@@ -200,9 +267,9 @@ def test_hidden_scores_and_empty_rows_say_so(show: Any) -> None:
 
 
 def test_inputs_say_where_they_come_from_and_gradients_stand_beside_the_complex_step(
-    show: Any,
+    shared: Any,
 ) -> None:
-    page = show(html("self"))
+    page = shared("self")
     page.evaluate("anatomy.select('X', 1, 0, 1, 2)")
     assert "“animal”" in page.inner_text("#inspector")
     page.evaluate("anatomy.select('dX', 0, 0, 0, 0)")
@@ -216,8 +283,8 @@ def test_inputs_say_where_they_come_from_and_gradients_stand_beside_the_complex_
     assert "1 there and 0 elsewhere" in page.inner_text("#inspector")
 
 
-def test_terms_stand_by_size_and_all_of_them_can_be_seen(show: Any) -> None:
-    page = show(html("self"))
+def test_terms_stand_by_size_and_all_of_them_can_be_seen(shared: Any) -> None:
+    page = shared("self")
     page.evaluate("anatomy.select('dX', 0, 0, 1, 2)")
     assert page.locator(".terms .track").count() == 12
     page.click(".rest button")
@@ -228,8 +295,8 @@ def test_terms_stand_by_size_and_all_of_them_can_be_seen(show: Any) -> None:
 
 
 # ── walking ──────────────────────────────────────────────────────────────────────────────────────
-def test_terms_lead_to_their_cells_and_the_trail_leads_back(show: Any) -> None:
-    page = show(html("grouped"))
+def test_terms_lead_to_their_cells_and_the_trail_leads_back(shared: Any) -> None:
+    page = shared("grouped")
     page.evaluate("anatomy.select('dSmasked', 0, 3, 4, 1)")
     page.locator(".terms .cell").nth(1).click()
     walked = state(page)
@@ -250,8 +317,8 @@ def pixels(page: Any, name: str) -> bytes:
     ).encode()
 
 
-def test_sources_are_outlined(show: Any) -> None:
-    page = show(html("self"))
+def test_sources_are_outlined(shared: Any) -> None:
+    page = shared("self")
     names = page.evaluate("anatomy.names()")
     before = {name: pixels(page, name) for name in names}
     page.evaluate("anatomy.select('dP', 0, 0, 1, 2)")
@@ -260,8 +327,8 @@ def test_sources_are_outlined(show: Any) -> None:
     assert all(pixels(page, name) == before[name] for name in names)
 
 
-def test_the_head_that_a_cell_is_made_from_is_shown(show: Any) -> None:
-    page = show(html("grouped"))  # heads 4 wide, two of them on one head of keys
+def test_the_head_that_a_cell_is_made_from_is_shown(shared: Any) -> None:
+    page = shared("grouped")  # heads 4 wide, two of them on one head of keys
     for name, row, column, head in (("dWq", 9, 1, 2), ("dWk", 5, 1, 2), ("O", 1, 21, 5)):
         page.evaluate("a => anatomy.select(...a)", [name, 0, 0, row, column])
         assert state(page)["head"] == head
@@ -269,8 +336,8 @@ def test_the_head_that_a_cell_is_made_from_is_shown(show: Any) -> None:
     assert state(page)["head"] == 5
 
 
-def test_terms_of_other_heads_and_examples_say_so(show: Any) -> None:
-    page = show(html("self"))
+def test_terms_of_other_heads_and_examples_say_so(shared: Any) -> None:
+    page = shared("self")
     page.evaluate("anatomy.select('dX', 0, 0, 1, 2)")
     page.click(".rest button")
     subscripts = set(page.locator(".terms .cell sub").all_inner_texts())
@@ -282,8 +349,8 @@ def test_terms_of_other_heads_and_examples_say_so(show: Any) -> None:
     )
 
 
-def test_arrows_step_through_all_steps(show: Any) -> None:
-    page = show(html("self"))
+def test_arrows_step_through_all_steps(shared: Any) -> None:
+    page = shared("self")
     steps = page.evaluate("JSON.parse(document.getElementById('anatomy-data').textContent).steps")
     seen = []
     for step in steps:
@@ -338,8 +405,8 @@ def test_tab_reaches_every_control(show: Any) -> None:
 
 
 # ── what is shown ────────────────────────────────────────────────────────────────────────────────
-def test_heads_examples_and_targets_switch_and_the_numbers_follow(show: Any) -> None:
-    page = show(html("causal"))
+def test_heads_examples_and_targets_switch_and_the_numbers_follow(shared: Any) -> None:
+    page = shared("causal")
     page.evaluate("anatomy.select('dP', 0, 0, 2, 1)")
 
     def expected() -> float:
@@ -360,8 +427,8 @@ def test_heads_examples_and_targets_switch_and_the_numbers_follow(show: Any) -> 
     assert "“animal”" in page.inner_text("#inspector h2")
 
 
-def test_every_matrix_says_what_it_is_and_its_range(show: Any) -> None:
-    page = show(html("cross"))
+def test_every_matrix_says_what_it_is_and_its_range(shared: Any) -> None:
+    page = shared("cross")
     for name in page.evaluate("anatomy.names()"):
         box = page.locator(f'[data-matrix="{name}"]')
         assert box.count() == 1
@@ -380,8 +447,8 @@ def test_every_matrix_says_what_it_is_and_its_range(show: Any) -> None:
     assert above["y"] + above["height"] <= below["y"]
 
 
-def test_hovering_shows_the_value(show: Any) -> None:
-    page = show(html("self"))
+def test_hovering_shows_the_value(shared: Any) -> None:
+    page = shared("self")
     page.hover('[data-matrix="Y"]', position={"x": 1, "y": 1})
     value = page.evaluate("anatomy.get('Y', 0, 0)[0][0]")
     assert page.is_visible("#tip")
@@ -389,7 +456,7 @@ def test_hovering_shows_the_value(show: Any) -> None:
     assert float(shown) == pytest.approx(value, rel=1e-2)
 
 
-def test_korean_has_every_word_that_english_has(show: Any) -> None:
+def test_korean_has_every_word_that_english_has(shared: Any) -> None:
     script = page_script()
     words = script[script.index("const WORDS") : script.index("const SYMBOLS")]
     english, korean = words.split("\n  ko: {")
@@ -402,7 +469,7 @@ def test_korean_has_every_word_that_english_has(show: Any) -> None:
     template = (files("tinygrad_attn.viz.anatomy") / "page.html").read_text("utf-8")
     rest = template + script.replace(words, "")
     assert [name for name in names[0] - {"Y"} if f'"{name}"' not in rest] == []
-    page = show(html("self"))
+    page = shared("self")
     page.click("[data-language=ko]")
     assert page.evaluate("document.documentElement.lang") == "ko"
     page.evaluate("anatomy.select('dSmasked', 0, 1, 2, 1); anatomy.step(12)")
@@ -492,11 +559,9 @@ def test_printing_is_black_on_white_and_fits_the_paper(show: Any) -> None:
     page.locator("html[data-theme=dark]").wait_for(state="attached")
 
 
-def test_paths_and_identities_are_those_of_the_target_and_the_example(
-    show: Any, tmp_path: Path
-) -> None:
-    page = show(html("self"))
-    data = data_of(tmp_path / "anatomy.html")
+def test_paths_and_identities_are_those_of_the_target_and_the_example(shared: Any) -> None:
+    page = shared("self")
+    data = data_of(path_of(page))
     for target, example in ((0, 0), (1, 1)):
         page.select_option("#target", str(target))
         page.select_option("#example", str(example))
@@ -512,9 +577,9 @@ def test_paths_and_identities_are_those_of_the_target_and_the_example(
     assert page.locator("#identities .fails").count() == 0
 
 
-def test_the_page_says_its_size(show: Any, tmp_path: Path) -> None:
-    page = show(html("self"))
-    size = (tmp_path / "anatomy.html").stat().st_size
+def test_the_page_says_its_size(shared: Any) -> None:
+    page = shared("self")
+    size = path_of(page).stat().st_size
     said = float(re.findall(r"([\d.]+) kB", page.inner_text("#size"))[0])
     assert said * 1000 == pytest.approx(size, abs=1000)
 
@@ -571,12 +636,12 @@ def test_more_than_96_rows_open_in_blocks(show: Any) -> None:
     assert "96–129" in page.inner_text("#blocks")
 
 
-def test_a_short_page_does_not_speak_of_blocks(show: Any) -> None:
-    assert not show(html("self")).locator("#blocks").is_visible()
+def test_a_short_page_does_not_speak_of_blocks(shared: Any) -> None:
+    assert not shared("self").locator("#blocks").is_visible()
 
 
-def test_masked_scores_are_read_as_minus_infinity(show: Any) -> None:
-    page = show(html("causal"))
+def test_masked_scores_are_read_as_minus_infinity(shared: Any) -> None:
+    page = shared("causal")
     scores = np.array(json.loads(json.dumps(page.evaluate("anatomy.get('Smasked', 0, 0)"))), float)
     assert np.array_equal(np.isneginf(scores), ~np.tri(T, dtype=bool))
     assert scores.max() < INF
