@@ -357,6 +357,8 @@ def test_arrows_step_through_all_steps(shared: Any) -> None:
         page.keyboard.press("ArrowRight")
         seen.append(page.get_attribute("#step", "data-step"))
         assert step["title"]["en"] in page.inner_text("#step")
+        lines = page.inner_text("#step .formula").split("\n")
+        assert len(lines) == len(step["formula"].split("\n"))
         made = page.eval_on_selector_all(".matrix.made", "all => all.map(e => e.dataset.matrix)")
         assert set(made) == set(step["makes"])
     assert seen == [str(n + 1) for n in range(len(steps))]
@@ -425,6 +427,34 @@ def test_heads_examples_and_targets_switch_and_the_numbers_follow(shared: Any) -
     now = state(page)
     assert (now["example"], now["head"], now["target"]) == (1, 5, 1)
     assert "“animal”" in page.inner_text("#inspector h2")
+
+
+@pytest.mark.parametrize("name", ["dP", "S", "dWq"])
+def test_the_heads_of_an_example_share_a_scale(shared: Any, name: str) -> None:
+    page, heads = shared("causal"), 1 if name == "dWq" else H
+
+    def ends() -> list[float]:
+        label = page.get_attribute(f'[data-matrix="{name}"]', "aria-label").replace("−", "-")
+        return [float(text) for text in re.findall(r"(\S+) to (\S+)$", label)[0]]
+
+    seen = []
+    for target, example, head in ((0, 0, 0), (0, 0, 3), (0, 1, 3), (1, 1, 3)):
+        for control, value in (("#target", target), ("#example", example), ("#head", head)):
+            page.select_option(control, str(value))
+        values = [page.evaluate("a => anatomy.get(...a)", [name, example, h]) for h in range(heads)]
+        assert ends() == pytest.approx([np.min(values), np.max(values)], rel=1e-3)
+        seen.append(ends())
+    assert seen[0] == seen[1]
+    assert (seen[1] == seen[2]) == (name == "dWq")  # parameters belong to no example
+    assert (seen[2] == seen[3]) == (name == "S")
+
+
+def test_a_page_starts_at_the_first_example_and_target(show: Any) -> None:
+    page = show(html("self"))
+    now = state(page)
+    assert (now["example"], now["head"], now["target"], now["step"]) == (0, 0, 0, 0)
+    assert page.eval_on_selector("#example", "e => e.selectedOptions[0].text") == "a b c d e"
+    assert page.eval_on_selector("#target", "e => e.selectedOptions[0].text").startswith("loss = ")
 
 
 def test_every_matrix_says_what_it_is_and_its_range(shared: Any) -> None:
@@ -575,6 +605,34 @@ def test_paths_and_identities_are_those_of_the_target_and_the_example(shared: An
         np.testing.assert_allclose(read, shares, atol=0.0501)
         assert page.locator("#identities li").count() == len(data["identities"][target])
     assert page.locator("#identities .fails").count() == 0
+
+
+def test_paths_within_others_are_set_in_and_every_place_has_its_own_numbers(shared: Any) -> None:
+    page = shared("self")
+    table = data_of(path_of(page))["paths"][0][0]
+    depths = page.eval_on_selector_all(
+        "#paths table",
+        """all => all.map(table => [...table.tBodies[0].rows].map(row =>
+            [+row.className.slice(5), row.querySelector(".portion .figure").textContent]))""",
+    )
+    at_x, at_block = (
+        [[float(share.replace("−", "-")[:-2]) for depth, share in rows if depth == level]
+         for level in range(3)]
+        for rows in depths
+    )  # fmt: skip
+    assert [len(shares) for shares in at_x] == [3, 3 * H, 0]
+    assert [len(shares) for shares in at_block] == [2, 3, 3 * H]
+    for shares, whole in ((at_x[0], 100), (at_block[0], 100), (at_block[1], at_block[0][1])):
+        assert sum(shares) == pytest.approx(whole, abs=0.2)
+    left = "all => all.map(e => parseFloat(getComputedStyle(e).paddingLeft))"
+    places = page.eval_on_selector_all("#paths .place:last-child tbody th", left)
+    assert len(set(places)) == 3
+    assert places[1] < places[2] < places[3]
+    notes = page.locator("#paths .place p").all_inner_texts()
+    softmax, lost = (f"{100 * n:.1f} %" for n in (table["split"]["softmax"], table["cancellation"]))
+    assert notes[0].startswith(f"Through the softmax (Q and K) {softmax.replace('-', '−')},")
+    assert "Cancellation" not in notes[0]
+    assert notes[1].startswith(f"Cancellation {lost}:")
 
 
 def test_the_page_says_its_size(shared: Any) -> None:
