@@ -146,7 +146,6 @@ def listing(text: str) -> str:
 def links(files: Iterable[tuple[str, str]]) -> str:
     """Files of this folder, each with what it is."""
     items = "".join(
-        f'<li><a href="{shown(name)}">{shown(name)}</a>: {shown(what)}</li>'
-        for name, what in files
+        f'<li><a href="{shown(name)}">{shown(name)}</a>: {shown(what)}</li>' for name, what in files
     )
     return f"<ul>{items}</ul>"
