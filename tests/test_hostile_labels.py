@@ -102,7 +102,7 @@ def test_names_of_rolled_modules(part: tuple[str, ...]) -> None:
     lines, text = drawn(graph), graph.to_text()
     refuse_controls(text)
     for name in part:
-        expected = shown(f"{name}‖3–4 ×2")
+        expected = shown(f"{name}‖3–4") + " ×2"
         assert expected.replace("\u00a0", " ") in lines
         assert f"┌─ {expected}\n" in text
 
@@ -146,7 +146,7 @@ def test_a_title() -> None:
 
 def test_titles_are_text_to_graphviz(monkeypatch: pytest.MonkeyPatch) -> None:
     titles = [shown(label, 120) for label in LABELS if label.strip()]
-    monkeypatch.setattr(dot, "key", lambda graph: titles)  # all of them above one drawing
+    monkeypatch.setattr(dot, "key", lambda graph, scale: titles)  # all of them above one drawing
     content = render.layout(small().to_dot(), "svg", 60)
     seen = {line.strip() for line in lines_of(content)}
     assert {title.replace("\u00a0", " ").strip() for title in titles} <= seen

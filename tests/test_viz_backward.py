@@ -1,6 +1,7 @@
 """Both directions in one graph: the gradients drawn are those the engine finds, part by part."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import tinygrad_attn as ta
 from tinygrad_attn import nn, viz
 from tinygrad_attn.engine import PRIMITIVES
 from tinygrad_attn.viz import gradients
-from tinygrad_attn.viz.norms import LOOKS, TROUBLE, ZERO, Scale
+from tinygrad_attn.viz.norms import LOOKS, TROUBLE, UNKNOWN, ZERO, Scale
 from tinygrad_attn.viz.tracing import ancestors
 
 RNG = np.random.default_rng(0)
@@ -439,18 +440,54 @@ def test_a_long_chain_needs_no_recursion():
 
 
 # ── the scale of norms ───────────────────────────────────────────────────────────────────────────
+def flows(*norms):
+    return [viz.Edge(0, 1, norm=norm, kind="vjp") for norm in norms]
+
+
 def test_arrows_are_as_wide_and_dark_as_their_norms():
-    scale = Scale([1e-3, None, 10.0, 0.0, np.inf, np.nan])
+    scale = Scale(flows(1e-3, None, 10.0, 0.0, np.inf, np.nan))
     looks = [scale.look(n) for n in (1e-3, 1e-2, 0.1, 1.0, 9.0, 10.0)]
     assert looks == [*LOOKS, LOOKS[-1]]
-    assert [scale.look(n) for n in (0.0, None, np.inf, np.nan)] == [ZERO, ZERO, TROUBLE, TROUBLE]
+    others = (0.0, None, np.inf, np.nan)
+    assert [scale.look(n) for n in others] == [ZERO, UNKNOWN, TROUBLE, TROUBLE]
+    assert len({ZERO, UNKNOWN, TROUBLE, *LOOKS}) == 3 + len(LOOKS)
+    assert [look for look, _ in scale.others] == [ZERO, TROUBLE, UNKNOWN]
     widths = [width for _, width in LOOKS]
     assert widths == sorted(widths)
     np.testing.assert_allclose(scale.marks(), 10.0 ** np.linspace(-3, 1, 6))
 
 
 def test_norms_that_hardly_differ_look_the_same():
-    scale = Scale([1.0, 1.1])
+    scale = Scale(flows(1.0, 1.1))
     assert scale.look(1.0) == scale.look(1.1)
     assert len(scale.marks()) == 2
-    assert Scale([]).marks() == Scale([0.0, np.nan]).marks() == []
+    assert scale.others == []
+    assert Scale([]).marks() == Scale(flows(0.0, np.nan)).marks() == []
+
+
+def test_the_scale_is_of_gradients_alone():
+    assert Scale([viz.Edge(0, 1, norm=None), viz.Edge(0, 1, norm=3.0, kind="saved")]).others == []
+
+
+def test_legends_have_words_for_norms_outside_of_the_scale(tmp_path):
+    graph = viz.trace(variable(3) * 2.0, backward=True, g=np.full(3, np.inf))
+    edges = (*graph.edges, viz.Edge(3, 4, norm=None, kind="vjp"))
+    for said, drawn in ((True, replace(graph, edges=edges)), (False, graph)):
+        page = drawn.save_html(tmp_path / "a.html", formulas=True).read_text()
+        assert ("brown arrow: norm not known" in drawn.to_dot()) is said
+        assert ("</i>norm not known</li>" in page) is said
+        assert "thick orange arrow: norm not finite" in drawn.to_dot()
+        assert "</i>norm not finite</li>" in page
+
+
+def test_what_was_summed_over_broadcast_axes_says_so():
+    x, bias = variable(2, 5, name="x"), variable(5, name="bias")
+    column = variable(2, 1, name="column")
+    graph = viz.trace((x + bias) * column + x, backward=True, g=np.ones((2, 5)))
+    made = {
+        (graph.vertices[e.target].label, e.formula.partition(", ")[2], e.shape)
+        for e in graph.edges
+        if e.kind == "vjp" and graph.vertices[e.target].label in ("dx", "dbias", "dcolumn")
+    }
+    words = "summed over broadcast axes"
+    assert made == {("dx", "", (2, 5)), ("dbias", words, (5,)), ("dcolumn", words, (2, 1))}

@@ -6,8 +6,15 @@
     Film(model, run)    the weights of attention and their gradients while a model learns
     plots               matplotlib's part, loaded when first used
 
-Read data.py first (what a graph consists of), then tracing.py and draft.py, gradients.py and
-backward.py (the other direction), labels.py, dot.py, render.py, svg.py; anatomy/ by itself.
+Read data.py first (what a graph consists of), then
+
+    tracing.py, draft.py                        from tensors to boxes and arrows
+    gradients.py, backward.py                   the other direction
+    folding.py, rolling.py, plumbing.py, selecting.py, rebuilding.py    less of it
+    labels.py, norms.py, dot.py, render.py, svg.py, html.py, text.py    its drawings
+    graph.py, options.py                        all of that in one object
+
+and anatomy/ by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .data import Cluster, Edge, Vertex
-from .errors import GraphTooLargeError, RenderError, RenderWarning
+from .errors import GraphTooLargeError, RenderError, RenderWarning, UnknownNameError
 from .graph import Graph
 from .render import engines
 from .tracing import trace
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cluster", "Edge", "Film", "Graph", "GraphTooLargeError", "RenderError", "RenderWarning",
-    "Vertex", "anatomy", "engines", "plots", "trace",
+    "UnknownNameError", "Vertex", "anatomy", "engines", "plots", "trace",
 ]  # fmt: skip
 
 

@@ -83,12 +83,21 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One entry into a scope, such as one call of a module; `parent` is the cluster around it."""
+    """One entry into a scope, such as one call of a module, or `count` equal ones drawn once.
+
+    Attributes:
+        id: position among the clusters, from 0.
+        name: of the module.
+        parent: id of the cluster around it, or None.
+        path: its name and those of all clusters around it, joined by dots.
+        count: how many equal siblings it stands for.
+    """
 
     id: int
     name: str
     parent: int | None = None
     path: str = ""
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)

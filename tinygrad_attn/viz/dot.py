@@ -11,8 +11,8 @@ from itertools import pairwise
 
 from ..engine import ShapeError
 from .data import Cluster, Edge, GraphData, Vertex
-from .labels import clean, edge_lines, lines, number_text, visible
-from .norms import Scale
+from .labels import clean, cluster_title, edge_lines, lines, number_text, rolled_words
+from .norms import TROUBLE, UNKNOWN, ZERO, Scale
 
 FONT, INK, QUIET = "Helvetica", "#1f2933", "#5f6c7b"
 # Fill and border by kind, from Okabe and Ito's colour-blind safe palette; shapes differ as well.
@@ -33,7 +33,7 @@ LOOKS = {
 PLUMBING = frozenset({
     "astype", "broadcast_to", "concatenate", "diagonal", "expand_dims", "flip", "getitem",
     "moveaxis", "pad", "repeat", "reshape", "roll", "scatter", "split", "squeeze", "stack",
-    "swapaxes", "take", "tile", "transpose", "tril", "triu",
+    "swapaxes", "tile", "transpose", "tril", "triu",
 })
 # fmt: on
 NBSP = "\N{NO-BREAK SPACE}"
@@ -45,6 +45,7 @@ PALE = {"result", "moved gradient", "constant"}
 # Fill, border, ink and size of letters of a cluster.
 MODULE = ("#5b7fa318", "#a9b8c8", "#42566b", 10)
 RULE = ("#a3479c12", "#d3b3d0", "#7d4478", 8)
+NAMES = {ZERO: "thin grey", TROUBLE: "thick orange", UNKNOWN: "brown"}
 LEGEND = {
     "input": "ellipse: input, output",
     "parameter": "square box: parameter",
@@ -72,7 +73,8 @@ def to_dot(
     """
     if direction not in ("TB", "LR"):
         raise ShapeError(f'direction: expected "TB" or "LR", got {direction!r}')
-    caption = [clean(title, 120)] * bool(title) + key(graph) * legend
+    scale = Scale(graph.edges)
+    caption = [clean(title, 120)] * bool(title) + key(graph, scale) * legend
     paired = pairs(graph)
     rows = ["digraph graph_of_tensors {", *header(caption, direction, paired)]
     passes = clusters_by_pass(graph)
@@ -83,13 +85,12 @@ def to_dot(
         else:
             rows.append(indent + ("}" if item is None else statement(item, graph)))
     rows += paired
-    scale = Scale(edge.norm for edge in graph.edges)
     rows += [arrow(i, edge, formulas, scale) for i, edge in enumerate(graph.edges)]
     rows += scale_rows(scale, lowest(graph)) if legend and graph.vertices else []
     return "\n".join([*rows, "}", ""])
 
 
-def key(graph: GraphData) -> list[str]:
+def key(graph: GraphData, scale: Scale) -> list[str]:
     """What the shapes and words of this drawing mean, in a line or two."""
     kinds = {v.kind for v in graph.vertices}
     words = [meaning for kind, meaning in LEGEND.items() if kind in kinds]
@@ -98,6 +99,8 @@ def key(graph: GraphData) -> list[str]:
     words += ["dashed arrow: a saved array and the rule that uses it"] * ("saved" in flows)
     normed = any(v.grad_norm is not None and v.kind != "gradient" for v in graph.vertices)
     words += ["‖grad‖: norm of the gradient"] * normed
+    words += [f"{NAMES[look]} arrow: {meaning}" for look, meaning in scale.others]
+    words += rolled_words(graph)
     return ["  ·  ".join(words[i : i + 2]) for i in range(0, len(words), 2)]
 
 
@@ -132,7 +135,7 @@ def opening(cluster: Cluster, forward: bool) -> list[str]:
     fill, border, ink, size = MODULE if forward else RULE
     return [
         f"subgraph cluster_{cluster.id} {{",
-        f"  graph [id=c{cluster.id}, label={quoted(visible(cluster.name))}, "
+        f"  graph [id=c{cluster.id}, label={quoted(cluster_title(cluster))}, "
         f'style="rounded,filled", fillcolor="{fill}", color="{border}", '
         f'fontname="{FONT}-Bold", fontsize={size}, fontcolor="{ink}", labelloc=t, margin=10];',
     ]

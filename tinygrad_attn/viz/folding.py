@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from .data import Cluster, Edge, GraphData, Vertex
 from .rebuilding import OPERATIONS, bundled, is_backward, is_folded, rebuilt, role_of
-from .rolling import RolledCluster
 
 
 def fold(graph: GraphData, depth: int) -> GraphData:
@@ -58,18 +57,17 @@ def module(cluster: Cluster, members: list[Vertex]) -> tuple[int, Vertex]:
     It stands where its last operation stood, so that arrows still point to larger numbers.
     """
     last = members[-1]
-    count = cluster.count if isinstance(cluster, RolledCluster) else 1
     return last.id, Vertex(
         last.id,
         "module",
-        cluster.name.removesuffix(f" ×{count}") if count > 1 else cluster.name,
+        cluster.name,
         shape=last.shape,
         dtype=last.dtype,
         grad_norm=last.grad_norm,
         cluster=cluster.parent,
         scope=cluster.path.rpartition(".")[0],
         operations=sum(v.operations or v.kind == "op" for v in members),
-        count=count,
+        count=cluster.count,
     )
 
 

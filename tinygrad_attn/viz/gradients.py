@@ -34,6 +34,7 @@ class Passage:
         scope: in which the rule's own steps are recorded, and nothing else.
         given: the gradient of the operation's result (a tuple where there are several).
         part: what the rule made of it, in the shape and dtype of `parent`.
+        summed: was it added up over broadcast axes after the rule?
     """
 
     def __init__(self, node: Node | None, parent: Node, argument: int, rule: EdgeRule) -> None:
@@ -41,11 +42,13 @@ class Passage:
         self.scope = Scope(rule.formula, None)
         self.given: Any = None
         self.part: Any = None
+        self.summed = False
 
     @property
     def formula(self) -> str:
-        """The rule's."""
-        return self.rule.formula
+        """The rule's, and what was done to its part after that."""
+        done = ", summed over broadcast axes" * self.summed
+        return self.rule.formula and self.rule.formula + done
 
     @property
     def own(self) -> Any:
@@ -58,7 +61,7 @@ class Passage:
             part = self.rule.fn(g, *needs)
             if type(part) is not Parts and self.node is not None:
                 if part.shape != self.parent.shape:
-                    part = unbroadcast(part, self.parent.shape)
+                    part, self.summed = unbroadcast(part, self.parent.shape), True
                 if part.dtype is not self.parent.dtype:
                     part = fitted(part, self.node, self.parent)
         self.given, self.part = g, part

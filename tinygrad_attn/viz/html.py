@@ -8,7 +8,7 @@ from string import Template
 
 from .data import GraphData
 from .dot import LOOKS, role_of
-from .labels import clean, number_text
+from .labels import clean, number_text, rolled_words
 from .norms import Scale
 from .text import to_text
 
@@ -86,7 +86,7 @@ def legend(graph: GraphData) -> str:
     """What the looks of the boxes and arrows mean, and the words inside them."""
     looks = {role_of(vertex, graph) for vertex in graph.vertices}
     rows = [swatch(kind, meaning) for kind, meaning in MEANINGS.items() if kind in looks]
-    rows += scale_rows(Scale(edge.norm for edge in graph.edges))
+    rows += scale_rows(Scale(graph.edges))
     words = {
         '<i class="flow kept"></i>a saved array and the rule that uses it': any(
             edge.kind == "saved" for edge in graph.edges
@@ -97,16 +97,17 @@ def legend(graph: GraphData) -> str:
         ),
         "rest the pointer on an arrow for its formula, shape and norm": True,
     }
-    return "\n".join([*rows, *(f"<li>{text}</li>" for text, holds in words.items() if holds)])
+    texts = [text for text, holds in words.items() if holds] + rolled_words(graph)
+    return "\n".join([*rows, *(f"<li>{text}</li>" for text in texts)])
 
 
 def scale_rows(scale: Scale) -> list[str]:
-    """An arrow's look for each class of norms."""
-    ends = [number_text(mark) for mark in scale.marks()]
+    """An arrow's look for each class of norms, and for what is in none."""
+    ends = pairwise(number_text(mark) for mark in scale.marks())
+    looks = zip(scale.looks, (f"norm {low} – {high}" for low, high in ends), strict=False)
     return [
-        f'<li><i class="flow" style="border-top:{width}px solid {color}"></i>'
-        f"norm {low} – {high}</li>"
-        for (color, width), (low, high) in zip(scale.looks, pairwise(ends), strict=False)
+        f'<li><i class="flow" style="border-top:{width}px solid {color}"></i>{meaning}</li>'
+        for (color, width), meaning in [*looks, *scale.others]
     ]
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import NamedTuple
 from unicodedata import category
 
-from .data import Edge, Shape, Vertex
+from .data import Cluster, Edge, GraphData, Shape, Vertex
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 VISIBLE = {"\n": "⏎", "\t": "⇥"}
 UNSHOWABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's general categories
 DIRECTIONS = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
 NAME_LIMIT = 60
+ROLLED = "×3: three equal modules drawn once"
 KEPT = "saved by the forward pass, used by this rule"
 
 
@@ -74,8 +75,25 @@ def title(vertex: Vertex) -> str:
     """The box's label; before it the tensor's name where that is something else."""
     label = visible(vertex.label)
     named = vertex.name is not None and vertex.name != vertex.label
-    times = f" ×{vertex.count}" if vertex.count > 1 else ""
-    return (f"{visible(vertex.name)} = {label}" if named else label) + times
+    return (f"{visible(vertex.name)} = {label}" if named else label) + times(vertex)
+
+
+def cluster_title(cluster: Cluster) -> str:
+    """What is written on a cluster: its name, and how many it stands for."""
+    return visible(cluster.name) + times(cluster)
+
+
+def times(item: Vertex | Cluster) -> str:
+    """How many equal siblings it stands for, where there are several."""
+    return f" ×{item.count}" if item.count > 1 else ""
+
+
+def rolled_words(graph: GraphData) -> list[str]:
+    """What ×3 means in a drawing of `graph`, if it has such a thing."""
+    if not any(map(times, graph.vertices)) and not any(map(times, graph.clusters)):
+        return []
+    normed = any(v.grad_norm is not None for v in graph.vertices)
+    return [ROLLED + "; norms are of all of them together" * normed]
 
 
 def visible(name: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
@@ -18,13 +18,6 @@ from .data import Cluster, Edge, GraphData, Vertex
 from .rebuilding import OPERATIONS, bundled, is_backward, is_folded, joint_norm, rebuilt
 
 NUMBER = re.compile(r"(\d+)")
-
-
-@dataclass(frozen=True, slots=True)
-class RolledCluster(Cluster):
-    """A cluster that is drawn once for `count` equal ones; its name ends in "×" and that number."""
-
-    count: int = 1
 
 
 class Unit(NamedTuple):
@@ -121,8 +114,10 @@ class Rows:
         place = {v: k for k, v in enumerate(unit.vertices)}
         inside = [self.graph.clusters[c] for c in unit.clusters[1:]]
         names = tuple(
-            (plain(c.name), None if c.parent is None else clusters[c.parent]) for c in inside
+            (plain(c.name), c.count, None if c.parent is None else clusters[c.parent])
+            for c in inside
         )
+        counts = tuple(self.graph.clusters[c].count for c in unit.clusters[:1])
         boxes = tuple(
             (
                 *(v.kind, plain(v.label), plain(v.name), v.shape, v.dtype, v.saves, v.constants),
@@ -139,7 +134,7 @@ class Rows:
                 inner[source, target, edge.kind, edge.argument, edge.formula, edge.shape] += 1
             else:  # the last of a row may pass its result to one, the others to several
                 outer.add((target, edge.kind, edge.argument if edge.kind == "forward" else ""))
-        return names, boxes, frozenset(inner.items()), frozenset(outer)
+        return counts, names, boxes, frozenset(inner.items()), frozenset(outer)
 
 
 def runs(vertex: Vertex) -> bool:
@@ -213,11 +208,9 @@ def one_vertex(equal: Sequence[Vertex], alone: bool) -> Vertex:
 
 def one_cluster(equal: Sequence[Cluster], outermost: bool) -> Cluster:
     """The cluster that stands for equal ones; the outermost says how many."""
-    last = equal[-1]
     name, path = one_name([c.name for c in equal]), one_name([c.path for c in equal])
-    if not outermost:
-        return replace(last, name=name, path=path)
-    return RolledCluster(last.id, f"{name} ×{len(equal)}", last.parent, path, len(equal))
+    count = equal[-1].count * (len(equal) if outermost else 1)
+    return replace(equal[-1], name=name, path=path, count=count)
 
 
 def one_name(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from .data import GraphData
 from .errors import RenderError
-from .labels import Line, clean, edge_lines, edge_tooltip, lines, tooltip, visible
+from .labels import Line, clean, cluster_title, edge_lines, edge_tooltip, lines, tooltip
 
 Element = ElementTree.Element
 SHAPES = {"polygon", "polyline", "path", "ellipse"}
@@ -45,7 +45,7 @@ class Overlay:
         self.lines: dict[str, Sequence[Line]] = {f"n{v.id}": lines(v) for v in graph.vertices}
         self.titles = {f"n{v.id}": tooltip(v) for v in graph.vertices}
         for cluster in graph.clusters:
-            self.lines[f"c{cluster.id}"] = [Line("cluster", visible(cluster.name))]
+            self.lines[f"c{cluster.id}"] = [Line("cluster", cluster_title(cluster))]
             self.titles[f"c{cluster.id}"] = clean(cluster.path, 200)
         for i, edge in enumerate(graph.edges):
             self.lines[f"e{i}"] = edge_lines(edge)

@@ -12,13 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from .data import Cluster, Edge, GraphData, Vertex
-from .labels import clean, lines, number_text, visible
-from .rolling import RolledCluster
+from .labels import clean, cluster_title, lines, number_text, rolled_words
 
 WIDTH = 80
 BAR = "│  "
-ROLLED = "×3: three equal modules drawn once; norms are of all of them together"
-LEGEND = "[4] box 4 · d[4] its gradient · ← where from, by which rule, ‖norm‖ of each part"
+LEGEND = "d[4]: the gradient of [4]; ← made of what, by which rule, ‖norm‖ of each part"
 
 
 def to_text(
@@ -26,8 +24,8 @@ def to_text(
 ) -> str:
     """One line a box, numbered, indented by module; arrows name the boxes they come from.
 
-    With `formulas` each of these has the rule by which its gradient comes back.  A `legend`, its
-    last line, is written where there are gradients.
+    With `formulas` each of these has the rule by which its gradient comes back.  A `legend` at the
+    end says what else needs a word.
     """
     arriving: dict[int, list[Edge]] = defaultdict(list)
     for edge in graph.edges:
@@ -39,7 +37,7 @@ def to_text(
     rows = [clean(title, 120)] * bool(title)
     for depth, item in GraphData(tuple(alone), (), graph.clusters).outline():
         if isinstance(item, Cluster):
-            rows.append(f"{BAR * depth}┌─ {visible(item.name)}")
+            rows.append(f"{BAR * depth}┌─ {cluster_title(item)}")
         elif item is None:
             rows.append(f"{BAR * depth}└─")
         else:
@@ -47,9 +45,7 @@ def to_text(
             rows += box(item, arriving[item.id], tags, BAR * depth, formulas, d is not None)
             rows += [] if d is None else grad(d, arriving[d.id], tags, f"{BAR * depth}    ")
     rows += [LEGEND] * (legend and bool(gradient))
-    rolled = any(isinstance(c, RolledCluster) for c in graph.clusters)
-    rolled = rolled or any(v.count > 1 for v in graph.vertices)
-    rows += [ROLLED] * (legend and bool(gradient) and rolled)
+    rows += rolled_words(graph) if legend else []
     return "\n".join(rows)
 
 
