@@ -304,10 +304,17 @@ def test_text_stays_text_wherever_it_stands(label: str) -> None:
 
 
 def test_what_could_become_an_address_is_parted() -> None:
-    assert text("a@b.test") == "a&#64;<!-- -->b&#46;test"
+    assert text("a@b.test") == "a&#64;<!-- -->b.test"
+    assert text("www.b.test, WWW.b") == "www&#46;b.test&#44; WWW&#46;b"
     assert text("x://y") == "x&#58;<!-- -->&#47;&#47;y"
     assert text(" x ") == "&#32;x&#32;"
     assert text("  ") == "&#32;&#32;"
+
+
+def test_only_dots_within_names_stay() -> None:
+    assert text("blocks.1.attn") == "blocks.1.attn"
+    assert text("1. a.") == "1&#46; a&#46;"
+    assert text(".a_.b") == "&#46;a&#95;&#46;b"
 
 
 def test_fences_are_longer_than_what_they_hold() -> None:

@@ -7,6 +7,7 @@ import hashlib
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from json import loads
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,8 @@ def test_places_that_cannot_be_written(rng: np.random.Generator, tmp_path: Path)
 def test_a_page_tells_what_it_is(rng: np.random.Generator) -> None:
     page, _ = page_of("self", rng)
     assert repr(page) == "Page(blocks.1.attn, 2 examples, gradients of loss, logit)"
+    one = replace(page.recording, examples=page.recording.examples[:1])
+    assert repr(Page(one)) == "Page(blocks.1.attn, 1 example, gradients of loss, logit)"
     assert page.paths is page.recording.paths
     assert all(
         identity.holds for found in page.identities for identity in found if identity.applies

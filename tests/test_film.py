@@ -172,6 +172,30 @@ def test_a_layer_called_twice_is_recorded_twice() -> None:
     np.testing.assert_array_equal(array(read(chosen)["layers"][0], "P"), array(second, "P"))
 
 
+def test_of_several_targets_one_is_followed() -> None:
+    def several(model: Any) -> dict[str, ta.Tensor]:
+        logits = model(TOKENS)
+        return {"sum": (logits * logits).sum(), "logit": logits[0, -1, 3]}
+
+    def first(model: Any) -> ta.Tensor:
+        return several(model)["sum"]
+
+    def one(model: Any) -> ta.Tensor:
+        return several(model)["logit"]
+
+    model = in_double(gpt())
+    for run, target, same, name in (
+        (several, None, first, "sum"),
+        (several, "logit", one, "logit"),
+        (one, "a logit", one, "a logit"),
+        (one, None, one, "loss"),
+    ):
+        film, expected = Film(model, run, target=target), Film(model, same)
+        assert film.snap(0) == expected.snap(0)
+        np.testing.assert_array_equal(film.frames[0].gradients[1], expected.frames[0].gradients[1])
+        assert read(film)["target"] == name
+
+
 # ── training goes on as if nobody looked ─────────────────────────────────────────────────────────
 def trained(film: bool) -> list[Array]:
     """The parameters after some steps with dropout, filmed or not."""
@@ -292,8 +316,12 @@ def test_a_film_of_nothing_is_refused(options: Any, error: Any, message: str) ->
     ("options", "error", "message"),
     [
         ({"layers": ["blocks.7.attn"]}, ta.GraphError, "to call blocks.7.attn, but it"),
-        ({"examples": [["a"] * 5]}, ta.ShapeError, "2 examples"),
-        ({"examples": [["a"] * 4] * 2}, ta.ShapeError, "5 queries"),
+        ({"examples": [["a"] * 5]}, ta.ShapeError, "^Film: the batch has 2 examples"),
+        ({"examples": [["a"] * 4] * 2}, ta.ShapeError, "^Film: example 0 has 5 queries"),
+        ({"examples": [3, 4]}, ta.DTypeError, "^Film: expected a list of labels"),
+        ({"run": lambda m: {}}, ta.GraphError, "to return a target"),
+        ({"run": lambda m: {"a": question(m)}, "target": "b"}, ta.GraphError, "target b, it"),
+        ({"run": lambda m: {"a": 3.0}}, ta.DTypeError, "must return a Tensor, got float"),
         ({"run": lambda m: 3.0}, ta.DTypeError, "must return a Tensor, got float"),
         ({"run": lambda m: m(TOKENS)}, ta.ShapeError, "one finite number, got shape"),
         ({"run": lambda m: m(TOKENS).sum() * np.inf}, ta.ShapeError, "one finite number, got"),

@@ -5,14 +5,26 @@
 
 The package is called like the function, and calling it is calling the function.
 
+Read in this order:
+
 data.py         what a recording consists of
-recording.py    one call of a layer, forward and backward (watching.py, rotation.py, numeric.py)
+naming.py       the labels of queries and keys
+watching.py     a layer while the model runs
+rotation.py     rotary positions as tables
+numeric.py      gradients once more, by the complex step
+recording.py    one call of a layer, forward and backward
 paths.py        where the gradient of the layer's input comes from
 identities.py   equations between the matrices
-steps.py        the steps forward and backward, in words (sentences.py)
-derivation.py   the same with the numbers of a recording, as Markdown (cells.py, markdown.py)
-page.py         the page: payload.py is its data, page.html, page.css and page.js its template
-film.py         the same layer while it learns (film_page.py and its template)
+sentences.py    what happens at each step, in words
+steps.py        the steps forward and backward, with the rules' own source
+cells.py        a cell as the sum that it is
+markdown.py     text from outside, tables and numbers as Markdown
+derivation.py   the chain rule of a recording with its numbers, as Markdown
+payload.py      a recording as JSON
+page.py         the page: page.html, page.css and, one script, cells.js, words.js, drawing.js,
+                sheet.js and page.js, with that JSON
+film.py         the same layer while it learns
+film_page.py    its page: film.html, film.css and film.js
 """
 
 from __future__ import annotations
@@ -23,10 +35,11 @@ from typing import Any
 
 from .data import Example, Identity, Layer, PathPart, Paths, Recording, Step, Target
 from .page import Page, anatomy
+from .paths import Decomposition
 
 __all__ = [
-    "Example", "Identity", "Layer", "Page", "PathPart", "Paths", "Recording", "Step", "Target",
-    "anatomy",
+    "Decomposition", "Example", "Identity", "Layer", "Page", "PathPart", "Paths", "Recording",
+    "Step", "Target", "anatomy",
 ]  # fmt: skip
 
 

@@ -15,9 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ...engine import Array
+
+if TYPE_CHECKING:
+    from .paths import Decomposition
 
 PARAMETERS = ("Wq", "Wk", "Wv", "Wo", "bq", "bk", "bv", "bo")
 Matrices = dict[str, Array]
@@ -237,6 +240,6 @@ class Recording:
     numeric: dict[str, tuple[Array, ...]]
     turn: Turn | None = None
     block: Block | None = None
-    paths: tuple[tuple[Paths, ...], ...] = ()
+    paths: tuple[tuple[Decomposition, ...], ...] = ()
     identities: tuple[tuple[Identity, ...], ...] = ()
     steps: tuple[Step, ...] = ()

@@ -12,7 +12,7 @@ Every snapshot asks the same question of the same input, in evaluation mode: onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from math import isfinite, nan, sqrt
@@ -33,7 +33,7 @@ from .naming import Names, named_examples
 
 MOST = 60
 LARGEST = 1 << 23  # numbers in a film: a page of 45 MB
-Run = Callable[[Any], Tensor]
+Run = Callable[[Any], Tensor | Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,16 @@ class Film:
 
     Args:
         model: it is copied for every snapshot and never touched.
-        run: run(model) -> a scalar Tensor, such as the loss on a fixed input.  It must use the
-            model that it is given, and do the same each time.
+        run: run(model) -> a scalar Tensor, such as the loss on a fixed input, or several by name,
+            as `anatomy` takes them.  It must use the model that it is given, and do the same each
+            time.
         layers: names of the layers of attention to record, such as "blocks.0.attn"; all of them
             where None.
         examples: for each example of the batch a label for each token, or a pair of such lists: for
             queries and for keys.  Positions 0, 1, 2 … where None.
         title: of the page.
-        target: what `run` computes, in a word.
+        target: which of several targets is followed, or in a word what the only one is; the first,
+            or "loss", where None.
         most: snapshots that the film has in the end, evenly spread over the steps; the curves have
             more.
 
@@ -98,7 +100,7 @@ class Film:
         layers: Sequence[str] | None = None,
         examples: Sequence[Any] | None = None,
         title: str = "Training film",
-        target: str = "loss",
+        target: str | None = None,
         most: int = MOST,
     ) -> None:
         if not isinstance(model, Module):
@@ -132,14 +134,14 @@ class Film:
             ShapeError: `step` is not above the last one, the value is no finite scalar, labels do
                 not fit, or the film would be too large.
             DTypeError: `run` returns no Tensor.
-            GraphError: a layer is not called, or no gradient reaches it.
+            GraphError: a layer is not called, no gradient reaches it, or there is no such target.
         """
         last = self.curve[-1][0] if self.curve else -1
         if not natural(step) or step <= last:
             raise ShapeError(f"Film: step must be an integer above {last}, got {step!r}")
         twin = deepcopy(self.model).eval()
         with observed(twin) as calls:
-            value = checked(self.run(twin))
+            name, value = followed(self.run(twin), self.target)
         chosen = self.chosen(calls)
         owners = owned(twin)
         parameters = [p for few in owners.values() for p in few]
@@ -149,6 +151,7 @@ class Film:
         reached(chosen, gradients)
         norms = [norm(next(rest) for _ in few) for few in owners.values()]
         self.keep(chosen, tuple(owners))
+        self.target = name
         self.snapshots.append(
             Snapshot(
                 int(step),
@@ -241,8 +244,21 @@ class Film:
 
 
 # ── one snapshot ─────────────────────────────────────────────────────────────────────────────────
+def followed(result: Any, target: str | None) -> tuple[str, Tensor]:
+    """The target that is followed and its name, if it is a number with a gradient."""
+    if isinstance(result, Mapping):
+        name = next(iter(result), None) if target is None else target
+        if name not in result:
+            asked, there = visible(name or ""), ", ".join(map(visible, result)) or "none"
+            raise GraphError(
+                f"Film: expected run(model) to return a target {asked}, it returns {there}"
+            )
+        return str(name), checked(result[name])
+    return target or "loss", checked(result)
+
+
 def checked(value: Any) -> Tensor:
-    """What `run` gave, if it is a number with a gradient."""
+    """A number with a gradient."""
     if not isinstance(value, Tensor):
         raise DTypeError(f"Film: run must return a Tensor, got {type(value).__name__}")
     if value.shape or not isfinite(value.item()):
@@ -283,7 +299,7 @@ def scene(name: str, call: Call, examples: Sequence[Any] | None) -> Scene:
     allowed = call.stages.masked.data > -np.inf
     if (allowed == allowed[:, :1]).all():
         allowed = allowed[:, :1]
-    names = named_examples(examples, shape[0], *shape[2:])
+    names = named_examples("Film", examples, shape[0], *shape[2:])
     return Scene(name, call.cross, shape, None if allowed.all() else allowed, tuple(names))
 
 

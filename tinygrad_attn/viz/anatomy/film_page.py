@@ -57,7 +57,7 @@ def film_data(film: Film) -> dict[str, Any]:
     return {
         "version": 1,
         "title": clean(film.title, TITLE_LIMIT),
-        "target": clean(film.target),
+        "target": clean(film.target or "loss"),
         "taken": len(film.curve),
         "frames": [places[frame.step] for frame in frames],
         "layers": [drawn(scene, at, frames) for at, scene in enumerate(film.scenes)],

@@ -17,11 +17,12 @@ class Names(NamedTuple):
 
 
 def named_examples(
-    examples: Sequence[Any] | None, count: int, queries: int, keys: int
+    who: str, examples: Sequence[Any] | None, count: int, queries: int, keys: int
 ) -> list[Names]:
     """The names of each example; positions 0, 1, 2 … where there are none.
 
     Args:
+        who: the beginning of errors.
         examples: for each example a sequence of labels, or a pair of such: queries, keys.
         count, queries, keys: how many of each there are.
 
@@ -34,18 +35,18 @@ def named_examples(
         return [Names(f"example {b}", numbers[0], numbers[1]) for b in range(count)]
     if isinstance(examples, str) or len(examples) != count:
         raise ShapeError(
-            f"anatomy: the batch has {count} examples, but there are labels for "
+            f"{who}: the batch has {count} examples, but there are labels for "
             f"{1 if isinstance(examples, str) else len(examples)}"
         )
-    return [named(b, labels, queries, keys) for b, labels in enumerate(examples)]
+    return [named(who, b, labels, queries, keys) for b, labels in enumerate(examples)]
 
 
-def named(number: int, labels: Any, time: int, keys: int) -> Names:
+def named(who: str, number: int, labels: Any, time: int, keys: int) -> Names:
     """The names of one example."""
     parts = tuple(labels) if isinstance(labels, Sequence) else None
     if parts is None or isinstance(labels, str):
         raise DTypeError(
-            f"anatomy: expected a list of labels for example {number}, got {labels!r:.80}"
+            f"{who}: expected a list of labels for example {number}, got {labels!r:.80}"
         )
     pair = len(parts) == 2 and all(
         isinstance(part, Sequence) and not isinstance(part, str) for part in parts
@@ -54,7 +55,7 @@ def named(number: int, labels: Any, time: int, keys: int) -> Names:
     for what, side, expected in zip(("queries", "keys"), sides, (time, keys), strict=True):
         if len(side) != expected:
             raise ShapeError(
-                f"anatomy: example {number} has {expected} {what}, but {len(side)} labels; give "
+                f"{who}: example {number} has {expected} {what}, but {len(side)} labels; give "
                 "one for each, padding included, or a pair of lists: for queries and for keys"
             )
     return Names(" ".join(sides[0]), *sides)

@@ -16,10 +16,10 @@ from typing import Any
 from ...nn import Module, MultiHeadAttention
 from ..files import FilePath, write_whole
 from ..labels import clean, visible
-from .data import Identity, Paths, Recording
+from .data import Identity, Recording
 from .derivation import derivation
 from .identities import identities_of
-from .paths import paths_of
+from .paths import Decomposition, paths_of
 from .payload import TITLE_LIMIT, page_data, written
 from .recording import Cell, Run, record
 from .steps import steps_of
@@ -38,7 +38,7 @@ class Page:
     recording: Recording
 
     @property
-    def paths(self) -> tuple[tuple[Paths, ...], ...]:
+    def paths(self) -> tuple[tuple[Decomposition, ...], ...]:
         """Where the gradient comes from: for each target, for each example."""
         return self.recording.paths
 
@@ -88,10 +88,9 @@ class Page:
     def __repr__(self) -> str:
         recording = self.recording
         targets = ", ".join(visible(target.name) for target in recording.targets)
-        return (
-            f"Page({visible(recording.layer.name)}, {len(recording.examples)} examples, "
-            f"gradients of {targets})"
-        )
+        count = len(recording.examples)
+        examples = "1 example" if count == 1 else f"{count} examples"
+        return f"Page({visible(recording.layer.name)}, {examples}, gradients of {targets})"
 
 
 def anatomy(

@@ -18,6 +18,7 @@ from ...engine import Array, DTypeError, GraphError, IndexingError, ShapeError, 
 from ...engine.backward import reaching
 from ...engine.tensor import locked
 from ...nn import Module, MultiHeadAttention, Parameter
+from ..labels import visible
 from .data import PARAMETERS, Block, Example, Layer, Matrices, Recording, Target
 from .naming import Names, named_examples
 from .numeric import numeric
@@ -52,7 +53,7 @@ def record(
     assert isinstance(owner, MultiHeadAttention)
     about = described(name, owner, cut)
     time, keys = cut.mask.shape[-2:]
-    names = named_examples(examples, len(cut.mask), time, keys)
+    names = named_examples("anatomy", examples, len(cut.mask), time, keys)
     turn = turn_of(owner.positions, time, keys, cut.offset) if about.rotary else None
     recorded = tuple(example(about, cut, b, names[b]) for b in range(len(names)))
     parameters = parameters_of(owner, lambda p: p.numpy())
@@ -94,8 +95,8 @@ def copied(model: Module, layer: str | MultiHeadAttention | None) -> tuple[Modul
     for part, module in model.named_modules():
         if "forward" in vars(module):
             raise GraphError(
-                f"anatomy: the forward of {part or type(module).__name__} is replaced on the "
-                "object itself, as study.observed does; call anatomy outside of its block"
+                f"anatomy: the forward of {visible(part or type(module).__name__)} is replaced on "
+                "the object itself, as study.observed does; call anatomy outside of its block"
             )
     twin = deepcopy(model).astype(np.float64).eval()
     for parameter in dict(twin.named_modules())[name].parameters():
@@ -111,7 +112,7 @@ def watched(
     with watch.attached():
         targets = checked_targets(run(model))
     if watch.found is None:
-        who = name or type(watch.layer).__name__
+        who = visible(name or type(watch.layer).__name__)
         happened = f"was called {watch.count} times" if watch.count else "was not called"
         raise GraphError(
             f"anatomy: {who} {happened}, so that there is no call {call} (they count from 0); "

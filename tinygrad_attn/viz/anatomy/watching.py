@@ -12,6 +12,7 @@ import numpy as np
 from ...engine import Array, GraphError, ShapeError, Tensor, no_grad
 from ...engine.settings import SETTINGS, Scope
 from ...nn import KVCache, Module, ModuleList, MultiHeadAttention, Stages
+from ..labels import visible
 
 LARGEST = 1 << 24  # numbers in a recording with one target: a page of 180 MB
 
@@ -156,7 +157,7 @@ class Watch:
 
     def refuse(self, x: Any, keys: Any, values: Any, options: dict[str, Any]) -> None:
         """Refuse calls that the page does not show."""
-        who = f"anatomy: {self.name or type(self.layer).__name__}"
+        who = f"anatomy: {visible(self.name or type(self.layer).__name__)}"
         if isinstance(options.get("cache"), KVCache):
             raise GraphError(f"{who} is called with a KV cache; let `run` pass whole sequences")
         if values is not None and values is not (x if keys is None else keys):
