@@ -76,7 +76,7 @@ def page(graph: GraphData, title: str, picture: str, dot: str, trouble: str = ""
         title=escape(clean(title, 120)),
         legend=legend(graph),
         picture=shown,
-        text=escape(to_text(graph)),
+        text=escape(to_text(graph, legend=True)),
         dot=escape(dot),
         open="" if picture else " open",
     )
