@@ -311,10 +311,12 @@ def test_what_could_become_an_address_is_parted() -> None:
     assert text("  ") == "&#32;&#32;"
 
 
-def test_only_dots_within_names_stay() -> None:
-    assert text("blocks.1.attn") == "blocks.1.attn"
+def test_punctuation_within_words_stays() -> None:
+    for plain in ("blocks.1.self_attn", "it didn't"):
+        assert text(plain) == plain
     assert text("1. a.") == "1&#46; a&#46;"
     assert text(".a_.b") == "&#46;a&#95;&#46;b"
+    assert text("_a_ b__c 'd'") == "&#95;a&#95; b&#95;&#95;c &#39;d&#39;"
 
 
 def test_fences_are_longer_than_what_they_hold() -> None:

@@ -11,15 +11,15 @@ from ..labels import clean, number_text
 BROKEN = (
     "@:"  # an address or a link is recognised by these even where they are written as references
 )
-# a dot within a name, "blocks.1.attn": it begins no list and is in no address
-DOT = re.compile(r"(?<!www)(?<=[^\W_])\.(?=[^\W_])", re.IGNORECASE)
+# within a word, "blocks.1.self_attn" or "didn't", these begin no list, address or emphasis
+INNER = re.compile(r"((?<!www)(?<=[^\W_])[._'](?=[^\W_]))", re.IGNORECASE)
 
 
 def text(words: object, limit: int = 60) -> str:
     """Text from outside, on one line: its punctuation as references, so that none is markup."""
     line = clean(words, limit)
-    parts = DOT.split(line.strip(" "))
-    inner = ".".join("".join(map(referred, part)) for part in parts)
+    parts = INNER.split(line.strip(" "))  # what is kept stands at odd places
+    inner = "".join(p if at % 2 else "".join(map(referred, p)) for at, p in enumerate(parts))
     before, after = len(line) - len(line.lstrip(" ")), len(line) - len(line.rstrip(" "))
     return "&#32;" * before + inner + "&#32;" * (after if inner else 0)
 
