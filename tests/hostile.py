@@ -40,8 +40,8 @@ LABELS = (
     "__x__", "_x_", "~~x~~", "***", "---", "===", "> x", "- x", "+ x", "* x", "- [ ] x", "1. x",
     "1) x", "## x", "    x", "[x](javascript:alert(1))", "![x](http://evil.test)", "[x][y]",
     "[x]: http://evil.test", "[^1]", "[^1]: x", "<http://evil.test>", "http://evil.test/x",
-    "https://evil.test", "ftp://evil.test", "www.evil.test", "a@evil.test", "mailto:a@evil.test",
-    "xmpp:a@evil.test", "<details>", "<br>", ":smile:", "@user", "#1", "GH-1",
+    "https://evil.test", "ftp://evil.test", "www.evil.test", "evil.com", "a@evil.test",
+    "mailto:a@evil.test", "xmpp:a@evil.test", "<details>", "<br>", ":smile:", "@user", "#1", "GH-1",
     # ── characters ──
     "", " ", "  ", " x ", "x  y", "two  spaces   three", "\u3000", "\u00a0", "\t", "\n", "\r\n",
     "line\nbreak\ttab", "x\r\n# y", "\v\f", "nul\0nul", "\0", "\x08\x08", "\x1b[31mred",

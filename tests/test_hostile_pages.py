@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from hostile import LABELS, shown, titled
 from inert import Reader, data_of, inert_pdf, refuse_controls, same_structure, whole_png
 from named import Affine, allowed
 
+import tinygrad_attn as ta
 from tinygrad_attn import Tensor, nn, viz
+from tinygrad_attn.cli import main, predict
 from tinygrad_attn.cli import page as demo_page
-from tinygrad_attn.cli import predict
 from tinygrad_attn.cli.anatomy import findings
 from tinygrad_attn.viz import figures, plots
 from tinygrad_attn.viz.anatomy import Page
@@ -158,9 +160,25 @@ def test_titles_and_targets_of_a_film() -> None:
         source = film.to_html()
         assert [source.count(sign) for sign in "<>"] == [calm.count(sign) for sign in "<>"]
         data = data_of(source)
-        assert (data["title"], data["target"]) == (shown(label, TITLE_LIMIT), shown(label))
+        assert data["title"] == shown(label, TITLE_LIMIT)
+        assert data["target"] == shown(label or "loss")
         head = Reader(source.partition("<style>")[0])
         assert head.text["title"] == [shown(label, TITLE_LIMIT)]
+
+
+def test_several_targets_of_a_film() -> None:
+    x = np.ones((1, 2, 2))
+
+    def film_with(name: str, target: str | None = None) -> Film:
+        return Film(Played(("attn",)), lambda m: {name: m(x)}, target=target)
+
+    for label in LABELS[::4]:
+        film = film_with(label)
+        film.snap(0)
+        assert data_of(film.to_html())["target"] == shown(label or "loss")
+        with pytest.raises(ta.GraphError, match="to return a target") as caught:
+            film_with(label, f"{label}?").snap(0)
+        refuse_controls(str(caught.value))
 
 
 # ── the demo's page, and what is printed ─────────────────────────────────────────────────────────
@@ -190,6 +208,43 @@ def test_the_page_of_the_demo() -> None:
         for tag in ("title", "h1", "p", "h2", "footer", "figcaption", "td", "th", "pre"):
             assert found.text[tag][0] == written, (tag, ascii(label)[:40])
         assert ("alt", written) in found.values
+
+
+def test_where_it_comes_from(tmp_path: Path) -> None:
+    """The table and the picture of the paths."""
+    page = page_of("attn", ("loss",), LABELS[:12], "")
+    for paths in page.paths[0]:
+        refuse_controls(str(paths))
+    seen = plotted(page.paths[0][3].save(tmp_path / "paths.svg", at="X"))
+    assert {token(label) for label in LABELS[9:12]} <= {*seen}
+    for label in LABELS:
+        text = str(replace(page.paths[0][0], title=label))
+        assert text.startswith(shown(label, 200) + "\n")
+
+
+def test_mistakes_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for label in LABELS[::4]:
+        for command in (["anatomy", "--layer"], ["predict"], ["nothing"]):
+            arguments = [*command, f"?{label}", "--out", f"{label}/x"]
+            with suppress(SystemExit):
+                assert main(arguments) == 2
+            told = capsys.readouterr()
+            refuse_controls(told.err)
+            assert not told.out
+            assert told.err.startswith("tinygrad-attn")
+            assert told.err.count("\n") == 1
+
+
+def test_mistakes_name_the_layer() -> None:
+    x = np.ones((1, 2, 2))
+    for label in filter(allowed, LABELS[::4]):
+        with pytest.raises(ta.GraphError, match="was called 1 times") as never:
+            viz.anatomy(Around(label), lambda m: m(x).sum(), call=3)
+        with pytest.raises(ta.GraphError, match="outside no_grad") as silent, ta.no_grad():
+            viz.anatomy(Around(label), lambda m: m(x).sum())
+        for caught in (never, silent):
+            refuse_controls(str(caught.value))
+            assert titled(label or "MultiHeadAttention") in str(caught.value)
 
 
 def test_answers_on_a_terminal() -> None:

@@ -18,7 +18,7 @@ from ..extras import ExtraError
 from ..train import TrainError
 from ..train.environment import package_version
 from . import anatomy, bench, check, demo, draw, film, predict, sample, saturation, train
-from .options import Parser, UsageError
+from .options import Parser, UsageError, plain
 
 COMMANDS = (demo, train, sample, predict, check, draw, anatomy, film, saturation, bench)
 MISTAKES = (
@@ -78,9 +78,10 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         detail = f" ({error})" if str(error) else ""
         return f"there is not enough memory{detail}; choose smaller sizes"
+    text = str(error)
     if isinstance(error, OSError):
-        return f"{error.filename or 'the output'}: {error.strerror or error}"
-    return " ".join(str(error).split())
+        text = f"{error.filename or 'the output'}: {error.strerror or error}"
+    return plain(text)
 
 
 def hush() -> int:

@@ -9,7 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
+from ..viz.labels import clean
+
 LARGEST = 1_000_000_000
+LONGEST = 4000  # characters of a message
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,7 +20,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One sentence on standard error instead of the whole usage."""
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {plain(message)}; see {self.prog} --help\n")
+
+
+def plain(message: str) -> str:
+    """A message on one line, without what a terminal would obey."""
+    return clean(" ".join(message.split()), LONGEST)
 
 
 class UsageError(Exception):
