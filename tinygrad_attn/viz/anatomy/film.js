@@ -455,17 +455,12 @@
   }
 
   function mostChanged(layer) {
-    // Where a query came to look, or ceased to look, at another position: its weight moved farthest.
+    // Where a query came to look, or ceased to look, at another position: there is something to follow.
     const [F, , H, T, S] = layer.shape, example = Math.min(state.example, layer.examples.length - 1);
     let found = { change: -1, cell: { head: 0, row: 0, column: 0 } };
     for (let h = 0; h < H; h++) for (let t = 0; t < T; t++) for (let s = 0; s < S; s++) {
-      if (t === s && !layer.cross) continue;
-      let [low, high] = [1, 0];
-      for (let f = 0; f < F; f++) {
-        const weight = value("P", layer, f, example, h, t, s);
-        [low, high] = [Math.min(low, weight), Math.max(high, weight)];
-      }
-      const change = high - low;
+      const [before, after] = [0, F - 1].map((f) => value("P", layer, f, example, h, t, s));
+      const change = t === s && !layer.cross ? -1 : Math.abs(after - before);
       if (change > found.change) found = { change, cell: { head: h, row: t, column: s } };
     }
     return found;
