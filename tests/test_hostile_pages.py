@@ -311,4 +311,6 @@ def test_a_legend_keeps_every_name(tmp_path: Path) -> None:
         path = plots.loss_curve(
             [1, 2], [3, 2], [], tmp_path / "m.svg", baseline=2.5, baseline_label=label, unit=label
         )
-        assert {f"{shown(label)}, 2.500", shown(label)} <= {*plotted(path)}
+        seen = plotted(path)
+        assert {f"{shown(label)}, 2.500", shown(label)} <= {*seen}
+        assert any(line.startswith("training, ") for line in seen)
