@@ -12,6 +12,7 @@ import pytest
 import tinygrad_attn as ta
 from tinygrad_attn import nn, viz
 from tinygrad_attn.viz.labels import cluster_title, edge_tooltip, lines, tooltip
+from tinygrad_attn.viz.norms import Scale
 
 PageOf = Callable[..., Any]
 pytest_plugins = ["browser"]
@@ -81,6 +82,19 @@ def test_every_arrow_tells_its_rule(graph: viz.Graph, opened: Any) -> None:
             f"e{i}",
         )
         assert min(ways) > 5
+
+
+def test_gradients_look_as_large_as_they_are(graph: viz.Graph, opened: Any) -> None:
+    scale = Scale(graph.edges)
+    for i, edge in enumerate(graph.edges):
+        if edge.kind == "vjp":
+            color, width = scale.look(edge.norm)
+            shown = opened.eval_on_selector(
+                f"g[data-id='e{i}'] > path",
+                "path => (s => [s.stroke, s.strokeWidth])(getComputedStyle(path))",
+            )
+            red, green, blue = bytes.fromhex(color[1:])
+            assert shown == [f"rgb({red}, {green}, {blue})", f"{width}px"]
 
 
 def test_no_box_lies_on_another(graph: viz.Graph, opened: Any) -> None:
