@@ -132,7 +132,7 @@ def recorded(
         ),
         {},
         turn=turn_of(positions, T, S, 0) if positions is not None else None,
-        block=Block("block", ("norm",), (residual.data,), (total.data,), pull),
+        block=Block("block", ("norm",), (residual.data,), (total.data,), pull, norm=True),
     )
 
 

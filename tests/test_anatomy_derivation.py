@@ -18,6 +18,7 @@ from tinygrad_attn.viz.anatomy.cells import Cells
 from tinygrad_attn.viz.anatomy.data import Recording
 from tinygrad_attn.viz.anatomy.derivation import derivation
 from tinygrad_attn.viz.anatomy.markdown import block, text
+from tinygrad_attn.viz.anatomy.paths import paths_of
 from tinygrad_attn.viz.anatomy.steps import symbol
 from tinygrad_attn.viz.labels import clean, visible
 
@@ -322,3 +323,21 @@ def test_punctuation_within_words_stays() -> None:
 def test_fences_are_longer_than_what_they_hold() -> None:
     assert block("a", "````", "b", language="python") == "`````python\na\n````\nb\n`````"
     assert block("a").startswith("```text\n")
+
+
+def test_a_target_goes_by_its_name(rng: Rng) -> None:
+    recording = recorded(rng)
+    other = replace(recording.targets[0], name="logit", value=2.5)
+    recording = replace(recording, targets=(recording.targets[0], other), block=None)
+    assert derivation(recording, "logit") == derivation(recording, 1)
+    for wrong, message in (("lost", "one of loss, logit, got 'lost'"), (None, "0 … 1, got None")):
+        with pytest.raises(IndexingError, match=message):
+            derivation(recording, wrong)  # type: ignore[arg-type]
+
+
+def test_paths_are_worked_out_once(rng: Rng, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = recorded(rng)
+    known = replace(recording, paths=paths_of(recording))
+    expected = derivation(recording)
+    monkeypatch.delattr("tinygrad_attn.viz.anatomy.derivation.paths_of")
+    assert derivation(known) == expected

@@ -41,6 +41,12 @@ def fine(model: Any) -> Any:
     return model(Tensor(np.ones((B, T, D))), None).sum()
 
 
+def drawn(model: Any) -> Any:
+    """0 each time, with another gradient."""
+    y = model(Tensor(np.ones((B, T, D))), None)
+    return ((y - y.detach()) * np.random.random((B, T, D))).sum()
+
+
 class Careless(nn.Module):
     """Calls its attention in ways that a page does not show."""
 
@@ -88,14 +94,30 @@ def test_calls_that_a_page_cannot_show(how: str, kind: type[Exception], message:
         ),
         (fine, {"layer": nn.MultiHeadAttention(2, 1)}, IndexingError, "got 'MultiHead"),
         (fine, {"layer": 3}, IndexingError, "got 'int'"),
-        (fine, {"call": 1}, GraphError, "was called 1 times, so that there is no call 1"),
+        (fine, {"call": 1}, IndexingError, r"expected call 0, the only one, of blocks\.0\.attn in"),
+        (
+            lambda m: fine(m) + fine(m),
+            {"call": 2},
+            IndexingError,
+            r"expected call 0 … 1 of blocks\.0\.attn in run\(model\), got 2",
+        ),
         (fine, {"call": -1}, IndexingError, "call must be an integer of 0 or more, got -1"),
         (fine, {"numeric_limit": 2.5}, IndexingError, "numeric_limit must be an integer"),
         (fine, {"cells": [(0, 5, 0)]}, IndexingError, r"below \(2, 5, 24\), got \(0, 5, 0\)"),
         (fine, {"cells": [(0, 1)]}, IndexingError, "a cell of Y is"),
         (fine, {"examples": [list("abcde")]}, ShapeError, "2 examples, but there are labels for 1"),
-        (fine, {"examples": "ab"}, ShapeError, "2 examples, but there are labels for 1"),
-        (fine, {"examples": ["abcde", "abcde"]}, DTypeError, "a list of labels for example 0"),
+        (fine, {"examples": "ab"}, DTypeError, "for each of the 2 examples, got 'ab'$"),
+        (fine, {"examples": 5}, DTypeError, "for each of the 2 examples, got 5$"),
+        (fine, {"examples": list("abcde")}, DTypeError, r"put it in a list: \[words\]"),
+        (
+            fine,
+            {"examples": [list("abcde"), "abcde"]},
+            DTypeError,
+            "a list of labels for example 1",
+        ),
+        (fine, {"cells": (0, 1, 2)}, IndexingError, r"cells must be a list .* got \(0, 1, 2\)"),
+        (fine, {"cells": None}, IndexingError, "cells must be a list .* got None"),
+        (None, {}, DTypeError, "run must be a function of the model, got None"),
         (
             fine,
             {"examples": [list("abcde"), list("abcdef")]},
@@ -126,6 +148,13 @@ def test_calls_that_a_page_cannot_show(how: str, kind: type[Exception], message:
             GraphError,
             "something else the second time",
         ),
+        (  # only behind the layer
+            lambda m: (m(Tensor(np.ones((B, T, D))), None) * np.random.random((B, T, D))).sum(),
+            {},
+            GraphError,
+            "something else the second time",
+        ),
+        (drawn, {}, GraphError, "something else the second time"),
     ],
 )
 def test_one_sentence_for_each_mistake(
@@ -159,3 +188,20 @@ def test_too_large_a_batch_is_refused_with_its_size(
     monkeypatch.setattr("tinygrad_attn.viz.anatomy.watching.LARGEST", 3_000)
     with pytest.raises(ShapeError, match=r"\(2, 5, 24\) with 5 keys .* 5,760 numbers, .* 3,000"):
         record(Model(CASES["self"], rng), fine)
+
+
+def test_every_target_counts_for_the_size(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, cells = Model(CASES["self"], rng), [(0, 0, j) for j in range(6)]
+    monkeypatch.setattr("tinygrad_attn.viz.anatomy.recording.LARGEST", 30_000)
+    assert len(record(model, fine, cells=cells[:2], numeric_limit=0).targets) == 3
+    with pytest.raises(ShapeError, match=r"7 targets make a page of .* 30,000 fit; ask for fewer"):
+        record(model, fine, cells=cells, numeric_limit=0)
+
+
+def test_labels_in_arrays(rng: np.random.Generator) -> None:
+    found = recorded("self", rng, np.array([list("abcde"), list("vwxyz")]))
+    assert found.examples[1].keys == tuple("vwxyz")
+    pair = (np.array(list("abcde")), np.array(list("tuvwxyz")))
+    assert recorded("cross", rng, [pair, pair]).examples[1].keys == tuple("tuvwxyz")

@@ -83,8 +83,10 @@ def test_what_the_file_says_about_matrices(rng: np.random.Generator, tmp_path: P
     page, hand = page_of("cross, grouped, empty row", rng, cells=[(0, 1, 2)], numeric_limit=5)
     data = page_data(page.save(tmp_path / "page.html"))
     about = data["matrices"]
-    assert data["columns"] == ["X", "M", *"QKVRS", "Smasked", *"PCOY"]
+    assert data["columns"] == ["X", "Q", "M", *"KVRS", "Smasked", *"PCOY"]
     assert [target["name"] for target in data["targets"]] == ["loss", "logit", "Y[0, “1”, 2]"]
+    assert [target["cell"] for target in data["targets"]] == [None, None, [0, 1, 2]]
+    assert [example["title"] for example in data["examples"]] == ["", ""]
     axes = {name: (about[name]["rows"], about[name]["columns"]) for name in data["columns"]}
     assert axes["Q"] == axes["X"] == axes["O"] == ("queries", "features")
     assert axes["K"] == axes["V"] == axes["M"] == ("keys", "features")

@@ -94,23 +94,35 @@ def test_which_places_and_parts_there_are(rng: np.random.Generator) -> None:
         first(recorded(rng)).of("M")
 
 
+class Around(nn.Module):
+    """u + attention(before(u)), with a layer of any kind and name before it."""
+
+    def __init__(self, name: str, before: nn.Module, rng: np.random.Generator) -> None:
+        self.name = name
+        setattr(self, name, before)
+        self.attn = nn.MultiHeadAttention(6, 2, rng=rng)
+
+    def forward(self, u: Tensor) -> Tensor:
+        out: Tensor = u + self.attn(getattr(self, self.name)(u))
+        return out
+
+
 @pytest.mark.parametrize(
-    ("through", "kind"),
+    ("name", "before", "kind"),
     [
-        ((), "layer"),
-        (("norm1",), "norm"),
-        (("LN_1",), "norm"),
-        (("mix",), "layer"),
-        (("self_attn", "norm1"), "layer"),
+        ("before", nn.LayerNorm(6), "norm"),
+        ("first", nn.RMSNorm(6), "norm"),
+        ("kiln", nn.Linear(6, 6), "layer"),
+        ("norm", nn.Linear(6, 6), "layer"),
+        ("normed", nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 6)), "layer"),
     ],
 )
 def test_only_a_norm_is_called_one(
-    rng: np.random.Generator, through: tuple[str, ...], kind: str
+    rng: np.random.Generator, name: str, before: nn.Module, kind: str
 ) -> None:
-    recording = recorded(rng)
-    assert recording.block is not None
-    block = replace(recording.block, through=through)
-    paths = first(replace(recording, block=block))
+    x = Tensor(rng.standard_normal((1, 3, 6)))
+    page = anatomy(Around(name, before, rng), lambda m: (m(x) ** 2).sum(), numeric_limit=0)
+    paths = page.paths[0][0]
     assert [p.kind for p in paths.of("block") if p.head is None] == ["residual", kind, *"qkv"]
 
 

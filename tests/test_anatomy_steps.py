@@ -11,7 +11,7 @@ from anatomies import recorded
 
 import tinygrad_attn as ta
 from tinygrad_attn.viz.anatomy.data import Matrices, Recording, Step
-from tinygrad_attn.viz.anatomy.sentences import WORDS
+from tinygrad_attn.viz.anatomy.sentences import WORDS, korean
 from tinygrad_attn.viz.anatomy.steps import steps_of
 
 Rng = np.random.Generator
@@ -60,7 +60,9 @@ def test_backward_undoes_forward_from_right_to_left(rng: Rng, kind: str) -> None
 
 def python(formula: str) -> str:
     """A formula of a step as an expression of NumPy."""
-    text = re.sub(r" over all tokens$|, each row by itself$|, copies$", "", formula)
+    text = re.sub(
+        r" over all tokens$|, each row by itself$| over the heads h that share it$", "", formula
+    )
     text = (
         re.sub(r"Σ (dP∘P)", r"rows(\1)", text).replace("1/√d", "scale").replace(" / √d", "∘scale")
     )
@@ -154,7 +156,7 @@ def test_a_rule_without_source_is_told_without(rng: Rng) -> None:
 def test_shared_keys_and_cross_attention_are_said(rng: Rng) -> None:
     grouped = {s.makes: s for s in steps_of(recorded(rng, kv_heads=2))}
     raw = grouped[("dQ", "dK")]
-    assert raw.formula == "dQ = dR Kₕ\ndKₕᵀ = Qᵀ dR\ndK = Σ dKₕ, copies"
+    assert raw.formula == "dQ = dR Kₕ\ndKₕᵀ = Qᵀ dR\ndK = Σ dKₕ over the heads h that share it"
     assert "collect from all of them" in raw.sentence.en
     assert "K 2 × 5 × 2" in raw.shapes
     alone = {s.makes: s for s in steps_of(recorded(rng))}[("dQ", "dK")]
@@ -182,6 +184,8 @@ def test_every_step_says_something_in_both_languages(rng: Rng) -> None:
             assert step.source
             assert step.shapes
             assert "@" not in step.source.partition("\n")[0]  # no decorator
+            words = re.sub(r"softmax|cos|sin|mask|rot|[dWbP]*[a-z]\b", "", korean(step.formula))
+            assert not re.search("[a-z]{3}", words), words
     assert set(WORDS) == {
         "projection", "rotation", "raw", "scores", "mask", "softmax", "context", "concat", "output",
     }  # fmt: skip

@@ -20,6 +20,9 @@ from anatomy_pages import (
 from attended import B, D, H, T, decoded
 from attended import page_data as data_of
 
+from tinygrad_attn import Tensor, nn
+from tinygrad_attn.viz.anatomy import anatomy
+
 pytestmark = pytest.mark.browser
 pytest_plugins = ["browser", "anatomy_windows"]
 
@@ -141,8 +144,11 @@ def test_inputs_say_where_they_come_from_and_gradients_stand_beside_the_complex_
     analytic, numeric, difference = page.locator("#inspector .compared dd").all_inner_texts()
     assert analytic[:8] == numeric[:8]
     assert float(difference.replace("−", "-")) < 1e-12
+    assert "Complex step" not in page.inner_text("#inspector")
+    page.evaluate("anatomy.select('dX', 0, 0, 4, 22)")  # 40 cells were computed
     page.select_option("#target", "2")
     assert page.locator("#inspector .compared").count() == 0
+    assert "Complex step: computed for loss only." in page.inner_text("#inspector")
     page.evaluate("anatomy.select('dY', 0, 0, 1, 2)")
     assert inspected(page)["value"] == "1"
     assert "1 there and 0 elsewhere" in page.inner_text("#inspector")
@@ -157,6 +163,85 @@ def test_terms_stand_by_size_and_all_of_them_can_be_seen(shared: Any) -> None:
     assert len(figures) == 3 * D
     sizes = [abs(float(text.replace("−", "-"))) for text in figures]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_terms_of_a_weight_are_a_numerator_and_a_denominator(shared: Any) -> None:
+    page = shared("self")
+    page.evaluate("anatomy.select('P', 0, 1, 2, 3)")
+    assert_sum(inspected(page))
+    scores = np.array(page.evaluate("anatomy.get('Smasked', 0, 1)[2]"))
+    parts = np.exp(scores - scores.max())
+    assert page.locator(".terms").count() == 0
+    headings = page.locator("#inspector h3").all_inner_texts()
+    assert headings[0] == "Numerator"
+    assert float(headings[1].rpartition(" ")[2]) == pytest.approx(parts.sum(), rel=1e-3)
+    shown = page.locator("#inspector .row").first.inner_text()
+    assert float(shown.split("= ")[1].split()[0]) == pytest.approx(parts[3], rel=1e-3)
+
+
+def test_rounding_is_not_painted_like_a_gradient(show: Any) -> None:
+    rng = np.random.default_rng(7)
+    layer = nn.MultiHeadAttention(6, 2, rng=rng)
+    x, w = rng.standard_normal((2, 1, 4, 6))
+    page = show(anatomy(layer, lambda m: (m(Tensor(x)) * w).sum(), numeric_limit=0).to_html())
+    beside = """name => [...document.querySelector(`[data-matrix="${name}"]`).parentElement
+        .querySelectorAll(".scale")].map(e => e.textContent).join()"""
+    assert page.evaluate(beside, "bk") == "0"  # as it was made
+    assert page.evaluate(beside, "dbk").startswith("≈ 0 (")
+    assert page.evaluate(beside, "dbq").startswith("±")
+    drawn = """name => { const c = document.querySelector(`[data-matrix="${name}"] canvas`);
+        const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data, all = new Set();
+        for (let i = 0; i < d.length; i += 4) all.add(d.slice(i, i + 3).join());
+        return all.size; }"""
+    assert page.evaluate(drawn, "dbk") == page.evaluate(drawn, "bk") < page.evaluate(drawn, "dbq")
+
+
+def test_a_target_is_an_element_of_y_only_where_it_is_one(show: Any) -> None:
+    layer = nn.MultiHeadAttention(4, 2, rng=np.random.default_rng(7))
+    x = np.random.default_rng(8).standard_normal((1, 3, 4))
+
+    def run(layer: nn.MultiHeadAttention) -> dict[str, Tensor]:
+        return {"Y[mean]": layer(Tensor(x)).mean()}
+
+    page = show(anatomy(layer, run, cells=[(0, 1, 2)], numeric_limit=0).to_html())
+    page.evaluate("anatomy.select('dY', 0, 0, 1, 2)")
+    assert "1 there and 0 elsewhere" not in page.inner_text("#inspector")
+    page.select_option("#target", "1")
+    assert "1 there and 0 elsewhere" in page.inner_text("#inspector")
+    page.click("[data-language=ko]")
+    assert page.locator("#example option").all_inner_texts() == ["예제 0"]
+
+
+def test_wrong_arguments_are_refused_by_name(shared: Any) -> None:
+    page = shared("self")
+    refused = "f => { try { f(); } catch (e) { return `${e.name} ${e.message}`; } }"
+    for call, message in (
+        ("anatomy.get('nope', 0, 0)", "RangeError anatomy: no matrix nope"),
+        ("anatomy.step('x')", "RangeError anatomy: no step x"),
+        ("anatomy.step(NaN)", "RangeError anatomy: no step NaN"),
+    ):
+        assert page.evaluate(f"({refused})(() => {call})") == message
+    assert page.get_attribute("#step", "data-step") == "0"
+
+
+def test_keys_and_values_name_the_heads_that_share_them(shared: Any) -> None:
+    page = shared("grouped")
+    page.evaluate("anatomy.select('dV', 0, 1, 2, 3)")
+    assert page.inner_text("#inspector .where").split(" · ")[3] == "heads 2–3"
+    page.evaluate("anatomy.select('dX', 0, 0, 1, 2)")
+    page.click(".rest button")
+    subscripts = page.locator(".terms .cell", has_text="K").locator("sub").all_inner_texts()
+    assert "4–5" in subscripts
+
+
+def test_formulas_are_korean_where_they_have_words(shared: Any) -> None:
+    page = shared("grouped")
+    page.click("[data-language=ko]")
+    page.evaluate("anatomy.step(5)")
+    assert "행마다 따로" in page.inner_text("#step .formula")
+    page.evaluate("anatomy.step(1)")
+    assert "Wq" not in page.inner_text("#step")
+    assert page.locator("#step .formula sub").first.inner_text() == "Q"
 
 
 # ── walking ──────────────────────────────────────────────────────────────────────────────────────
@@ -216,7 +301,7 @@ def test_arrows_step_through_all_steps(shared: Any) -> None:
         seen.append(page.get_attribute("#step", "data-step"))
         assert step["title"]["en"] in page.inner_text("#step")
         lines = page.inner_text("#step .formula").split("\n")
-        assert len(lines) == len(step["formula"].split("\n"))
+        assert len(lines) == len(step["formula"]["en"].split("\n"))
         made = page.eval_on_selector_all(".matrix.made", "all => all.map(e => e.dataset.matrix)")
         assert set(made) == set(step["makes"])
     assert seen == [str(n + 1) for n in range(len(steps))]

@@ -30,7 +30,7 @@ def film() -> Film:
     film = Film(model, question, examples=WORDS, title="A <i>film</i>")
     for step in (0, 10, 20, 30, 40, 50):
         film.snap(step)
-        film.trained(step + 1, 3 - 0.05 * step)
+        film.add_loss(step + 1, 3 - 0.05 * step)
         for parameter in model.parameters():
             parameter.data = parameter.data + 0.2 * rng.standard_normal(parameter.shape)
     return film

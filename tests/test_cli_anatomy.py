@@ -74,7 +74,7 @@ def test_pronouns_are_learnt_on_the_spot(default: Path, capsys: pytest.CaptureFi
     assert sentences[1] == "the animal didn't cross the street because it was too wide"
     assert sentences[2] == "because it was too tired the animal didn't cross the street"
     names = [target["name"] for target in data["targets"]]
-    assert names == ["loss", "score of the noun", "Y[0, “it”, 0]"]
+    assert names == ["loss", "logit of the noun, summed over 3 texts", "Y[0, “it”, 0]"]
     assert "step 3 of 3" in told.err
     lines = told.out.splitlines()
     assert f"on “{sentences[0]}”:" in told.out
@@ -115,9 +115,15 @@ def test_a_gpt_reads_texts_of_different_lengths(here: Path) -> None:
             losses += [functional.cross_entropy(logits, tokens[:, 1:]).item()] * (len(text) - 1)
             scores.append(logits.data[0, -1, tokens[0, -1]])
     values = {target["name"]: target["value"] for target in data["targets"]}
-    assert list(values) == ["loss", "score of the last character", "Y[0, “l”, 0]"]
+    assert list(values) == [
+        "loss",
+        "logit of the last character, summed over 2 texts",
+        "Y[0, “l”, 0]",
+    ]
     assert values["loss"] == pytest.approx(np.mean(losses), abs=1e-12)
-    assert values["score of the last character"] == pytest.approx(sum(scores), abs=1e-12)
+    assert values["logit of the last character, summed over 2 texts"] == pytest.approx(
+        sum(scores), abs=1e-12
+    )
     padded = decoded(data["gradients"]["dY"]["data"][0][1], (8, 8))
     assert padded[:2].any()
     assert not padded[2:].any()
@@ -128,7 +134,7 @@ def test_a_layer_goes_by_number_or_name(here: Path, layer: str) -> None:
     data = made("--checkpoint", f"gpt/{MODEL}", "--layer", layer, "--target", "s", "e")
     assert data["layer"]["name"] == "blocks.0.attn"
     names = [target["name"] for target in data["targets"][:3]]
-    assert names == ["loss", "score of “s”", "score of “e”"]
+    assert names == ["loss", "logit of “s”", "logit of “e”"]
     assert len(data["examples"][0]["queries"]) == 12  # as much as it can read
     weights = array(data, "P")
     assert not np.triu(weights, 1).any()
@@ -142,7 +148,7 @@ def test_a_bert_reads_its_held_out_sentences_or_ones_own(here: Path) -> None:
     data = made("--checkpoint", f"pronouns/{MODEL}", "--text", own[0], "--target", "dog", "street")
     assert " ".join(data["examples"][0]["queries"]) == own[0].lower().replace("’", "'")[:-1]
     names = [target["name"] for target in data["targets"]]
-    assert names == ["loss", "score of “dog”", "score of “street”", "Y[“it”, 0]"]
+    assert names == ["loss", "logit of “dog”", "logit of “street”", "Y[“it”, 0]"]
     data = made("--checkpoint", f"pronouns/{MODEL}", "--text", *own)
     assert data["examples"][1]["queries"][5:] == ["was", "·", "·"]
     assert np.isinf(decoded(data["mask"]["data"][1], data["mask"]["shape"])[0, 0, 6:]).all()

@@ -254,7 +254,7 @@ def test_long_curves_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(film_page, "POINTS", 3)
     film = taken(in_double(gpt()), range(11), most=3)
     for step in range(1, 24):
-        film.trained(step, 0.5 * step)
+        film.add_loss(step, 0.5 * step)
     data = read(film)
     frames = [frame.step for frame in film.frames]
     assert len(data["training"]["steps"]) <= 4
@@ -355,10 +355,15 @@ def test_steps_rise_and_inputs_stay(tmp_path: Path) -> None:
     length[0] = 4
     with pytest.raises(ta.ShapeError, match="every snapshot needs the same layers and input"):
         film.snap(4)
-    film.trained(1, 2.0)
+    film.add_loss(1, 2.0)
     with pytest.raises(ta.ShapeError, match="above 1"):
-        film.trained(1, 2.0)
+        film.add_loss(1, 2.0)
     with pytest.raises(ta.DTypeError, match="loss must be a number"):
-        film.trained(2, "low")  # type: ignore[arg-type]
+        film.add_loss(2, "low")  # type: ignore[arg-type]
     assert [frame.step for frame in film.frames] == [3]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_may_be_an_array_of_one_number() -> None:
+    values = [Film(gpt(), run).snap(0) for run in (question, lambda m: question(m).reshape(1))]
+    assert values[0] == values[1]

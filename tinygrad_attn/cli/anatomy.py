@@ -36,7 +36,7 @@ EXAMPLES = """
 --checkpoint tinygrad-attn-demo/model.safetensors --text "The value " --layer 0
 --checkpoint tinygrad-attn-pronouns/model.safetensors --target animal street"""
 
-TARGET = 0.1  # held-out loss at which the pronouns are known: longer, and gradients only shrink
+ENOUGH = 0.1  # held-out loss at which the pronouns are known: longer, and gradients only shrink
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -72,7 +72,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         nargs="+",
         default=[],
         metavar="SYMBOL",
-        help="words or characters whose score is differentiated beside the loss (default: the "
+        help="words or characters whose logit is differentiated beside the loss (default: the "
         "right one)",
     )
     parser.add_argument(
@@ -86,7 +86,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         type=integer(1, 100_000),
         metavar="N",
         help=f"updates at most (default: {presets.SETTINGS['pronouns'].steps}); training ends as "
-        f"soon as the loss on held-out sentences is {TARGET}",
+        f"soon as the loss on held-out sentences is {ENOUGH}",
     )
     add_seed(parser, "first weights and batches, without a checkpoint")
     parser.set_defaults(execute=execute)
@@ -139,7 +139,7 @@ def prepared(options: argparse.Namespace) -> tuple[Subject, Trainer | None]:
     rng, corpus = np.random.default_rng(options.seed), pronouns()
     config = presets.SETTINGS["pronouns"]
     steps = options.steps or config.steps
-    config = replace(config, steps=steps, target=TARGET, seed=options.seed)
+    config = replace(config, steps=steps, target=ENOUGH, seed=options.seed)
     task = presets.pronouns(corpus, rng)
     subject = of_bert(task.model, corpus.vocabulary, famous(corpus), options.target)
     return subject, Trainer(task, config, rng)
@@ -177,11 +177,11 @@ def page_of(subject: Subject, layer: str) -> Page:
         examples=subject.examples,
         cells=[subject.cell],
         title=subject.title,
-        on_progress=told if sys.stderr and sys.stderr.isatty() else None,
+        on_progress=show_progress if sys.stderr and sys.stderr.isatty() else None,
     )
 
 
-def told(done: int, whole: int) -> None:
+def show_progress(done: int, whole: int) -> None:
     """Show on a terminal how far the numeric gradients are."""
     end = "\n" if done == whole else ""
     print(f"\rnumeric gradients {done}/{whole}", end=end, file=sys.stderr, flush=True)

@@ -83,7 +83,7 @@ def filmed(
     """Train to the end; the film of it, and the last evaluation."""
     task = trainer.task
     assert isinstance(task, Reference)
-    film = asked(task, snapshots)
+    film = film_of(task, snapshots)
     steps = trainer.config.steps
     wanted = {round(at) for at in np.linspace(0, steps, min(snapshots, steps + 1))}
     film.snap(0)
@@ -92,13 +92,13 @@ def filmed(
         if isinstance(record, Evaluation):
             last = record
             continue
-        film.trained(record.step, record.loss)
+        film.add_loss(record.step, record.loss)
         if record.step in wanted:
             film.snap(record.step)
     return film, last
 
 
-def asked(task: Reference, snapshots: int) -> Film:
+def film_of(task: Reference, snapshots: int) -> Film:
     """A film of the task's model on the famous pair of sentences."""
     sentences = [famous(task, why) for why in ("tired", "wide")]
     rows = task.corpus.rows(sentences)

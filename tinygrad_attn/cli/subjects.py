@@ -87,7 +87,7 @@ def beginning(model: GPT, vocabulary: Vocabulary) -> str:
 def of_gpt(
     model: GPT, vocabulary: Vocabulary, texts: Sequence[str], wanted: Sequence[str] = ()
 ) -> Subject:
-    """The loss of texts, and the score of the character that should follow, or of those wanted."""
+    """The loss of texts, and the logit of the character that should follow, or of those wanted."""
     most = model.config.max_length + 1
     for text in texts:
         if not 2 <= len(text) <= most:
@@ -140,7 +140,7 @@ def sentence_of(model: BERT, vocabulary: Vocabulary, text: str, answer: str | No
 def of_bert(
     model: BERT, vocabulary: Vocabulary, sentences: Sequence[Sentence], wanted: Sequence[str] = ()
 ) -> Subject:
-    """The loss of sentences, and the score of the noun in the place of "it", or of words wanted."""
+    """The loss of sentences, and the logit of the noun in the place of "it", or of words wanted."""
     rows = Pronouns([], [], vocabulary).rows(sentences)
     each = np.arange(len(rows))
     asked = scored(vocabulary, wanted, rows.meant, "the noun")
@@ -165,13 +165,16 @@ def labelled(tokens: Sequence[str], length: int) -> list[str]:
 def scored(
     vocabulary: Vocabulary, wanted: Sequence[str], right: Array, what: str
 ) -> dict[str, Array]:
-    """For each target its name, and the symbol whose score it is in each text.
+    """For each target its name, and the symbol whose logit it is in each text.
 
     Args:
         wanted: symbols; where there are none, the `right` ones are taken.
         what: what to call these, where they differ.
     """
-    found = {f"score of “{s}”": vocabulary.encode([s]).repeat(len(right)) for s in wanted}
+    over = f", summed over {len(right)} texts" if len(right) > 1 else ""
+    if wanted:
+        rows = {symbol: vocabulary.encode([symbol]).repeat(len(right)) for symbol in wanted}
+        return {f"logit of “{symbol}”{over}": row for symbol, row in rows.items()}
     symbols = {vocabulary.symbols[token] for token in right}
     name = f"“{symbols.pop()}”" if len(symbols) == 1 else what
-    return found or {f"score of {name}": right}
+    return {f"logit of {name}{over}": right}

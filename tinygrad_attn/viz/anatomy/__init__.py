@@ -33,13 +33,13 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from .data import Example, Identity, Layer, PathPart, Paths, Recording, Step, Target
+from .data import Example, Identity, Layer, PathPart, Recording, Step, Target
 from .page import Page, anatomy
 from .paths import Decomposition
 
 __all__ = [
-    "Decomposition", "Example", "Identity", "Layer", "Page", "PathPart", "Paths", "Recording",
-    "Step", "Target", "anatomy",
+    "Decomposition", "Example", "Identity", "Layer", "Page", "PathPart", "Recording", "Step",
+    "Target", "anatomy",
 ]  # fmt: skip
 
 

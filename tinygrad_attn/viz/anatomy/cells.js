@@ -4,11 +4,13 @@
 const DATA = JSON.parse(document.getElementById("anatomy-data").textContent);
 const { layer: LAYER, matrices: MATRICES, gradients: GRADIENTS, steps: STEPS } = DATA;
 const GROUP = LAYER.heads / LAYER.groups; // query heads that share one head of keys and values
+const SHARED = GROUP > 1 ? "_{h}" : ""; // which of them, where a sum runs over several
 const SOURCE = LAYER.cross ? "M" : "X"; // what keys and values are made from
 const ASKING = LAYER.rotary ? "Qrot" : "Q";
 const ASKED = LAYER.rotary ? "Krot" : "K";
 const PARAMETERS = ["Wq", "Wk", "Wv", "Wo", "bq", "bk", "bv", "bo"].filter((name) => MATRICES[name]);
-const LIMIT = DATA.blocks.limit;
+const LIMIT = DATA.blocks.limit; // rows and keys that are shown cell by cell; more in tiles
+const WIDEST = 2 * LIMIT; // features
 
 const now = {
   example: 0, head: 0, target: 0, step: 0, // what is chosen
@@ -58,16 +60,21 @@ function valueAt({ name, example, head, row, column }) {
 }
 
 function get(name, example, head) {
+  known(name);
   check(at(name, 0, 0, head, example));
   return range(rowsOf(name)).map((row) =>
     range(columnsOf(name)).map((column) => valueAt(at(name, row, column, head, example))));
 }
 
+function known(name) {
+  if (!names().includes(name)) throw new RangeError(`anatomy: no matrix ${name}`);
+}
+
 function check(cell) {
   const { name, example, head, row, column } = cell;
-  const within = (i, length) => Number.isInteger(i) && i >= 0 && i < length;
-  const fits = names().includes(name) && within(example, DATA.examples.length) &&
-    within(head, of(name).heads || 1) && within(row, rowsOf(name)) && within(column, columnsOf(name));
+  const isBelow = (i, length) => Number.isInteger(i) && i >= 0 && i < length;
+  const fits = names().includes(name) && isBelow(example, DATA.examples.length) &&
+    isBelow(head, of(name).heads || 1) && isBelow(row, rowsOf(name)) && isBelow(column, columnsOf(name));
   if (!fits) throw new RangeError(`anatomy: no cell ${name}[${row}, ${column}], example ${example}, head ${head}`);
 }
 
@@ -113,7 +120,7 @@ function term(cells, constant = null, sign = 1) {
 }
 
 const headOf = (feature) => Math.floor(feature / LAYER.d_head);
-const within = (feature) => feature % LAYER.d_head;
+const inHead = (feature) => feature % LAYER.d_head;
 const groupOf = (head) => Math.floor(head / GROUP);
 const headsOf = (group) => range(GROUP, group * GROUP);
 const scaled = () => ({ symbol: "1/√d", value: LAYER.scale });
@@ -139,7 +146,8 @@ function rotated(from, kind, back) {
     const sin = { symbol: "sin", value: angle("sin", back ? partner : column) };
     const terms = [term([at(from, row, column, head, example)], cos), term([at(from, row, partner, head, example)], sin)];
     const turn = back ? "sin[t, i′]" : "sin[t, i]";
-    return { formula: `${symbol(name)}[t, i] = ${symbol(from)}[t, i] · cos[t, i] + ${symbol(from)}[t, i′] · ${turn}`, terms };
+    const formula = `${symbol(name)}[t, i] = ${symbol(from)}[t, i] · cos[t, i] + ${symbol(from)}[t, i′] · ${turn}`;
+    return { formula: kind ? formula.replaceAll("[t, ", "[s, ") : formula, terms, note: say("partner", partner) };
   };
 }
 
@@ -151,7 +159,7 @@ function fromProducts(other, asked) {
       : term([at("dR", row, i, h, example), at(other, i, column, groupOf(h), example)]);
     const terms = (asked ? headsOf(head) : [head]).flatMap((h) => range(rowsOf(other)).map((i) => one(h, i)));
     const formula = asked
-      ? `${symbol(name)}[s, i] = Σ_{${GROUP > 1 ? "h, " : ""}t} dR[t, s] · ${symbol(other)}[t, i]`
+      ? `${symbol(name)}[s, i] = Σ_{${GROUP > 1 ? "h, " : ""}t} dR${SHARED}[t, s] · ${symbol(other)}${SHARED}[t, i]`
       : `${symbol(name)}[t, i] = Σ_{s} dR[t, s] · ${symbol(other)}[s, i]`;
     return { formula, terms };
   };
@@ -161,7 +169,7 @@ function fromProducts(other, asked) {
 function fromProjections(ways) {
   return ({ name, example, row, column }) => {
     const terms = ways.flatMap(([gradient, weight]) => range(rowsOf(weight)).map((o) =>
-      term([at(gradient, row, within(o), headOf(o), example), at(weight, o, column)])));
+      term([at(gradient, row, inHead(o), headOf(o), example), at(weight, o, column)])));
     const sums = ways.map(([gradient, weight]) => `d${base(gradient)}[t, o] · ${symbol(weight)}[o, j]`);
     return { formula: `${name}[t, j] = Σ_{o} ` + sums.join(" + Σ_{o} "), terms };
   };
@@ -171,7 +179,7 @@ function fromProjections(ways) {
 function fromPositions(gradient, input) {
   return ({ name, row, column }) => {
     const out = input ? row : column;
-    const [head, feature] = of(gradient).heads ? [headOf(out), within(out)] : [0, out];
+    const [head, feature] = of(gradient).heads ? [headOf(out), inHead(out)] : [0, out];
     const terms = range(DATA.examples.length).flatMap((example) => range(rowsOf(gradient)).map((t) => {
       const arriving = at(gradient, t, feature, head, example);
       return term(input ? [arriving, at(input, t, column, 0, example)] : [arriving]);
@@ -194,8 +202,9 @@ function weighted({ example, head, row, column }) {
   if (highest === -Infinity) return { formula, terms: [], also: scores, note: say("emptyRow") };
   const sum = total(scores.map((score) => Math.exp(valueAt(score) - highest)));
   const own = valueAt(scores[column]);
-  const only = { cells: [scores[column]], constant: null, sign: 1, value: Math.exp(own - highest) / sum };
-  return { formula, terms: [only], also: scores, figures: `exp(${number(own)} − ${bracketed(highest)}) / ${number(sum)}` };
+  const numerator = Math.exp(own - highest);
+  const only = { cells: [scores[column]], constant: null, sign: 1, value: numerator / sum };
+  return { formula, terms: [only], also: scores, quotient: { numerator, sum }, figures: `exp(${number(own)} − ${bracketed(highest)}) / ${number(sum)}` };
 }
 
 function throughSoftmax({ example, head, row, column }) {
@@ -232,7 +241,7 @@ const OPENERS = {
     terms: range(rowsOf("V")).map((s) => term([at("P", row, s, head, example), at("V", s, column, groupOf(head), example)])),
   }),
   O: ({ example, row, column }) => ({
-    formula: "O[t, h·d + i] = C_{h}[t, i]", terms: [term([at("C", row, within(column), headOf(column), example)])],
+    formula: "O[t, h·d + i] = C_{h}[t, i]", terms: [term([at("C", row, inHead(column), headOf(column), example)])],
   }),
   Y: ({ example, row, column }) => {
     const terms = range(columnsOf("O")).map((o) => term([at("O", row, o, 0, example), at("Wo", column, o)]));
@@ -251,7 +260,7 @@ const OPENERS = {
     terms: range(LAYER.d_head).map((i) => term([at("dC", row, i, head, example), at("V", column, i, groupOf(head), example)])),
   }),
   dV: ({ example, head, row, column }) => ({
-    formula: `dV[s, i] = Σ_{${GROUP > 1 ? "h, " : ""}t} P[t, s] · dC[t, i]`,
+    formula: `dV[s, i] = Σ_{${GROUP > 1 ? "h, " : ""}t} P${SHARED}[t, s] · dC${SHARED}[t, i]`,
     terms: headsOf(head).flatMap((h) => range(rowsOf("P")).map((t) => term([at("P", t, row, h, example), at("dC", t, column, h, example)]))),
   }),
   dSmasked: throughSoftmax,
@@ -280,8 +289,16 @@ function opened(cell) {
 /** Where inputs, parameters and the upstream gradient come from. */
 function originOf(cell) {
   if (cell.name !== "dY") return isShared(cell.name) ? say("isParameter") : say("isInput", cell.row, quoted(cell, "rows"));
-  const { name } = DATA.targets[now.target];
-  return say("isUpstream", name) + (name.startsWith("Y[") ? " " + say("isCell") : "");
+  const { name, cell: element } = DATA.targets[now.target];
+  return say("isUpstream", name) + (element ? " " + say("isCell") : "");
+}
+
+/** Why a gradient that could stand beside the complex step does not. */
+function unmeasured(cell) {
+  const leaf = ["dX", "dM"].includes(cell.name) || (isGradient(cell.name) && isShared(cell.name));
+  if (!leaf || numericAt(cell) !== null) return "";
+  if (!DATA.numeric[cell.name]) return say("noNumeric");
+  return now.target === 0 ? say("notThisCell") : say("otherTarget", DATA.targets[0].name);
 }
 
 /** The derivative by the complex step, where the page carries one for this cell. */

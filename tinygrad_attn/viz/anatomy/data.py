@@ -1,12 +1,12 @@
 """What the anatomy of a call consists of: plain data, from the recording to the page.
 
 Arrays are float64 and read-only.  Names of matrices, each with its gradient under "d" + name
-(T queries, S keys, H heads of queries, G of keys and values, each d wide; D = H·d):
+(T queries, N keys, H heads of queries, G of keys and values, each d wide; D = H·d):
 
-    X (T, D)            the layer's input; M (S, kdim), the keys' and values', in cross-attention
-    Q (H, T, d)         and K, V (G, S, d); with rotary positions before rotation, after it
-                        Qrot (H, T, d) and Krot (G, S, d)
-    R S Smasked P       (H, T, S): Q Kᵀ, scaled, masked, after the softmax
+    X (T, D)            the layer's input; M (N, kdim), the keys' and values', in cross-attention
+    Q (H, T, d)         and K, V (G, N, d); with rotary positions before rotation, after it
+                        Qrot (H, T, d) and Krot (G, N, d)
+    R S Smasked P       (H, T, N): Q Kᵀ, scaled, masked, after the softmax
     C (H, T, d)         P V; O (T, D) the heads side by side; Y (T, D) the result
     Wq (D, D)           and Wk, Wv (G·d, kdim), Wo (D, D); bq bk bv bo (rows,)
 """
@@ -64,10 +64,11 @@ class Layer:
     @property
     def columns(self) -> tuple[str, ...]:
         """The matrices of an example in the order of the forward pass."""
-        source = ("M",) if self.cross else ()
-        turned = ("Qrot", "Krot") if self.rotary else ()
+        asking, asked = (("Qrot",), ("Krot",)) if self.rotary else ((), ())
         steps = ("R", "S", "Smasked", "P", "C", "O", "Y")
-        return ("X", *source, "Q", "K", "V", *turned, *steps)
+        if self.cross:  # what has a row for each query stands together, then for each key
+            return ("X", "Q", *asking, "M", "K", "V", *asked, *steps)
+        return ("X", "Q", "K", "V", *asking, *asked, *steps)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Turn:
 
     Attributes:
         pair: (d,) integers, the partner of each feature.
-        cos, sin: (T, d) of the queries; keycos, keysin: (S, d) of the keys; signs are in `sin`.
+        cos, sin: (T, d) of the queries; keycos, keysin: (N, d) of the keys; signs are in `sin`.
     """
 
     pair: tuple[int, ...]
@@ -91,8 +92,8 @@ class Example:
     """One sequence of the batch: its labels, and the matrices of `Layer.columns`.
 
     Attributes:
-        queries, keys: a label for each of the T queries and S keys, as given, not yet cleaned.
-        mask: (1 | H, T, S), S′ = S + mask; −∞ where a query may not attend to a key.
+        queries, keys: a label for each of the T queries and N keys, as given, not yet cleaned.
+        mask: (1 | H, T, N), S′ = S + mask; −∞ where a query may not attend to a key.
     """
 
     title: str
@@ -131,8 +132,9 @@ class Block:
         through: what lies between u and X: the names of the modules, "norm1"; () where X is u.
         residual: for each target (B, T, D), the gradient at u by all ways around the layer.
         total: for each target (B, T, D), the whole gradient at u.
-        pull: ("X", gradient (B, T, D) at X) or ("M", gradient (B, S, kdim) at M) -> the part of it
+        pull: ("X", gradient (B, T, D) at X) or ("M", gradient (B, N, kdim) at M) -> the part of it
             that arrives at u (B, T, D).
+        norm: what lies between is one module, a LayerNorm or an RMSNorm.
     """
 
     name: str
@@ -140,6 +142,7 @@ class Block:
     residual: tuple[Array, ...]
     total: tuple[Array, ...]
     pull: Callable[[Literal["X", "M"], Array], Array]
+    norm: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,10 +151,11 @@ class PathPart:
 
     Attributes:
         kind: "q", "k", "v", "residual", "norm", …
-        head: whose part it is; None: of all heads together.
+        head: of queries (kind "q"), or of keys and values, which several heads of queries may
+            share; None: of all heads together.
         at: where it arrives: at X, at M, or at the block's input.
         norm: ‖part‖; share: ⟨part, whole⟩/‖whole‖², signed; cosine: with the whole.
-        data: the part itself (T, D); None where the page needs only the numbers.
+        data: the part itself (T, D).
     """
 
     name: Text
@@ -161,24 +165,7 @@ class PathPart:
     norm: float
     share: float
     cosine: float
-    data: Array | None = None
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where the gradient of one example comes from.
-
-    Attributes:
-        parts: all of them; for each place `at`, those of the finest division add up to the whole.
-        cancellation: 1 − ‖Σ parts‖ / Σ ‖part‖ at `at`: 0 where all point one way.
-        at: the outermost place: the block's input where it is known, else X.
-        split: shares of dX through the "softmax" (Q and K) and through the "values".
-    """
-
-    parts: tuple[PathPart, ...]
-    cancellation: float
-    at: Place
-    split: dict[str, float]
+    data: Array
 
 
 @dataclass(frozen=True)
@@ -222,7 +209,7 @@ class Recording:
     """One call of a layer, forward and backward.
 
     Attributes:
-        examples: one for each sequence of the batch, all of the same T and S.
+        examples: one for each sequence of the batch, all of the same T and N.
         parameters: Wq, Wk, Wv, Wo and, with biases, bq, bk, bv, bo.
         numeric: the first target's gradients of X, M and the parameters by the complex step:
             "dX": an array an example, "dWq": one array; NaN where not computed.

@@ -7,6 +7,7 @@ from `Cells`, chosen so that one can follow the gradient back from cell to cell.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,8 @@ class Sheet:
         self.recording, self.target, self.b = recording, target, b
         self.layer: Layer = recording.layer
         self.example: Example = recording.examples[b]
-        self.cells, self.paths = Cells(recording, target), paths_of(recording)
+        self.cells = Cells(recording, target)
+        self.paths = recording.paths or paths_of(recording)
         scores = np.abs(target.gradients[b]["dSmasked"])  # what is most wanted to change
         self.h, self.t, self.s = map(int, np.unravel_index(scores.argmax(), scores.shape))
 
@@ -76,15 +78,17 @@ class Sheet:
         return places.get(bare, (b, h, t, s))
 
 
-def derivation(recording: Recording, target: int = 0, example: int = 0) -> str:
+def derivation(recording: Recording, target: int | str = 0, example: int = 0) -> str:
     """The chain rule of a recorded call as a Markdown sheet.
 
     Args:
-        target: whose gradient, by its number.  example: which sequence of the batch.
+        target: whose gradient, by its number or its name.  example: which sequence of the batch.
 
     Raises:
         IndexingError: there is no such target or example.
     """
+    if isinstance(target, str):
+        target = number_of(target, [each.name for each in recording.targets])
     refuse_beyond("target", target, len(recording.targets))
     refuse_beyond("example", example, len(recording.examples))
     sheet = Sheet(recording, recording.targets[target], example)
@@ -107,10 +111,18 @@ def derivation(recording: Recording, target: int = 0, example: int = 0) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def refuse_beyond(name: str, i: int, count: int) -> None:
+def number_of(target: str, names: list[str]) -> int:
+    """The number of a target by its name."""
+    if target not in names:
+        there = ", ".join(map(visible, names))
+        raise IndexingError(f"derivation: expected a target, one of {there}, got {target!r:.80}")
+    return names.index(target)
+
+
+def refuse_beyond(name: str, i: Any, count: int) -> None:
     """Refuse what is not there."""
-    if not 0 <= i < count:
-        raise IndexingError(f"derivation: expected {name} 0 … {count - 1}, got {i}")
+    if not isinstance(i, (int, np.integer)) or isinstance(i, bool) or not 0 <= i < count:
+        raise IndexingError(f"derivation: expected {name} 0 … {count - 1}, got {i!r:.80}")
 
 
 # ── head ─────────────────────────────────────────────────────────────────────────────────────────
@@ -316,7 +328,7 @@ def paths_part(sheet: Sheet, target: int) -> str:
     block_ = sheet.recording.block
     note = "" if block_ is None else f" u is the input of {text(block_.name) or 'the model'}."
     return (
-        f"## Where {places} come from\n\n"
+        f"## Where {places} come{'s' * (len(paths.whole) == 1)} from\n\n"
         "The backward pass is linear, so a gradient is the sum of what came by each way.  The "
         f"share of a part is ⟨part, whole⟩ / ‖whole‖²; shares add up to {percent(1)}.{note}\n\n"
         + "\n\n".join(blocks)

@@ -29,21 +29,34 @@ function mixed(colours, place) {
   return range(3).map((i) => part(colours[first], i) + (place - first) * (part(colours[first + 1], i) - part(colours[first], i)));
 }
 
+const NOISE = 1e-13; // of the largest |dY|: what is smaller all over is rounding, and drawn as 0
+
+/** The largest distance from 0 that is shown. */
+const sizeOf = (name) => Math.max(...rangeOf(name).map(Math.abs));
+
+/** What stands beside the colours: the ends of the scale, or that there is nothing to colour. */
+function endsText({ isSigned, size, noise }) {
+  if (size === 0) return "0";
+  if (noise) return `≈ 0 (${number(size, 2)})`;
+  return isSigned ? `±${number(size, 2)}` : `0–${number(size, 2)}`;
+}
+
 /** The colours of a matrix: symmetric about 0, or from 0 up for probabilities. */
 function scaleOf(name) {
   const isSigned = isGradient(name) || of(name).kind === "signed";
-  const [low, high] = rangeOf(name);
-  const end = (isSigned ? Math.max(Math.abs(low), Math.abs(high)) : high) || 1;
+  const size = sizeOf(name);
+  const noise = isGradient(name) && size < NOISE * sizeOf("dY");
+  const end = noise ? Infinity : size || 1;
   const colours = inks()[isSigned ? "signed" : "probability"];
   const place = isSigned ? (value) => (value / end + 1) / 2 : (value) => value / end;
-  return { isSigned, end, colours, colour: (value) => ramp(colours)[Math.round(255 * Math.min(1, Math.max(0, place(value))))] };
+  return { isSigned, size, noise, end, colours, colour: (value) => ramp(colours)[Math.round(255 * Math.min(1, Math.max(0, place(value))))] };
 }
 
 /** The part of an axis that is shown: all of it, one block, or all in blocks of `pool`. */
 function windowOf(name, which) {
   const axis = axisOf(name, which);
   const length = of(name).shape.at(which === "rows" ? -2 : -1);
-  const limit = axis.endsWith("columns") && !isShared(name) ? 2 * LIMIT : LIMIT;
+  const limit = axis.endsWith("columns") && !isShared(name) ? WIDEST : LIMIT;
   const start = now.blocks[axis];
   const pool = start === undefined ? Math.ceil(length / limit) : 1;
   const first = start ?? 0;

@@ -2,7 +2,7 @@
 
     film = Film(model, lambda model: model.loss(inputs, targets), examples=[words])
     for step in range(1, 301):
-        film.trained(step, update())            the loss of this step, for the curve
+        film.add_loss(step, update())           the loss of this step, for the curve
         if step % 5 == 0:
             film.snap(step)                     P, dP and the norm of every module's gradient
     film.save("film.html")
@@ -165,7 +165,7 @@ class Film:
             self.snapshots = self.frames
         return value.item()
 
-    def trained(self, step: int, loss: float) -> None:
+    def add_loss(self, step: int, loss: float) -> None:
         """One point of the training loss, drawn behind the value on the film's own input.
 
         Raises:
@@ -261,8 +261,8 @@ def checked(value: Any) -> Tensor:
     """A number with a gradient."""
     if not isinstance(value, Tensor):
         raise DTypeError(f"Film: run must return a Tensor, got {type(value).__name__}")
-    if value.shape or not isfinite(value.item()):
-        what = value.item() if not value.shape else f"shape {value.shape}"
+    if value.size != 1 or not isfinite(value.item()):
+        what = value.item() if value.size == 1 else f"shape {value.shape}"
         raise ShapeError(f"Film: run must return one finite number, got {what}")
     if value.node is None:
         raise GraphError("Film: what run returns has no gradient; call snap outside no_grad")

@@ -241,7 +241,7 @@ def adding_up(paths: Sequence[Decomposition]) -> Identity:
     for found in paths:
         for at, whole in found.whole.items():
             finest = found.finest(at)
-            parts = np.stack([p.data for p in finest if p.data is not None])
+            parts = np.stack([p.data for p in finest])
             shares = np.asarray([p.share for p in finest])
             deviation = max(deviation, relative(parts.sum(0) - whole, np.abs(parts).sum(0)))
             if whole.any():

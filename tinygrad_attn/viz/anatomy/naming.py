@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ...engine import DTypeError, ShapeError
 
 
@@ -30,28 +32,48 @@ def named_examples(
         ShapeError: there are more or fewer labels than positions.
         DTypeError: an example is no sequence of labels.
     """
+    labels = sequence(examples)
     if examples is None:
         numbers = [tuple(map(str, range(n))) for n in (queries, keys)]
-        return [Names(f"example {b}", numbers[0], numbers[1]) for b in range(count)]
-    if isinstance(examples, str) or len(examples) != count:
-        raise ShapeError(
-            f"{who}: the batch has {count} examples, but there are labels for "
-            f"{1 if isinstance(examples, str) else len(examples)}"
+        return [Names(untitled(b), numbers[0], numbers[1]) for b in range(count)]
+    flat = labels is not None and labels and all(isinstance(label, str) for label in labels)
+    if labels is None or flat:
+        hint = "; put it in a list: [words]" if flat else ""
+        raise DTypeError(
+            f"{who}: expected a list with one list of labels for each of the {count} examples, "
+            f"got {examples!r:.80}{hint}"
         )
-    return [named(who, b, labels, queries, keys) for b, labels in enumerate(examples)]
+    if len(labels) != count:
+        raise ShapeError(
+            f"{who}: the batch has {count} examples, but there are labels for {len(labels)}"
+        )
+    return [named(who, b, each, queries, keys) for b, each in enumerate(labels)]
+
+
+def untitled(number: int) -> str:
+    """The title of an example without labels."""
+    return f"example {number}"
+
+
+def sequence(value: Any) -> tuple[Any, ...] | None:
+    """A list, a tuple or an array as a tuple; None for a text and everything else."""
+    if isinstance(value, str):
+        return None
+    if isinstance(value, np.ndarray):
+        return tuple(value.tolist()) if value.ndim else None
+    return tuple(value) if isinstance(value, Sequence) else None
 
 
 def named(who: str, number: int, labels: Any, time: int, keys: int) -> Names:
     """The names of one example."""
-    parts = tuple(labels) if isinstance(labels, Sequence) else None
-    if parts is None or isinstance(labels, str):
+    parts = sequence(labels)
+    if parts is None:
         raise DTypeError(
             f"{who}: expected a list of labels for example {number}, got {labels!r:.80}"
         )
-    pair = len(parts) == 2 and all(
-        isinstance(part, Sequence) and not isinstance(part, str) for part in parts
-    )
-    sides = [tuple(map(str, part)) for part in (parts if pair else (parts, parts))]
+    inner = [sequence(part) for part in parts]
+    pair = len(parts) == 2 and None not in inner
+    sides = [tuple(map(str, part or ())) for part in (inner if pair else (parts, parts))]
     for what, side, expected in zip(("queries", "keys"), sides, (time, keys), strict=True):
         if len(side) != expected:
             raise ShapeError(

@@ -63,22 +63,30 @@ const quoted = (cell, which) => `“${labelsOf(cell.name, which)[which === "rows
 
 /** A cell's name: its symbol with tokens or numbers in brackets. */
 function nameOf(cell) {
-  const index = (which, i) => (["queries", "keys"].includes(of(cell.name)[which]) ? labelled(cell, which) : String(i));
+  const index = (which, i) => (["queries", "keys"].includes(of(cell.name)[which]) ? tokenOf(cell, which) : String(i));
   const parts = rowsOf(cell.name) === 1 && isShared(cell.name) ? [index("columns", cell.column)] : [index("rows", cell.row), ", ", index("columns", cell.column)];
   return make("span", { className: "cell-name" }, math(symbol(cell.name)), "[", ...parts, "]");
 }
 
-const labelled = (cell, which) => make("bdi", { className: "token" }, quoted(cell, which));
+const tokenOf = (cell, which) => make("bdi", { className: "token" }, quoted(cell, which));
 
 /** Where a cell lies, in words. */
 function whereOf(cell) {
   const word = (which, i, otherwise) => ({ queries: say("query", i), keys: say("key", i) })[of(cell.name)[which]] ?? say(otherwise, i);
   const shared = isShared(cell.name);
   const parts = [word("rows", cell.row, "row"), word("columns", cell.column, shared ? "column" : "feature")];
-  if (of(cell.name).heads) parts.push(say("headN", cell.head));
+  if (of(cell.name).heads) parts.push(headText(cell.name, cell.head));
   if (!shared) parts.push(DATA.examples[cell.example].title || `${say("example")} ${cell.example}`);
   return `(${cell.row}, ${cell.column}) · ${parts.join(" · ")}`;
 }
+
+/** A matrix's head by the heads of queries that it is for: one, or the few that share it. */
+function headsText(name, head) {
+  const heads = of(name).heads === LAYER.heads ? [head] : headsOf(head);
+  return heads.length === 1 ? String(heads[0]) : `${heads[0]}–${heads.at(-1)}`;
+}
+
+const headText = (name, head) => say(headsText(name, head).includes("–") ? "heads" : "headN", headsText(name, head));
 
 function refreshInspector() {
   const panel = byId("inspector");
@@ -108,9 +116,18 @@ function inspected(cell, value, result) {
   if (result.note) parts.push(make("p", {}, result.note));
   const measured = numericAt(cell);
   if (measured !== null) parts.push(compared(value, measured));
-  if (result.terms.length) parts.push(make("h3", {}, say("terms")), termList(result.terms));
-  if (result.also.length) parts.push(make("h3", {}, say("denominator")), make("p", { className: "row" }, ...result.also.map((each) => link(each))));
+  const missing = unmeasured(cell);
+  if (missing) parts.push(make("p", { className: "quiet" }, missing));
+  if (result.quotient) parts.push(make("h3", {}, say("numerator")), numeratorOf(result));
+  else if (result.terms.length) parts.push(make("h3", {}, say("terms")), termList(result.terms, value));
+  const { sum } = result.quotient ?? { sum: 0 };
+  if (result.also.length) parts.push(make("h3", {}, say("denominator", number(sum))), make("p", { className: "row" }, ...result.also.map((each) => link(each))));
   return parts;
+}
+
+/** What P has instead of terms: the number above the line of the quotient. */
+function numeratorOf({ quotient, terms }) {
+  return make("p", { className: "row" }, math("exp(S′ − m)"), ` = ${number(quotient.numerator)} `, link(terms[0].cells[0]));
 }
 
 function trailList() {
@@ -124,7 +141,7 @@ function trailList() {
 
 /** Symbol, row and column of a cell; its head and example where they are not the shown ones. */
 function shortly({ name, example, head, row, column }) {
-  const other = of(name).heads && head !== shownHead(name) ? `_{${head}}` : "";
+  const other = of(name).heads && head !== shownHead(name) ? `_{${headsText(name, head)}}` : "";
   const elsewhere = !isShared(name) && example !== now.example ? ` e${example}` : "";
   return [math(symbol(name) + other), make("small", {}, `${elsewhere} ${row},${column}`)];
 }
@@ -146,12 +163,15 @@ function figuresOf(terms) {
 
 const bracketed = (value) => (value < 0 ? `(${number(value)})` : number(value));
 
-function termList(terms) {
+/** The terms, their sum, and how far from it the recorded value is. */
+function termList(terms, value) {
   const largest = Math.abs(terms[0].value);
   const rows = (list) => list.map((each) => termRow(each, largest));
   const list = make("ol", { className: "terms" }, ...rows(terms.slice(0, FIRST_TERMS)));
   const rest = terms.slice(FIRST_TERMS);
-  const sum = make("li", { className: "sum" }, make("span", {}, say("sum")), make("span", { className: "figure" }, signed(total(terms.map(({ value }) => value)))));
+  const whole = total(terms.map((each) => each.value));
+  const apart = make("span", { className: "quiet" }, `${say("difference")} ${number(value === whole ? 0 : Math.abs(value - whole), 2)}`);
+  const sum = make("li", { className: "sum" }, make("span", {}, say("sum")), make("span", { className: "figure" }, signed(whole)), apart);
   if (rest.length) {
     const all = button(say("all", terms.length), () => list.replaceChildren(...rows(terms), sum));
     list.append(make("li", { className: "rest" }, all, make("span", { className: "figure" }, signed(total(rest.map(({ value }) => value)))), make("span", { className: "quiet" }, say("more", rest.length))));
@@ -187,6 +207,7 @@ function compared(value, measured) {
 // ── steps ───────────────────────────────────────────────────────────────────────────────────────
 /** Go to step n: 0 shows all, 1 … the steps forward and then backward. */
 function step(n) {
+  if (!Number.isFinite(n)) throw new RangeError(`anatomy: no step ${n}`);
   now.step = Math.max(0, Math.min(STEPS.length, Math.trunc(n)));
   refreshStep();
 }
@@ -215,12 +236,13 @@ function reveal(box) {
 const count = (direction) => STEPS.filter((each) => each.direction === direction).length;
 
 function stepText({ direction, title, formula, source, shapes, saves, sentence }) {
+  const forward = direction === "forward";
   const row = (word, content) => (content ? [make("dt", {}, say(word)), make("dd", {}, content)] : []);
   return [
-    make("h3", {}, told(title), " ", make("span", { className: `way ${direction}` }, direction === "forward" ? `${say("forward")} →` : `← ${say("backward")}`)),
-    ...(formula ? [make("p", { className: "formula" }, math(formula))] : []),
+    make("h3", {}, told(title), " ", make("span", { className: `way ${direction}` }, forward ? `${say("forward")} →` : `← ${say("backward")}`)),
+    ...(formula ? [make("p", { className: "formula" }, math(symbols(told(formula))))] : []),
     make("p", {}, told(sentence)),
-    make("dl", {}, ...row("rule", source && make("code", {}, source)), ...row("shapes", shapes), ...row("saves", saves)),
+    make("dl", {}, ...row(forward ? "code" : "rule", source && make("code", {}, source)), ...row("shapes", shapes && math(symbols(shapes))), ...row(forward ? "saves" : "wasSaved", saves && math(symbols(saves)))),
   ];
 }
 
@@ -294,8 +316,7 @@ function pathRow(part, depth, end, widest) {
 /** A path of all heads by its name, one of a head by the heads that share it. */
 function pathName({ name, kind, head }) {
   if (head === null) return told(name);
-  const heads = kind === "q" ? [head] : headsOf(head);
-  return heads.length === 1 ? say("headN", heads[0]) : say("headsN", heads[0], heads.at(-1));
+  return headText(kind.toUpperCase(), head);
 }
 
 /** A part of the gradient, small; all parts of a table share one scale. */
@@ -355,7 +376,7 @@ function refreshHeader() {
   byId("title").textContent = LAYER.name;
   const about = say(LAYER.groups === LAYER.heads ? "about" : "aboutGroups", LAYER.d_model, LAYER.heads, LAYER.d_head, number(LAYER.scale, 3), LAYER.groups);
   byId("about").textContent = DATA.title ? `${DATA.title} · ${about}` : about;
-  options("example", DATA.examples.map(({ title }, i) => title || String(i)));
+  options("example", DATA.examples.map(({ title }, i) => title || `${say("example")} ${i}`));
   options("head", range(LAYER.heads).map(String));
   options("target", DATA.targets.map(({ name, value }) => `${name} = ${number(value)}`));
   const carried = DATA.examples.length === 1 ? say("oneExample") : say("manyExamples", DATA.examples.length);
@@ -416,7 +437,7 @@ function state() {
 
 /** Open a cell; `head` counts the heads of that matrix and is ignored where it has none. */
 function select(name, example, head, row, column) {
-  if (!names().includes(name)) throw new RangeError(`anatomy: no matrix ${name}`);
+  known(name);
   open(at(name, row, column, head, example));
 }
 

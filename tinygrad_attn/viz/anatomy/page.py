@@ -58,7 +58,7 @@ class Page:
         """The template with `data`."""
         style, script = resource("page.css"), page_script()
         return Template(resource("page.html")).substitute(
-            title=escape(clean(self.recording.title, TITLE_LIMIT)),
+            title=escape(clean(self.recording.title or self.recording.layer.name, TITLE_LIMIT)),
             style=style,
             script=script,
             style_hash=digest(style),
@@ -74,11 +74,12 @@ class Page:
         """
         return write_whole(path, self.to_html().encode("utf-8"))
 
-    def derivation(self, target: int = 0, example: int = 0) -> str:
+    def derivation(self, target: int | str = 0, example: int = 0) -> str:
         """The chain rule of this layer step by step, with its shapes and numbers, as Markdown.
 
         Args:
-            target, example: which of the recording's, from 0.
+            target: which of the recording's, from 0, or its name.
+            example: which one, from 0.
 
         Raises:
             IndexingError: there is no such target or example.
@@ -129,7 +130,8 @@ def anatomy(
         on_progress: called with (done, all) while numeric gradients are computed.
 
     Raises:
-        DTypeError: the model has no such layer, or `run` returns no Tensor.
+        DTypeError: the model has no such layer, `run` is no function or returns no Tensor, or
+            `examples` is no list of lists.
         ShapeError: labels do not fit, a target is no scalar, keys and values have two sources, or
             the batch is too large for a page.
         IndexingError: there is no such layer, call or cell.

@@ -22,7 +22,7 @@ from ...engine import Array, ShapeError
 from ..files import FilePath
 from ..labels import clean, number_text
 from ..matrices import alignments
-from .data import Block, Layer, Matrices, PathPart, Paths, Place, Recording, Target, Text
+from .data import Block, Layer, Matrices, PathPart, Place, Recording, Target, Text
 
 NAMES = {
     "q": Text("through Q", "Q를 거쳐"),
@@ -37,16 +37,24 @@ Raw = tuple[str, int | None, Array]  # kind, head, and for each example (B, time
 
 
 @dataclass(frozen=True)
-class Decomposition(Paths):
-    """The paths of one example, as a table for terminals and as a picture.
+class Decomposition:
+    """Where the gradient of one example comes from: numbers, a table for terminals, a picture.
 
     Attributes:
+        parts: all of them; for each place `at`, those of the finest division add up to the whole.
+        cancellation: 1 − ‖Σ parts‖ / Σ ‖part‖ at `at`: 0 where all point one way.
+        at: the outermost place: the block's input where it is known, else X.
+        split: shares of dX through the "softmax" (Q and K) and through the "values".
         title: what the gradient is of, and where.
         whole: for each place the gradient itself, as `ta.grad` gave it.
         rows: for each place a label for each row of it.
         group: how many query heads share one head of keys and values.
     """
 
+    parts: tuple[PathPart, ...]
+    cancellation: float
+    at: Place
+    split: dict[str, float]
     title: str
     whole: dict[Place, Array]
     rows: Mapping[Place, Sequence[str]]
@@ -94,7 +102,7 @@ class Decomposition(Paths):
             RenderError, ExtraError: as in `heatmap`.
         """
         at = self.at if at is None else at
-        shown = [p for p in self.of(at) if p.data is not None and (heads or p.head is None)]
+        shown = [p for p in self.of(at) if heads or p.head is None]
         titles = [f"{symbol(at)}   ‖{symbol(at)}‖ = {number_text(norm(self.whole[at]))}"]
         return alignments(
             [self.whole[at], *(p.data for p in shown)],
@@ -182,14 +190,8 @@ def at_block(block: Block, residual: Array, ways: dict[Place, list[Raw]]) -> lis
     both = any(array.any() for _, _, array in pulled.get("M", ()))
     found = pulled["X"] + (pulled["M"] if both else [])
     together = sum((array for _, head, array in found if head is None), np.zeros_like(residual))
-    kind = "layer" if both else between(block)
+    kind = "norm" if block.norm and not both else "layer"
     return [("residual", None, residual), (kind, None, together), *found]
-
-
-def between(block: Block) -> str:
-    """What all the parts went through on their way to the block's input: a norm alone, or more."""
-    names = [name.lower() for name in block.through]
-    return "norm" if len(names) == 1 and ("norm" in names[0] or "ln" in names[0]) else "layer"
 
 
 # ── their numbers ────────────────────────────────────────────────────────────────────────────────

@@ -20,7 +20,10 @@ import numpy as np
 
 from ...engine import Array
 from ..labels import clean
-from .data import Example, Identity, Layer, PathPart, Paths, Recording, Step, Turn
+from .data import Example, Identity, Layer, PathPart, Recording, Step, Target, Turn
+from .naming import untitled
+from .paths import Decomposition
+from .sentences import korean
 
 VERSION = 1
 BLOCK = 96  # a matrix of more rows is shown in blocks
@@ -45,8 +48,8 @@ def page_data(recording: Recording) -> dict[str, Any]:
         "version": VERSION,
         "title": clean(recording.title, TITLE_LIMIT),
         "layer": described(layer),
-        "examples": [labelled(example) for example in recording.examples],
-        "targets": [{"name": clean(t.name), "value": number(t.value)} for t in targets],
+        "examples": [labelled(b, example) for b, example in enumerate(recording.examples)],
+        "targets": list(map(aimed, targets)),
         "columns": list(layer.columns),
         "parameters": list(recording.parameters),
         "matrices": matrices(recording),
@@ -57,7 +60,7 @@ def page_data(recording: Recording) -> dict[str, Any]:
         },
         "turn": recording.turn and turned(recording.turn),
         "numeric": {n: list(map(encoded, arrays)) for n, arrays in recording.numeric.items()},
-        "steps": [told(step) for step in recording.steps],
+        "steps": [step_entry(step) for step in recording.steps],
         "paths": [[table(paths) for paths in found] for found in recording.paths],
         "identities": [[judged(identity) for identity in found] for found in recording.identities],
         "blocks": {"limit": BLOCK},
@@ -146,13 +149,20 @@ def described(layer: Layer) -> dict[str, Any]:
     }
 
 
-def labelled(example: Example) -> dict[str, Any]:
-    """The labels of an example."""
+def aimed(target: Target) -> dict[str, Any]:
+    """A target, and the (example, row, column) of the element of Y that it is, if it is one."""
+    cell = None if target.cell is None else list(target.cell)
+    return {"name": clean(target.name), "value": number(target.value), "cell": cell}
+
+
+def labelled(number: int, example: Example) -> dict[str, Any]:
+    """The labels of an example; one without a title is called by its number on the page."""
     sides = {"queries": example.queries, "keys": example.keys}
     shown: dict[str, Any] = {name: list(map(clean, side)) for name, side in sides.items()}
     full = {n: [clean(label, FULL_LIMIT) for label in side] for n, side in sides.items()}
     changed = any(shown[name] != list(side) for name, side in sides.items())
-    return {"title": clean(example.title, TITLE_LIMIT), **shown, "full": full if changed else None}
+    title = "" if example.title == untitled(number) else clean(example.title, TITLE_LIMIT)
+    return {"title": title, **shown, "full": full if changed else None}
 
 
 def turned(turn: Turn) -> dict[str, Any]:
@@ -161,7 +171,7 @@ def turned(turn: Turn) -> dict[str, Any]:
     return {"pair": list(turn.pair), **tables}
 
 
-def table(paths: Paths) -> dict[str, Any]:
+def table(paths: Decomposition) -> dict[str, Any]:
     """Where the gradient of one example comes from."""
     return {
         "parts": [part_of(part) for part in paths.parts],
@@ -198,14 +208,14 @@ def judged(identity: Identity) -> dict[str, Any]:
     }
 
 
-def told(step: Step) -> dict[str, Any]:
+def step_entry(step: Step) -> dict[str, Any]:
     """One step."""
     return {
         "direction": step.direction,
         "makes": list(step.makes),
         "from": list(step.sources),
         "title": step.title._asdict(),
-        "formula": step.formula,
+        "formula": {"en": step.formula, "ko": korean(step.formula)},
         "source": step.source,
         "shapes": step.shapes,
         "saves": step.saves,

@@ -17,13 +17,13 @@ import numpy as np
 from ...engine import Array, DTypeError, GraphError, IndexingError, ShapeError, Tensor, grad
 from ...engine.backward import reaching
 from ...engine.tensor import locked
-from ...nn import Module, MultiHeadAttention, Parameter
+from ...nn import LayerNorm, Module, MultiHeadAttention, Parameter, RMSNorm
 from ..labels import visible
 from .data import PARAMETERS, Block, Example, Layer, Matrices, Recording, Target
 from .naming import Names, named_examples
 from .numeric import numeric
 from .rotation import turn_of
-from .watching import Call, Watch, enclosing
+from .watching import LARGEST, Call, Watch, enclosing
 
 Run = Callable[[Any], Any]
 Cell = tuple[int, int, int]
@@ -45,10 +45,12 @@ def record(
 
     `paths`, `identities` and `steps` are still empty.
     """
+    places = listed(cells)
     twin, name = copied(model, layer)
     cut, targets = watched(twin, name, run, call, cut=True)
     whole, again = watched(twin, name, run, call, cut=False)
-    same_again(cut, whole, targets, again)
+    upstreams = arriving(cut, targets)
+    same_again((cut, upstreams), (whole, arriving(whole, again)))
     owner = dict(twin.named_modules())[name]
     assert isinstance(owner, MultiHeadAttention)
     about = described(name, owner, cut)
@@ -57,7 +59,8 @@ def record(
     turn = turn_of(owner.positions, time, keys, cut.offset) if about.rotary else None
     recorded = tuple(example(about, cut, b, names[b]) for b in range(len(names)))
     parameters = parameters_of(owner, lambda p: p.numpy())
-    upstreams = [*arriving(cut, targets), *single(cut, cells, names)]
+    refuse_pages(recorded, parameters, len(upstreams) + len(places))
+    upstreams += single(cut, places, names)
     found = tuple(target(about, owner, cut, *upstream) for upstream in upstreams)
     ticks = len(parameters) + 1 + about.cross
     done = iter(range(1, ticks + 1))
@@ -108,16 +111,17 @@ def watched(
     model: Module, name: str, run: Run, call: int, *, cut: bool
 ) -> tuple[Call, dict[str, Tensor]]:
     """The call, and the targets of a run."""
+    if not callable(run):
+        raise DTypeError(f"anatomy: run must be a function of the model, got {run!r:.80}")
     watch = Watch(model, name, whole_number("call", call), cut)
     with watch.attached():
         targets = checked_targets(run(model))
     if watch.found is None:
         who = visible(name or type(watch.layer).__name__)
-        happened = f"was called {watch.count} times" if watch.count else "was not called"
-        raise GraphError(
-            f"anatomy: {who} {happened}, so that there is no call {call} (they count from 0); "
-            "`run` must use the model it is given"
-        )
+        if watch.count:
+            there = f"call 0 … {watch.count - 1}" if watch.count > 1 else "call 0, the only one,"
+            raise IndexingError(f"anatomy: expected {there} of {who} in run(model), got {call}")
+        raise GraphError(f"anatomy: {who} was not called; `run` must use the model it is given")
     return watch.found, targets
 
 
@@ -141,12 +145,18 @@ def checked_targets(result: Any) -> dict[str, Tensor]:
     return {str(name): value for name, value in targets.items()}
 
 
-def same_again(
-    cut: Call, whole: Call, targets: dict[str, Tensor], again: dict[str, Tensor]
-) -> None:
-    """Refuse a `run` that does something else the second time."""
-    same = cut.x.shape == whole.x.shape and np.allclose(cut.x.data, whole.x.data, 1e-9, 1e-12)
-    if not same or targets.keys() != again.keys():
+def same_again(first: tuple[Call, list[Upstream]], second: tuple[Call, list[Upstream]]) -> None:
+    """Refuse a `run` that does something else the second time: before the layer or behind it."""
+
+    def seen(call: Call, upstreams: list[Upstream]) -> list[Array]:
+        values, gradients = [value for _, value, *_ in upstreams], [g for *_, g, _ in upstreams]
+        return [call.x.data, call.output.data, np.array(values), *gradients]
+
+    pairs = zip(seen(*first), seen(*second))
+    names = [[name for name, *_ in upstreams] for _, upstreams in (first, second)]
+    if names[0] != names[1] or not all(
+        a.shape == b.shape and np.allclose(a, b, 1e-9, 1e-12, equal_nan=True) for a, b in pairs
+    ):
         raise GraphError(
             "anatomy: run(model) did something else the second time; it must give the same "
             "whenever it is called (no random draws inside)"
@@ -244,17 +254,42 @@ def arriving(call: Call, targets: dict[str, Tensor]) -> list[Upstream]:
     return found
 
 
-def single(call: Call, cells: Iterable[Cell], names: list[Names]) -> list[Upstream]:
+def listed(cells: Any) -> list[Any]:
+    """What `cells` are, as tuples where they can be."""
+    if not isinstance(cells, Iterable) or isinstance(cells, str):
+        found = None
+    else:
+        found = [
+            tuple(c) if isinstance(c, Iterable) and not isinstance(c, str) else c for c in cells
+        ]
+    if found is None or not all(isinstance(cell, tuple) for cell in found):
+        raise IndexingError(
+            f"anatomy: cells must be a list of (example, row, column), got {cells!r:.80}"
+        )
+    return found
+
+
+def refuse_pages(examples: Sequence[Example], parameters: Matrices, targets: int) -> None:
+    """Refuse what is too large: every target has a gradient of every matrix."""
+    arrays = [*parameters.values(), *(a for example in examples for a in example.values.values())]
+    count = (1 + targets) * sum(array.size for array in arrays)
+    if count > LARGEST:
+        raise ShapeError(
+            f"anatomy: {targets} targets make a page of {count:,} numbers, and at most "
+            f"{LARGEST:,} fit; ask for fewer targets or cells, or give `run` fewer examples"
+        )
+
+
+def single(call: Call, cells: Sequence[Any], names: list[Names]) -> list[Upstream]:
     """dY of cells of Y: 1 there."""
     found: list[Upstream] = []
     shape = call.output.shape
-    for cell in cells:
-        place = tuple(cell)
+    for place in cells:
         if len(place) != 3 or not all(
             isinstance(i, (int, np.integer)) and 0 <= i < n for i, n in zip(place, shape)
         ):
             raise IndexingError(
-                f"anatomy: a cell of Y is (example, row, column) below {shape}, got {cell!r:.80}"
+                f"anatomy: a cell of Y is (example, row, column) below {shape}, got {place!r:.80}"
             )
         b, row, column = map(int, place)
         g = np.zeros(shape)
@@ -325,12 +360,15 @@ def block(
         origin = came["XM".index(at)]
         return pulled(origin, [u], g)[0] if leads(u, origin) else np.zeros(u.shape)
 
+    through, inside = passed(cut), dict(around[1].named_modules())
+    norm = len(through) == 1 and isinstance(inside.get(through[0]), (LayerNorm, RMSNorm))
     return Block(
         around[0] or type(model).__name__,
-        passed(cut),
+        through,
         tuple(map(locked, residual)),
         tuple(map(locked, total)),
         pull,
+        norm,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from .data import Text
@@ -22,14 +23,14 @@ WORDS = {
         Text(
             "Three views of each token: what it looks for (Q), what it is found by (K), and what "
             "it hands over (V).",
-            "토큰마다 벡터 셋을 만든다. 무엇을 찾는지(Q), 무엇으로 찾히는지(K), 무엇을 "
+            "토큰마다 벡터 셋을 만든다. 무엇을 찾는지(Q), 무엇으로 검색되는지(K), 무엇을 "
             "건네주는지(V)를 나타낸다.",
         ),
         Text("Queries, keys and values, backward", "쿼리, 키, 값의 역전파"),
         Text(
             "X was used three times, so it collects three gradients; a weight matrix collects from "
             "every token of every example.",
-            "X는 세 번 쓰였으므로 그래디언트 셋을 더해 받는다. 가중치 행렬은 모든 예의 모든 "
+            "X는 세 번 쓰였으므로 그래디언트 셋을 더해 받는다. 가중치 행렬은 모든 예제의 모든 "
             "토큰에서 그래디언트를 모은다.",
         ),
     ),
@@ -50,12 +51,12 @@ WORDS = {
         ),
     ),
     "raw": Words(
-        Text("Raw scores", "점수"),
+        Text("Raw scores", "원점수(내적)"),
         Text(
             "Every query meets every key; their product is large where both point the same way.",
             "모든 쿼리가 모든 키와 만난다. 둘의 내적은 방향이 비슷할수록 크다.",
         ),
-        Text("Raw scores, backward", "점수의 역전파"),
+        Text("Raw scores, backward", "원점수의 역전파"),
         Text(
             "A query's gradient is a sum of keys with dR as factors; as each row of dR sums to 0, "
             "only differences between keys count.",
@@ -66,9 +67,10 @@ WORDS = {
     "scores": Words(
         Text("Scale", "크기 조정"),
         Text(
-            "Divided by √d, the scores of wide heads spread no more than those of narrow ones, and "
-            "softmax does not saturate.",
-            "√d로 나누면 헤드가 넓어도 점수가 더 벌어지지 않아 소프트맥스가 포화되지 않는다.",
+            "Divided by √d, the scores of wide heads start out no wider spread than those of "
+            "narrow ones, so softmax is not saturated before anything is learnt.",
+            "√d로 나누면 헤드가 넓어도 학습 초기의 점수가 더 벌어지지 않아, 배우기도 전에 "
+            "소프트맥스가 포화되는 일이 없다.",
         ),
         Text("Scale, backward", "크기 조정의 역전파"),
         Text(
@@ -79,8 +81,10 @@ WORDS = {
     "mask": Words(
         Text("Mask", "마스크"),
         Text(
-            "Where a query may not look −∞ is added, and softmax turns it into the weight 0.",
-            "쿼리가 보면 안 되는 자리에는 −∞를 더한다. 소프트맥스를 지나면 그 가중치는 0이 된다.",
+            "Where a query may not look −∞ is added, and softmax turns it into the weight 0; "
+            "elsewhere 0 is added, or a bias that depends on the two places.",
+            "쿼리가 보면 안 되는 자리에는 −∞를 더한다. 소프트맥스를 지나면 그 가중치는 0이 된다. "
+            "나머지 자리에는 0이나, 두 위치에 따라 정해지는 편향을 더한다.",
         ),
         Text("Mask, backward", "마스크의 역전파"),
         Text(
@@ -155,3 +159,18 @@ SHARED = Text(
     " Keys that several query heads share collect from all of them.",
     " 여러 쿼리 헤드가 함께 쓰는 키는 그 헤드 모두에게서 그래디언트를 모은다.",
 )
+IN_FORMULAS = {
+    "each row by itself": "행마다 따로",
+    " over all tokens": ", 모든 토큰에 걸친 합",
+    " over the heads h that share it": ", 함께 쓰는 헤드 h에 걸친 합",
+    "heads side by side": "헤드를 옆으로 이어 붙임",
+    "reshaped back": "헤드별 모양으로 되돌림",
+    "axes put back": "축을 되돌림",
+}
+
+
+def korean(formula: str) -> str:
+    """A formula with the few words in it in Korean."""
+    for english, words in IN_FORMULAS.items():
+        formula = formula.replace(english, words)
+    return re.sub(r" for each pair \((.+?)\) in (\w+)", r", \2의 각 쌍 (\1)", formula)

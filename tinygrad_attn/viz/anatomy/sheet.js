@@ -3,8 +3,11 @@
 // ── sheet ───────────────────────────────────────────────────────────────────────────────────────
 /** What happens on the arrow before a column: words are looked up, symbols stand as they are. */
 const ARROWS = {
-  Q: { forward: "W_{Q} W_{K} W_{V}", backward: "W_{Q} W_{K} W_{V}" },
+  ...(LAYER.cross
+    ? { Q: { forward: "W_{Q}", backward: "W_{Q}" }, K: { forward: "W_{K} W_{V}", backward: "W_{K} W_{V}" } }
+    : { Q: { forward: "W_{Q} W_{K} W_{V}", backward: "W_{Q} W_{K} W_{V}" } }),
   Qrot: { forward: "rotate", backward: "rotateBack" },
+  ...(LAYER.cross ? { Krot: { forward: "rotate", backward: "rotateBack" } } : {}),
   R: { forward: `${SYMBOLS[ASKING] ?? "Q"}${SYMBOLS[ASKED] ?? "K"}ᵀ`, backward: `· ${SYMBOLS[ASKED] ?? "K"}, · ${SYMBOLS[ASKING] ?? "Q"}` },
   S: { forward: "÷ √d", backward: "÷ √d" },
   Smasked: { forward: "mask", backward: "maskBack" },
@@ -17,8 +20,8 @@ const figures = new Map(); // name -> { name, box, canvas, cell, scale, caption,
 
 /** The sheet's columns: matrices, with row labels before those where new rows or keys begin. */
 function sheetColumns() {
-  const labelled = new Set(["X", "R", ...(LAYER.cross ? ["M", "K", "V"].slice(0, 2) : [])]);
-  return DATA.columns.flatMap((name) => (labelled.has(name) ? [{ labels: name }, { name }] : [{ name }]));
+  const begins = new Set(["X", "M", "R"]); // other rows than before
+  return DATA.columns.flatMap((name) => (begins.has(name) ? [{ labels: name }, { name }] : [{ name }]));
 }
 
 function buildFigure(name) {
@@ -43,7 +46,7 @@ function place(element, row, column) {
 function buildSheet() {
   const grid = byId("columns");
   grid.replaceChildren();
-  const first = DATA.columns.includes("M") ? ["X", "M"] : ["X"];
+  const first = ["X", "M"];
   sheetColumns().forEach(({ name, labels }, i) => {
     const column = i + 1;
     if (labels) {
@@ -222,10 +225,11 @@ function describe({ name, box, scale }) {
   const pooled = windowOf(name, "rows").pool > 1 || windowOf(name, "columns").pool > 1;
   const label = say("label", plain(symbol(name)), what, rowsOf(name), columnsOf(name), number(low), number(high));
   box.setAttribute("aria-label", pooled ? `${label}, ${say("inBlocks")}` : label);
-  const { isSigned, end, colours } = scaleOf(name);
+  const found = scaleOf(name);
+  const { colours, colour, size, noise } = found;
   const bar = make("i");
-  bar.style.background = `linear-gradient(90deg, ${colours.join()})`;
-  scale.replaceChildren(bar, isSigned ? `±${number(end, 2)}` : `0–${number(end, 2)}`);
+  bar.style.background = size && !noise ? `linear-gradient(90deg, ${colours.join()})` : `rgb(${colour(0).join()})`;
+  scale.replaceChildren(bar, endsText(found));
 }
 
 function refreshBlocks() {
@@ -234,7 +238,7 @@ function refreshBlocks() {
   byId("blocks").hidden = !windows.some(({ length, limit }) => length > limit);
   const open = new Map(windows.filter(({ axis }) => now.blocks[axis] !== undefined).map((window) => [window.axis, window]));
   const parts = [...open.values()].map(({ axis, first, end }) => `${axisName(axis)} ${first}–${end - 1}`);
-  text.textContent = [say("blocks", LIMIT), ...parts].join(" · ");
+  text.textContent = [say("blocks", LIMIT, WIDEST), ...parts].join(" · ");
   whole.hidden = open.size === 0;
 }
 

@@ -54,7 +54,7 @@ class Use(NamedTuple):
         named = {d + x: d + y for x, y in self.symbols.items() for d in ("", "d")}
         text = LETTERS.sub(lambda found: named.get(found[0], found[0]), self.rule.formula)
         text = text.replace(" = ", " = Σ ") + " over all tokens" if self.broadcast else text
-        return text.replace("ᵀᵀ", "")
+        return text.replace("ᵀᵀ", "").replace(", copies", " over the heads h that share it")
 
     @property
     def needs(self) -> list[str]:

@@ -14,7 +14,7 @@ from ...engine.settings import SETTINGS, Scope
 from ...nn import KVCache, Module, ModuleList, MultiHeadAttention, Stages
 from ..labels import visible
 
-LARGEST = 1 << 24  # numbers in a recording with one target: a page of 180 MB
+LARGEST = 1 << 24  # numbers in a recording, with one gradient a target: a page of 180 MB
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,8 @@ class Watch:
         if 0 in x or 0 in keys:
             raise ShapeError(f"{who}: expected at least one query and one key, got {x} and {keys}")
         (batch, time, width), scores = x, x[1] * keys[1] * self.layer.num_heads
-        count = 2 * batch * (7 * time * width + 4 * scores)
+        side = keys[1] * 2 * self.layer.d_kv  # K and V
+        count = 2 * batch * (5 * time * width + side + 4 * scores)
         if count > LARGEST:
             raise ShapeError(
                 f"{who}: x {x} with {keys[1]} keys makes a page of {count:,} numbers, and at most "
