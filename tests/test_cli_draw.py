@@ -70,6 +70,12 @@ def test_text_and_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("g.dot").exists()
 
 
+def test_constants_are_drawn_without_gradients_too(capsys: pytest.CaptureFixture[str]) -> None:
+    text = drawn("attention --text", capsys)[1]
+    assert "constant b = 0.5" in text
+    assert "] mask  (11 × 11 · float32; constant)" in text
+
+
 # ── less of the graph ────────────────────────────────────────────────────────────────────────────
 def test_blocks_are_rolled_up(capsys: pytest.CaptureFixture[str]) -> None:
     code, text, complaint = drawn("gpt --backward --roll --no-plumbing --depth 1 --text", capsys)

@@ -9,7 +9,8 @@ import pytest
 import tinygrad_attn as ta
 from tinygrad_attn import nn, viz
 from tinygrad_attn.engine import PRIMITIVES
-from tinygrad_attn.viz import gradients
+from tinygrad_attn.viz import walking
+from tinygrad_attn.viz.labels import edge_lines, number_text
 from tinygrad_attn.viz.norms import LOOKS, TROUBLE, UNKNOWN, ZERO, Scale
 from tinygrad_attn.viz.tracing import ancestors
 
@@ -89,7 +90,7 @@ def test_every_gradient_is_what_grad_finds(program):
     y = program()
     g = upstream(y)
     nodes, stand_ins = ancestors([y.node], recomputed=True)
-    found = gradients.walked([y], [g], nodes, stand_ins).gradients
+    found = walking.walked([y], [g], nodes, stand_ins).gradients
     variables = leaves(y)
     tensors = [ta.engine.tensor.wrapped(np.zeros(node.shape), node) for node in variables]
     expected = ta.grad(y, tensors, g, retain_graph=True, allow_unused=True)
@@ -122,7 +123,7 @@ def test_the_boxes_show_their_norms(program):
 def test_the_parts_of_a_gradient_add_up_to_it(program):
     y = program()
     nodes, stand_ins = ancestors([y.node], recomputed=True)
-    found = gradients.walked([y], [upstream(y)], nodes, stand_ins)
+    found = walking.walked([y], [upstream(y)], nodes, stand_ins)
     several = 0
     for node, gradient in found.gradients.items():
         parts = [p.own.data for p in found.passages if p.parent is node]
@@ -143,7 +144,7 @@ def test_an_arrow_carries_the_part_that_its_rule_gave(program):
     y = program()
     g = upstream(y)
     nodes, stand_ins = ancestors([y.node], recomputed=True)
-    found = gradients.walked([y], [g], nodes, stand_ins)
+    found = walking.walked([y], [g], nodes, stand_ins)
     graph = viz.trace(y, backward=True, g=g)
     arrows = [e for e in graph.edges if e.kind == "vjp"]
     assert len(arrows) == len(found.passages)
@@ -264,7 +265,7 @@ def test_softmax_both_ways():
 def test_the_operations_of_a_rule_are_those_it_recorded():
     graph = viz.trace(softmax(), backward=True, g=np.eye(3, 5), detail="operations")
     (cluster,) = graph.clusters
-    assert (cluster.name, cluster.parent) == ("softmax rule", None)
+    assert (cluster.name, cluster.parent) == ("softmax rule: dx", None)
     steps = [v for v in graph.vertices if v.cluster == 0]
     assert [v.label for v in steps] == ["multiply", "sum", "subtract", "multiply"]
     assert {v.of for v in steps} == {0}
@@ -289,7 +290,7 @@ def test_both_details_show_the_same_gradients(program):
     few, many = (viz.trace(y, backward=True, g=g, detail=d) for d in ("gradients", "operations"))
     assert [v for v in few.vertices if v.of is None] == [v for v in many.vertices if v.of is None]
     steps = [v for v in many.vertices if v.kind == "op" and v.of is not None]
-    assert all(v.scope.endswith(" rule") for v in steps)
+    assert all(" rule: d" in v.scope for v in steps)
     assert steps
 
     def shown(graph):
@@ -414,10 +415,38 @@ def test_upstream_gradients_must_fit():
     assert one == viz.trace(y, backward=True, g=np.ones((3, 5)))
     with pytest.raises(ta.DTypeError, match="g must be of dtype float64"):
         viz.trace(y, backward=True, g=np.ones((3, 5), complex))
-    with pytest.raises(ta.ShapeError, match="detail: expected one of"):
+    with pytest.raises(ta.DTypeError, match="g: expected an array of numbers, got str"):
+        viz.trace(y, backward=True, g="a")
+
+
+def test_options_that_do_nothing_are_refused():
+    y = softmax()
+    with pytest.raises(viz.OptionError, match="detail: expected one of"):
         viz.trace(y, backward=True, g=np.ones((3, 5)), detail="all")
-    with pytest.raises(ta.ShapeError, match="g is used only with backward=True"):
+    with pytest.raises(viz.OptionError, match="g is used only with backward=True"):
         viz.trace(y, g=np.ones((3, 5)))
+    with pytest.raises(viz.OptionError, match="detail is used only with backward=True"):
+        viz.trace(y, detail="operations")
+    with pytest.raises(ta.DTypeError, match="backward: expected bool, got str"):
+        viz.trace(y, backward="no")
+
+
+def test_the_rules_of_one_operation_have_names_of_their_own():
+    a, b = variable(2, 3, name="a"), variable(3, 5, name="b")
+    graph = viz.trace(a @ b, backward=True, g=np.ones((2, 5)), detail="operations")
+    assert {c.name for c in graph.clusters} == {"matmul rule: dA", "matmul rule: dB"}
+
+
+def test_merged_arrows_keep_their_norm():
+    x = variable(2, 3, name="x")
+    with ta.scope("part"):
+        y = ta.exp(ta.tanh(x))
+    graph = viz.trace(y, backward=True, g=np.ones((2, 3))).fold(0)
+    (last,) = (e for e in graph.edges if e.kind == "vjp" and graph.vertices[e.target].label == "dx")
+    assert last.formula == ""
+    assert [line.text for line in edge_lines(last)] == [f"2 × 3 · norm {number_text(last.norm)}"]
+    several = replace(last, shape=((2, 3), (5,)), norm=2.0)
+    assert [line.text for line in edge_lines(several)] == ["2 shapes · norm 2"]
 
 
 # ── size ─────────────────────────────────────────────────────────────────────────────────────────

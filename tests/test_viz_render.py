@@ -294,7 +294,7 @@ def test_too_large_a_graph_is_refused_at_once(graph, tmp_path):
         lambda: graph.render(tmp_path / "graph.svg", max_nodes=3),
         lambda: graph.save_html(tmp_path / "graph.html", max_nodes=3),
     ):
-        with pytest.raises(viz.GraphTooLargeError, match=r"4 boxes.*max_nodes=3.*depth=1"):
+        with pytest.raises(viz.GraphTooLargeError, match=r"4 boxes.*max_nodes=3.*depth= below 2"):
             draw()
     assert list(tmp_path.iterdir()) == []
     assert graph.render(tmp_path / "graph.svg", max_nodes=3, depth=0).exists()

@@ -300,7 +300,7 @@ def test_folding_nothing():
     graph = viz.trace(attention()[-1])
     assert graph.fold(None) is graph
     assert graph.fold(2) == graph
-    with pytest.raises(ta.ShapeError, match="expected 0 or more"):
+    with pytest.raises(viz.OptionError, match="expected 0 or more"):
         graph.fold(-1)
 
 
@@ -364,7 +364,20 @@ def test_what_cannot_be_traced():
         viz.trace([np.ones(3)])
     with pytest.raises(ta.DTypeError, match="expected a Tensor or several, got int"):
         viz.trace(3)
-    with pytest.raises(ta.ShapeError, match='expected "TB" or "LR"'):
+    with pytest.raises(ta.DTypeError, match="expected a Tensor or several, got none"):
+        viz.trace([])
+
+
+@pytest.mark.parametrize(("model", "got"), [(5, "int"), ([3], "list"), ({"w": 3}, "int for 'w'")])
+def test_a_model_that_is_none(model, got):
+    with pytest.raises(ta.DTypeError, match=f"a mapping from names to tensors, got {got}$"):
+        viz.trace(ta.exp(variable(2)), model=model)
+
+
+def test_a_wrong_direction_or_name():
+    with pytest.raises(ta.DTypeError, match="to: expected str or None, got int"):
+        viz.trace(ta.exp(variable(2))).only(to=5)
+    with pytest.raises(viz.OptionError, match='expected "TB" or "LR"'):
         viz.trace(variable(2)).to_dot(direction="up")
 
 

@@ -18,7 +18,8 @@ from ..models import GPT, GPTConfig
 from ..models.gpt import Block
 from ..nn import functional
 from ..viz import Graph, GraphTooLargeError, RenderWarning, trace
-from ..viz.options import Keywords
+from ..viz.graph import TOO_LARGE_DEPTH
+from ..viz.options import MAX_NODES, Keywords
 from .options import Parser, UsageError, add_seed, integer, subparser
 from .sample import language_model
 
@@ -27,7 +28,7 @@ TEXT = """Run something on a small input, forward and backward, and draw its gra
 shapes, what is kept for the backward pass, and the norm of every gradient; with --backward each
 gradient has its own box, and each arrow between them the rule that makes one of the other.  Models
 read "the animal didn't cross the street because it was too tired"."""
-CHOICES = """
+CHOICES = f"""
 what can be drawn:
   softmax      softmax of a matrix
   attention    causal attention with two heads, from q, k and v
@@ -36,8 +37,11 @@ what can be drawn:
   gpt          a GPT with two blocks, up to its loss
 
 The ending of the file chooses the form: .svg .png .pdf .html, or .dot (needs no layout engine).
-A graph of more than 1500 boxes is folded to --depth 2.  NAME in --to is x, the input; q, k or v of
-attention; or a parameter, such as out_proj.weight of multihead, blocks.0.ln_1.bias of gpt."""
+A graph of more than {MAX_NODES} boxes is folded to --depth {TOO_LARGE_DEPTH}.
+
+NAME in --to is x, the input of softmax, multihead and block; q, k or v of attention; a stage of
+attention or multihead, such as P; or a parameter, such as out_proj.weight of multihead or
+blocks.0.ln_1.bias of gpt."""
 EXAMPLES = """attention --backward --to q --text
 multihead --formulas --out multihead.html
 gpt --backward --roll --no-plumbing --depth 3 --out gpt.svg
@@ -89,7 +93,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         "--no-plumbing",
         dest="plumbing",
         action="store_false",
-        help="hide what only moves elements: reshape, transpose …",
+        help="hide what only moves elements: reshape, transpose, split …",
     )
     parser.add_argument(
         "--to",
@@ -197,8 +201,8 @@ def upstream(output: Tensor, rng: np.random.Generator) -> Array | None:
 
 
 def walked(output: Tensor, rng: np.random.Generator) -> Tensor:
-    """`output` after a backward pass."""
-    output.backward(upstream(output, rng))
+    """`output` after a backward pass that kept what was saved: constants are drawn from it."""
+    output.backward(upstream(output, rng), retain_graph=True)
     return output
 
 
@@ -215,6 +219,7 @@ def softmax(rng: np.random.Generator) -> Drawn:
 def attention(rng: np.random.Generator) -> Drawn:
     """Causal attention with two heads."""
     q, k, v = (variable(rng, name, 2, TIME, 4) for name in "qkv")
+    # The stages are asked for so that they have their names in the drawing.
     output, _ = functional.attention(q, k, v, causal=True, return_stages=True)
     return output, {}
 
@@ -247,6 +252,7 @@ def of_model(options: argparse.Namespace, rng: np.random.Generator) -> Drawn:
         return block(x), block
     with no_grad():
         x = Tensor(block.ln_1(x).data, requires_grad=True, name="x")
+    # The stages are asked for so that they have their names in the drawing.
     output, _ = block.attn(x, causal=True, return_stages=True)
     return output, block.attn
 

@@ -296,8 +296,8 @@ def where(condition: Array, x: Array, y: Array, /) -> Array:
 
 where.defvjp(
     None,
-    lambda g, condition: np.where(condition, g, 0),  # dx = g where the condition holds, else 0
-    lambda g, condition: np.where(condition, 0, g),  # dy = 0 where the condition holds, else g
+    lambda g, condition: np.where(condition, g, 0),  # da = dy∘[c], c the condition
+    lambda g, condition: np.where(condition, 0, g),  # db = dy∘[not c], c the condition
 )
 
 

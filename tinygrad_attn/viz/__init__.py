@@ -9,10 +9,10 @@
 Read data.py first (what a graph consists of), then
 
     tracing.py, draft.py                        from tensors to boxes and arrows
-    gradients.py, backward.py                   the other direction
-    folding.py, rolling.py, plumbing.py, selecting.py, rebuilding.py    less of it
-    labels.py, norms.py, dot.py, render.py, svg.py, html.py, text.py    its drawings
-    graph.py, options.py                        all of that in one object
+    walking.py, gradients.py                    the way back, and how it is drawn
+    rebuilding.py, then folding.py, rolling.py, plumbing.py, selecting.py      less of it
+    labels.py, norms.py, text.py, dot.py, render.py, svg.py, html.py, files.py    its drawings
+    options.py, graph.py, errors.py             all of that in one object
 
 and anatomy/ by itself.
 """
@@ -23,7 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .data import Cluster, Edge, Vertex
-from .errors import GraphTooLargeError, RenderError, RenderWarning, UnknownNameError
+from .errors import GraphTooLargeError, OptionError, RenderError, RenderWarning, UnknownNameError
 from .graph import Graph
 from .render import engines
 from .tracing import trace
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from .anatomy.film import Film
 
 __all__ = [
-    "Cluster", "Edge", "Film", "Graph", "GraphTooLargeError", "RenderError", "RenderWarning",
-    "UnknownNameError", "Vertex", "anatomy", "engines", "plots", "trace",
+    "Cluster", "Edge", "Film", "Graph", "GraphTooLargeError", "OptionError", "RenderError",
+    "RenderWarning", "UnknownNameError", "Vertex", "anatomy", "engines", "plots", "trace",
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ class Vertex:
     """A box: a variable, an operation with its result, a gradient, or a folded module.
 
     Attributes:
-        id: position in the order of creation, from 0.
+        id: position in the graph's `vertices`, from 0.
         kind: "input" and "parameter" are variables; "constant" is a mask or another array that no
             gradient flows to; "op" is an operation together with its result, "result" one of an
             operation's several results, "output" what was traced; "gradient" is the gradient of
@@ -33,11 +33,15 @@ class Vertex:
         saves: the arrays the operation keeps alive for backward, by the names its rules give them.
         constants: the array arguments no gradient flows to, where they have no vertex of their own.
         grad_norm: Euclidean norm of the tensor's gradient, where one is kept; a gradient's own.
+            Of several equal siblings the greatest.
+        least_norm: where the box stands for siblings with different norms, the least of them.
         cluster: id of the innermost cluster around it, or None.
         scope: the names of all clusters around it, joined by dots.
         operations: how many a folded module holds.
         of: id of the vertex whose gradient this is; None for what belongs to the forward pass.
         count: how many equal siblings the box stands for.
+        undrawn: how many of its arguments (of a gradient: values that its rules use) lie outside
+            of what was chosen to be drawn.
     """
 
     id: int
@@ -54,6 +58,8 @@ class Vertex:
     operations: int = 0
     of: int | None = None
     count: int = 1
+    least_norm: float | None = None
+    undrawn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,9 @@ class Edge:
             operation whose rule made the part.
         formula: how the gradient goes back along it, such as "dA = dY Bᵀ".
         shape: of what flows.
-        norm: Euclidean norm of what flows, where known.
+        norm: Euclidean norm of what flows, where known; of several equal siblings the greatest.
+        least_norm: the least of them, where they differ.
+        sibling: of several equal siblings drawn once the name of the only one with this arrow.
         kind: "forward" leads from a tensor to the operation that takes it; "vjp" from a gradient
             to the part of another that its rule makes of it; "saved" from a tensor of the forward
             pass to a gradient whose rule uses its values, which were kept until then.
@@ -79,6 +87,8 @@ class Edge:
     shape: Shape | tuple[Shape, ...] = ()
     norm: float | None = None
     kind: EdgeKind = "forward"
+    least_norm: float | None = None
+    sibling: str = ""
 
 
 @dataclass(frozen=True, slots=True)

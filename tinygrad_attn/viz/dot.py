@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from ..engine import ShapeError
 from .data import Cluster, Edge, GraphData, Vertex
 from .labels import clean, cluster_title, edge_lines, lines, number_text, rolled_words
 from .norms import TROUBLE, UNKNOWN, ZERO, Scale
+from .rebuilding import only_moves
 
 FONT, INK, QUIET = "Helvetica", "#1f2933", "#5f6c7b"
 # Fill and border by kind, from Okabe and Ito's colour-blind safe palette; shapes differ as well.
@@ -29,12 +29,6 @@ LOOKS = {
     "moved gradient": ("box", "rounded,filled", "#fdfafd", "#dcc3da"),
     "step": ("box", "rounded,filled", "#ffffff", "#b48fb2"),
 }
-# Operations that only move elements are drawn lighter, so that the arithmetic stands out.
-PLUMBING = frozenset({
-    "astype", "broadcast_to", "concatenate", "diagonal", "expand_dims", "flip", "getitem",
-    "moveaxis", "pad", "repeat", "reshape", "roll", "scatter", "split", "squeeze", "stack",
-    "swapaxes", "tile", "transpose", "tril", "triu",
-})
 # fmt: on
 NBSP = "\N{NO-BREAK SPACE}"
 PAIR = 'style=dotted, dir=none, color="#c9b3d1"'
@@ -49,7 +43,7 @@ NAMES = {ZERO: "thin grey", TROUBLE: "thick orange", UNKNOWN: "brown"}
 LEGEND = {
     "input": "ellipse: input, output",
     "parameter": "square box: parameter",
-    "op": "rounded box: operation and its result (pale: only moves elements)",
+    "op": "rounded box: operation and its result",
     "module": "bold box: folded module",
     "constant": "dashed box: constant",
     "gradient": "purple box: gradient, beside its tensor",
@@ -66,13 +60,9 @@ def to_dot(
 ) -> str:
     """DOT text of `graph`: the same text for the same graph, every time.
 
-    With `formulas` every arrow carries the rule by which the gradient comes back along it.
-
-    Raises:
-        ShapeError: `direction` is neither "TB" (top to bottom) nor "LR" (left to right).
+    `direction` is "TB" (top to bottom) or "LR" (left to right).  With `formulas` every arrow
+    carries the rule by which the gradient comes back along it.
     """
-    if direction not in ("TB", "LR"):
-        raise ShapeError(f'direction: expected "TB" or "LR", got {direction!r}')
     scale = Scale(graph.edges)
     caption = [clean(title, 120)] * bool(title) + key(graph, scale) * legend
     paired = pairs(graph)
@@ -94,6 +84,8 @@ def key(graph: GraphData, scale: Scale) -> list[str]:
     """What the shapes and words of this drawing mean, in a line or two."""
     kinds = {v.kind for v in graph.vertices}
     words = [meaning for kind, meaning in LEGEND.items() if kind in kinds]
+    pale = any(look_of(v, graph) == "result" for v in graph.vertices)
+    words += ["pale box: only moves elements"] * pale
     words += ["saves: arrays kept for backward"] * any(v.saves for v in graph.vertices)
     flows = {edge.kind for edge in graph.edges}
     words += ["dashed arrow: a saved array and the rule that uses it"] * ("saved" in flows)
@@ -143,7 +135,7 @@ def opening(cluster: Cluster, forward: bool) -> list[str]:
 
 def statement(vertex: Vertex, graph: GraphData) -> str:
     """One box."""
-    role = role_of(vertex, graph)
+    role = look_of(vertex, graph)
     look, style, fill, border = LOOKS[role]
     texts = quoted(*(line.text for line in lines(vertex)))
     small = f', fontsize=9, fontcolor="{QUIET}"' if role in PALE else ""
@@ -154,21 +146,16 @@ def statement(vertex: Vertex, graph: GraphData) -> str:
     )
 
 
-def role_of(vertex: Vertex, graph: GraphData) -> str:
+def look_of(vertex: Vertex, graph: GraphData) -> str:
     """Which of LOOKS a box has: its kind, or that of what only moves elements or serves a rule."""
     if vertex.kind == "op" and vertex.of is not None:
         return "step"
-    if pale(vertex) and vertex.name is None:
+    if only_moves(vertex) and vertex.name is None:
         return "result"
     if vertex.kind == "gradient" and vertex.of is not None:
-        moved = role_of(graph.vertices[vertex.of], graph) == "result"
+        moved = look_of(graph.vertices[vertex.of], graph) == "result"
         return "moved gradient" if moved else "gradient"
     return vertex.kind
-
-
-def pale(vertex: Vertex) -> bool:
-    """Does this box only move elements?"""
-    return vertex.kind == "result" or (vertex.kind == "op" and vertex.label in PLUMBING)
 
 
 def lowest(graph: GraphData) -> int:

@@ -12,8 +12,8 @@ from ..engine import Array, Node, Primitive, Scope, Tensor
 from ..engine.recompute import Recompute
 from ..engine.results import Result
 from .data import Cluster, Edge, Kind, Vertex
-from .gradients import norm, rule_of, ruled
 from .labels import number_text
+from .walking import norm, rule_of, ruled
 
 Place = int | str  # of a constant: the position of the argument, or the name of the option
 

@@ -13,6 +13,10 @@ class GraphTooLargeError(RenderError, ValueError):
     """The graph has more boxes than one asked to lay out."""
 
 
+class OptionError(TensorError, ValueError):
+    """An option has a value that it cannot have, or one that would do nothing."""
+
+
 class RenderWarning(UserWarning):
     """A picture could not be laid out, so something simpler was written in its place."""
 

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
 from .data import Cluster, Edge, GraphData, Vertex
-from .rebuilding import OPERATIONS, bundled, is_backward, is_folded, rebuilt, role_of
+from .rebuilding import OPERATIONS, bundled, is_backward, is_folded, meaning_of, rebuilt
 
 
 def fold(graph: GraphData, depth: int) -> GraphData:
@@ -64,10 +64,12 @@ def module(cluster: Cluster, members: list[Vertex]) -> tuple[int, Vertex]:
         shape=last.shape,
         dtype=last.dtype,
         grad_norm=last.grad_norm,
+        least_norm=last.least_norm,
         cluster=cluster.parent,
         scope=cluster.path.rpartition(".")[0],
         operations=sum(v.operations or v.kind == "op" for v in members),
         count=cluster.count,
+        undrawn=sum(v.undrawn for v in members),
     )
 
 
@@ -89,6 +91,7 @@ def gradients(graph: GraphData, cluster: Cluster, members: list[Vertex]) -> tupl
         label=f"d({box.label})" if found else box.label,
         of=head.of,
         operations=sum(owners.values()) if found else len(members),
+        undrawn=sum(v.undrawn for v in members),
     )
 
 
@@ -108,7 +111,7 @@ def merged(
         maker = source if edge.kind == "vjp" else target  # whose rule the edge speaks of
         if maker in nameless:
             new = replace(new, argument="", formula="")
-        changes.append((edge, new, role_of(new) if {source, target} & folded else None))
+        changes.append((edge, new, meaning_of(new) if {source, target} & folded else None))
     return bundled(graph, changes)
 
 

@@ -1,206 +1,155 @@
-"""The gradients behind a drawing: the engine's own walk, and what passes along every edge of it.
-
-The walk goes over a twin of the graph under create_graph: the same operations, rules, saved arrays
-and hooks, but every rule notes the part of the gradient that it gave.  So nothing drawn is made up,
-every step of a rule is recorded by the primitives themselves, and the graph traced keeps what it
-has saved; its tensors get no `.grad`.
-"""
+"""The gradients drawn beside the graph: a box for each, and the arrows that the rules are."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-
-from ..engine import GraphError, Node, Primitive, Scope, Tensor
-from ..engine.backward import fitted, unbroadcast, upstream, walk
-from ..engine.node import Edge as NodeEdge
-from ..engine.node import EdgeRule, Hook, recorded
-from ..engine.results import Parts, Result
-from ..engine.rule import Rule
-from ..engine.settings import changed
+from ..engine import Node, Tensor
+from ..engine.rule import OUT, Rule
+from .data import Edge, Vertex
+from .draft import Draft, argument
+from .walking import Backward, Passage, norm
 
 
-class Passage:
-    """An edge of the twin: runs the rule, notes its part as it is added to the gradient.
-
-    Attributes:
-        node: the operation whose rule it is; None: from outside, to an output.
-        parent: whose gradient the part belongs to.
-        argument: the position of `parent` among the operation's arguments.
-        rule: the rule itself.
-        scope: in which the rule's own steps are recorded, and nothing else.
-        given: the gradient of the operation's result (a tuple where there are several).
-        part: what the rule made of it, in the shape and dtype of `parent`.
-        summed: was it added up over broadcast axes after the rule?
-    """
-
-    def __init__(self, node: Node | None, parent: Node, argument: int, rule: EdgeRule) -> None:
-        self.node, self.parent, self.argument, self.rule = node, parent, argument, rule
-        self.scope = Scope(rule.formula, None)
-        self.given: Any = None
-        self.part: Any = None
-        self.summed = False
-
-    @property
-    def formula(self) -> str:
-        """The rule's, and what was done to its part after that."""
-        done = ", summed over broadcast axes" * self.summed
-        return self.rule.formula and self.rule.formula + done
-
-    @property
-    def own(self) -> Any:
-        """The part; of an operation with several results the one that this result gave."""
-        return self.part.items[self.rule.slot] if isinstance(self.rule, Result) else self.part
-
-    def fn(self, g: Any, *needs: Any) -> Any:
-        """The rule's part, summed over broadcast axes and in the argument's dtype."""
-        with changed(scope=self.scope):
-            part = self.rule.fn(g, *needs)
-            if type(part) is not Parts and self.node is not None:
-                if part.shape != self.parent.shape:
-                    part, self.summed = unbroadcast(part, self.parent.shape), True
-                if part.dtype is not self.parent.dtype:
-                    part = fitted(part, self.node, self.parent)
-        self.given, self.part = g, part
-        return part
-
-    def attached(self, node: Node, needs: Any) -> Any:
-        """The saved arrays as Tensors on the nodes of the graph itself, not of its twin."""
-        return needs if self.node is None else self.rule.attached(self.node, needs)
-
-
-class FromOutside:
-    """The rule of an edge to an output, and the operation above all outputs."""
-
-    name, formula = "gradient from outside", "dx = dy"
-
-    def __init__(self, g: Any = None) -> None:
-        self.g = g
-
-    def fn(self, g: Any) -> Any:
-        """What was given for the output."""
-        return self.g
-
-    def attached(self, node: Node, needs: Any) -> Any:
-        """Nothing is saved."""
-        return needs
-
-
-class Backward(NamedTuple):
-    """What a walk went through.
-
-    Attributes:
-        gradients: by node, newest first; a tuple for an operation with several results.
-        passages: the edges gone along.
-    """
-
-    gradients: dict[Node, Any]
-    passages: list[Passage]
-
-
-def walked(
-    outputs: Sequence[Tensor],
-    given: Sequence[Any],
-    nodes: Sequence[Node],
-    stand_ins: Mapping[Node, Node],
-    *,
-    values: bool = False,
-) -> Backward:
-    """Every gradient of the traced `nodes` (oldest first).
+def draw_gradients(
+    draft: Draft, found: Backward, ends: Sequence[int], *, operations: bool = False
+) -> None:
+    """Draw what a walk found; with `operations` also the steps of every rule.
 
     Args:
-        outputs: what was traced.
-        given: the gradient of each output; None: 1, for one with a single element.
-        stand_ins: for each node left out the one that stands for it.
-        values: let the recorded steps keep their values.
-
-    Raises:
-        GraphError: the graph was freed.
-        ShapeError, DTypeError: a gradient does not fit its output, or is missing.
+        ends: the vertices of the outputs.
     """
-    unfreed(nodes)
-    passages: list[Passage] = []
-    twins = twins_of(nodes, stand_ins, passages)
-    seeds: list[NodeEdge] = []
-    for t, g in zip(outputs, given, strict=True):
-        # A leaf: then also rules that are linear are recorded.
-        leaf = Tensor(upstream(t, g, False, "trace"), requires_grad=True)
-        node = t.need_node("trace")
-        root = stand_ins.get(node, node)
-        passages.append(Passage(None, root, len(seeds), FromOutside(leaf)))
-        seeds.append((twins[root], passages[-1], ()))
-    top = recorded(FromOutside(), (), seeds, (), np.dtype(np.float64))
-    start = Tensor(np.float64(1))
-    with changed(recording=True, keep_values=values):
-        reached = dict(
-            walk(top, start, create_graph=True, retain_graph=True, wanted=twins.values())
-        )
-    passages = [passage for passage in passages if passage.part is not None]
-    several = {p.node: p.given for p in passages if p.node is not None and type(p.given) is tuple}
-    found = {node: reached[twin] for node, twin in twins.items() if twin in reached} | several
-    return Backward({node: found[node] for node in reversed(nodes) if node in found}, passages)
+    boxes: dict[Node, int] = {}
+    arriving: dict[Node, list[Passage]] = defaultdict(list)
+    for passage in found.passages:
+        arriving[passage.parent].append(passage)
+    for node, gradient in found.gradients.items():
+        starts = []
+        for passage in arriving[node]:
+            if passage.node is None:
+                starts.append(gradient_box(draft, ends[passage.argument], passage.part))
+            else:
+                start = boxes[passage.node]
+                starts.append(
+                    draw_steps(draft, passage, start, draft.place[node]) if operations else start
+                )
+        here = boxes[node] = gradient_box(draft, draft.place[node], gradient)
+        for passage, start in zip(arriving[node], starts, strict=True):
+            draft.edges.append(arrow(passage, start, here))
+        if not operations:
+            sources = dict.fromkeys(at for p in arriving[node] for at in saved_by(draft, p))
+            draft.edges += [saved_arrow(draft, source, here) for source in sources]
 
 
-def unfreed(nodes: Sequence[Node]) -> None:
-    """Refuse a graph whose saved arrays are gone."""
-    for node in nodes:
-        if node.op is not None and node.edges is None:
-            raise GraphError(
-                f"trace: no gradients can be drawn, since an earlier backward freed what "
-                f"`{node.label}` had saved; trace with backward=True before backward, or call "
-                "backward(retain_graph=True)"
-            )
+def gradient_box(draft: Draft, of: int, gradient: Any) -> int:
+    """The box of the gradient of vertex `of`."""
+    vertex = draft.vertices[of]
+    several = type(gradient) is tuple
+    shape = tuple(t.shape for t in gradient) if several else gradient.shape
+    name = "g" if vertex.kind == "output" and vertex.name else None
+    box = Vertex(0, "gradient", gradient_name(vertex), name, shape, vertex.dtype)
+    return draft.put(replace(box, grad_norm=norm(gradient), cluster=vertex.cluster, of=of))
 
 
-def twins_of(
-    nodes: Sequence[Node], stand_ins: Mapping[Node, Node], passages: list[Passage]
-) -> dict[Node, Node]:
-    """A twin for each node; the `passages` between them are added to the list."""
-    twins: dict[Node, Node] = {}
-    hooks: dict[Node, tuple[Hook, ...]] = defaultdict(tuple)
-    for node, inner in stand_ins.items():  # the outer ones come first
-        hooks[inner] += node.hooks or ()
-    for node in nodes:
-        edges = []
-        for argument, parent, rule, needs in ruled(node):
-            source = stand_ins.get(parent, parent)
-            passages.append(Passage(node, source, argument, rule))
-            edges.append((twins[source], passages[-1], needs))
-        twin = recorded(node.op, (), edges, node.shape, node.dtype, node.scope)
-        twin.hooks = hooks[node] + (node.hooks or ())
-        twins[node] = twin
-    return twins
+def gradient_name(vertex: Vertex) -> str:
+    """A gradient is d and the symbol: "dQ"; without a symbol "d(softmax)"."""
+    if vertex.kind == "output" and not vertex.name:
+        return "g"
+    name = vertex.name or vertex.label
+    if not vertex.name or any(c.isspace() or c in ".()[]" for c in name):
+        return f"d({name})"
+    return f"d{name}"
 
 
-def ruled(node: Node) -> Iterator[tuple[int, Node, EdgeRule, Any]]:
-    """(position of the argument, its node, rule, what the rule asked for) for each edge."""
-    rules = [rule_of(node.op, k) for k in range(len(node.parents))]
-    places = [
-        k for k, parent in enumerate(node.parents) if parent is not None and rules[k] is not None
-    ]
-    if not isinstance(node.op, Primitive):
-        places = list(range(len(node.edges)))
-    for k, (parent, rule, needs) in zip(places, node.edges, strict=True):
-        yield k, parent, rule, needs
+def arrow(passage: Passage, source: int, target: int) -> Edge:
+    """The part of a gradient that one rule gives."""
+    part = passage.own
+    what = "" if passage.node is None else argument(passage.node, passage.argument)
+    return Edge(source, target, what, passage.formula, part.shape, norm(part), "vjp")
 
 
-def rule_of(op: Any, k: int) -> Rule | None:
-    """The rule for argument `k`; operations of any number of arrays have one for all."""
-    if not isinstance(op, Primitive):
-        return None
-    return op.rules[0 if op.variadic else k]
+# ── what the rules have kept ─────────────────────────────────────────────────────────────────────
+def saved_by(draft: Draft, passage: Passage) -> Iterator[int]:
+    """The vertices whose values the rule of `passage` has kept until it runs."""
+    node, rule = passage.node, passage.rule
+    if node is None or not isinstance(rule, Rule):
+        return
+    places = [argument for _, argument in rule.links]
+    if rule.wants_args:
+        places = [k for k in range(len(node.parents)) if k != passage.argument]
+    for k in places:
+        source = node if k == OUT else node.parents[k]
+        if source is not None:
+            yield draft.at(source)
+        elif (node, k) in draft.constants:
+            yield draft.constants[node, k]
+    for name in rule.needs:
+        if (node, name) in draft.constants:
+            yield draft.constants[node, name]
 
 
-def norm(grad: Any) -> float:
-    """Euclidean norm of a gradient or of several, in float64, scaled so that it cannot overflow."""
-    arrays = [
-        t.data if isinstance(t, Tensor) else t for t in (grad if type(grad) is tuple else [grad])
-    ]
-    sizes = np.concatenate([np.abs(array).astype(np.float64).ravel() for array in arrays])
-    largest = float(sizes.max(initial=0.0))
-    if largest == 0 or not np.isfinite(largest):
-        return largest
-    return largest * float(np.sqrt(np.square(sizes / largest).sum()))
+def saved_arrow(draft: Draft, source: int, target: int) -> Edge:
+    """An arrow from a value of the forward pass to where a rule uses it."""
+    return Edge(source, target, shape=draft.vertices[source].shape, kind="saved")
+
+
+# ── the steps of a rule ──────────────────────────────────────────────────────────────────────────
+def draw_steps(draft: Draft, passage: Passage, start: int, of: int) -> int:
+    """Draw what the rule of `passage` recorded, in a cluster of its own; where it ends.
+
+    Args:
+        start: the box of the gradient given to the rule.
+        of: the vertex whose gradient its part belongs to.
+    """
+    assert passage.node is not None
+    assert passage.node.op is not None
+    steps = steps_of(passage)
+    if not steps:
+        return start
+    clusters = draft.clusters
+    made = passage.rule.formula.partition(" = ")[0]  # "dA" of "dA = dY Bᵀ"
+    name = f"{passage.node.op.name} rule" + f": {made}" * bool(made)
+    clusters.number[passage.scope] = clusters.enter(name, clusters.of(passage.node.scope))
+    given = passage.given if type(passage.given) is tuple else (passage.given,)
+    draft.place |= {t.node: start for t in given if isinstance(t, Tensor) and t.node is not None}
+    for step in steps:
+        here, beside = draft.box(step, of=of)
+        draft.edges += [
+            step_arrow(draft, parent, k, step, here)
+            for k, parent in enumerate(step.parents)
+            if parent is not None
+        ]
+        draft.edges += beside
+    return draft.at(passage.own.node)
+
+
+def steps_of(passage: Passage) -> list[Node]:
+    """The operations that the rule recorded, oldest first."""
+    found: set[Node] = set()
+    stack = [getattr(passage.own, "node", None)]  # a rule may give an array
+    while stack:
+        node = stack.pop()
+        if node is None or node in found or node.scope is None:
+            continue
+        if node.scope.chain[0] is passage.scope:
+            found.add(node)
+            stack += node.parents
+    return sorted(found, key=lambda node: node.order)
+
+
+def step_arrow(draft: Draft, parent: Node, k: int, step: Node, here: int) -> Edge:
+    """What an operation of a rule takes: a gradient, an earlier step, or a saved value."""
+    source = draft.vertices[draft.at(parent)]
+    what = argument(step, k)
+    if source.of is None:
+        return Edge(source.id, here, what, shape=parent.shape, kind="saved")
+    size = source.grad_norm if source.kind == "gradient" else norm_of_value(parent)
+    return Edge(source.id, here, what, shape=parent.shape, norm=size, kind="vjp")
+
+
+def norm_of_value(node: Node) -> float | None:
+    """Of what a step gave, which was kept."""
+    return None if node.value is None else norm(node.value)

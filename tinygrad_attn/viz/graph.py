@@ -13,7 +13,7 @@ from .dot import to_dot
 from .errors import GraphTooLargeError, RenderError, RenderWarning
 from .files import PATH_LIMIT, FilePath, suffix_of, write_whole
 from .folding import fold
-from .labels import clean
+from .labels import clean, summary
 from .options import MAX_NODES, Keywords, Options, options
 from .plumbing import hide_plumbing
 from .rolling import roll
@@ -36,10 +36,7 @@ class Graph(GraphData):
         return self.to_text()
 
     def __repr__(self) -> str:
-        return (
-            f"<Graph: {len(self.vertices)} boxes, {len(self.edges)} arrows, "
-            f"{len(self.clusters)} modules>"
-        )
+        return f"<{summary(self)}>"
 
     # ── graphs from this one ─────────────────────────────────────────────────────────────────────
     def fold(self, depth: int | None) -> Graph:
@@ -47,12 +44,13 @@ class Graph(GraphData):
 
         A module's gradients fold into a box of their own beside it.
         """
-        return self if Options(depth=depth).depth is None else graph_of(fold(self, depth or 0))
+        Options(depth=depth)  # checks it
+        return self if depth is None else graph_of(fold(self, depth))
 
     def roll(self) -> Graph:
         """The graph with equal siblings in a row drawn once, with their number.
 
-        Norms are then those of all of them together.
+        Norms are then the range of theirs, from the least to the greatest.
         """
         return graph_of(roll(self))
 
@@ -64,8 +62,10 @@ class Graph(GraphData):
         """The paths from the variable called `to` to the output, and the gradients along them.
 
         Raises:
+            DTypeError: `to` is no text.
             UnknownNameError: nothing has this name; the message has the nearest names.
         """
+        Options(to=to)  # checks it
         return graph_of(only(self, to))
 
     def chosen(self, how: Options) -> Graph:
@@ -98,13 +98,24 @@ class Graph(GraphData):
                 stacklevel=3,
             )
             return graph
-        folded = f" ({len(graph.vertices)} at depth 2)" if how.depth is None else ""
+        folded = f" ({len(graph.vertices)} at depth {TOO_LARGE_DEPTH})" * (how.depth is None)
         raise GraphTooLargeError(
-            f"the graph has {size} boxes{folded}, more than max_nodes={max_nodes}; fold modules "
-            "with depth=1 (or 0), draw equal modules once with roll=True, hide what only moves "
-            "elements with plumbing=False, draw only the paths to one variable with to=its name, "
-            "or raise max_nodes="
+            f"the graph has {size} boxes{folded}, more than max_nodes={max_nodes}; "
+            f"{' or '.join(self.smaller(how))}"
         )
+
+    def smaller(self, how: Options) -> list[str]:
+        """What can still be done so that the drawing has fewer boxes, or is made all the same."""
+        depth = TOO_LARGE_DEPTH if how.depth is None else how.depth
+        modules = any(v.cluster is not None for v in self.vertices)
+        ways = {
+            f"fold modules with a depth= below {depth}": modules and depth > 0,
+            "draw equal modules once with roll=True": modules and not how.roll,
+            "hide what only moves elements with plumbing=False": how.plumbing,
+            "draw only the paths to one variable with to=its name": how.to is None,
+            "raise max_nodes=": True,
+        }
+        return [way for way, helps in ways.items() if helps]
 
     # ── drawings ─────────────────────────────────────────────────────────────────────────────────
     def to_text(self, **keywords: Unpack[Keywords]) -> str:
@@ -178,7 +189,7 @@ class Graph(GraphData):
         except RenderError as error:
             trouble = str(error)
             warnings.warn(f"{trouble}; the page has the graph as text", RenderWarning, stacklevel=2)
-        page = html.page(graph, how.title or repr(graph)[1:-1], picture, dot, trouble)
+        page = html.page(graph, how, picture, dot, trouble)
         return write_whole(path, page.encode())
 
     def dot(self, how: Options, *, title: str, legend: bool) -> str:
@@ -192,12 +203,12 @@ class Graph(GraphData):
         content = render.layout(dot, suffix, time_limit)
         return svg.finished(content, self).encode() if suffix == "svg" else content
 
-    def _repr_svg_(self, **keywords: Unpack[Keywords]) -> str | None:
+    def _repr_svg_(self) -> str | None:
         """The drawing in a notebook; None, so that it shows text, where there can be none."""
-        how = options(keywords)
+        how = Options()
         try:
-            graph = self.limited(how, how.max_nodes or MAX_NODES)
-            dot = graph.dot(how, title=how.title, legend=how.legend)
+            graph = self.limited(how, MAX_NODES)
+            dot = graph.dot(how, title="", legend=True)
             return graph.picture(dot, "svg", how.time_limit).decode()
         except RenderError as error:
             warnings.warn(str(error), RenderWarning, stacklevel=2)

@@ -7,9 +7,10 @@ from itertools import pairwise
 from string import Template
 
 from .data import GraphData
-from .dot import LOOKS, role_of
-from .labels import clean, number_text, rolled_words
+from .dot import LOOKS, look_of
+from .labels import clean, number_text, rolled_words, summary
 from .norms import Scale
+from .options import Options
 from .text import to_text
 
 PAGE = Template("""\
@@ -44,9 +45,7 @@ pre { overflow: auto; background: #fff; border: 1px solid #d3dae1; border-radius
 </head>
 <body>
 <h1>$title</h1>
-<ul class="legend">
 $legend
-</ul>
 $picture
 <details$open><summary>The graph as text</summary><pre>$text</pre></details>
 <details><summary>DOT source</summary><pre>$dot</pre></details>
@@ -68,15 +67,15 @@ MEANINGS = {
 CORNERS = {"ellipse": "50%", "box": "0"}
 
 
-def page(graph: GraphData, title: str, picture: str, dot: str, trouble: str = "") -> str:
+def page(graph: GraphData, how: Options, picture: str, dot: str, trouble: str = "") -> str:
     """The page; `picture` is finished SVG, or "" with the sentence that says why there is none."""
     shown = f'<div class="view" tabindex="0">\n{picture}</div>' if picture else ""
     shown += f'<p class="trouble">{escape(trouble)}</p>' if trouble else ""
     return PAGE.substitute(
-        title=escape(clean(title, 120)),
-        legend=legend(graph),
+        title=escape(clean(how.title or summary(graph), 120)),
+        legend=legend(graph) if how.legend else "",
         picture=shown,
-        text=escape(to_text(graph, legend=True)),
+        text=escape(to_text(graph, legend=how.legend, formulas=how.formulas)),
         dot=escape(dot),
         open="" if picture else " open",
     )
@@ -84,7 +83,7 @@ def page(graph: GraphData, title: str, picture: str, dot: str, trouble: str = ""
 
 def legend(graph: GraphData) -> str:
     """What the looks of the boxes and arrows mean, and the words inside them."""
-    looks = {role_of(vertex, graph) for vertex in graph.vertices}
+    looks = {look_of(vertex, graph) for vertex in graph.vertices}
     rows = [swatch(kind, meaning) for kind, meaning in MEANINGS.items() if kind in looks]
     rows += scale_rows(Scale(graph.edges))
     words = {
@@ -98,7 +97,7 @@ def legend(graph: GraphData) -> str:
         "rest the pointer on an arrow for its formula, shape and norm": True,
     }
     texts = [text for text, holds in words.items() if holds] + rolled_words(graph)
-    return "\n".join([*rows, *(f"<li>{text}</li>" for text in texts)])
+    return "\n".join(['<ul class="legend">', *rows, *(f"<li>{t}</li>" for t in texts), "</ul>"])
 
 
 def scale_rows(scale: Scale) -> list[str]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from unicodedata import category
 
 from .data import Cluster, Edge, GraphData, Shape, Vertex
+from .rebuilding import is_backward
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 VISIBLE = {"\n": "⏎", "\t": "⇥"}
@@ -19,6 +20,7 @@ UNSHOWABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's general categories
 DIRECTIONS = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
 NAME_LIMIT = 60
 ROLLED = "×3: three equal modules drawn once"
+RANGE = "×3 with norms: from the least to the greatest; (name): of that module alone"
 KEPT = "saved by the forward pass, used by this rule"
 
 
@@ -64,11 +66,18 @@ def lines(vertex: Vertex) -> list[Line]:
         written.append(
             Line("note", f"{vertex.operations} operation{'s' * (vertex.operations > 1)}")
         )
-    if vertex.grad_norm is not None and vertex.kind != "gradient":
-        written.append(Line("grad", f"‖grad‖ {number_text(vertex.grad_norm)}"))
-    if vertex.grad_norm is not None and vertex.kind == "gradient":
-        written.append(Line("grad", f"norm {number_text(vertex.grad_norm)}"))
+    if vertex.undrawn:
+        written.append(Line("undrawn", undrawn(vertex)))
+    if vertex.grad_norm is not None:
+        word = "norm" if vertex.kind == "gradient" else "‖grad‖"
+        written.append(Line("grad", f"{word} {norm_text(vertex.grad_norm, vertex.least_norm)}"))
     return written
+
+
+def undrawn(vertex: Vertex) -> str:
+    """What a box needs besides what is drawn: "2 arguments not drawn"."""
+    what = "saved value" if is_backward(vertex) else "argument"
+    return f"{vertex.undrawn} {what}{'s' * (vertex.undrawn > 1)} not drawn"
 
 
 def title(vertex: Vertex) -> str:
@@ -88,12 +97,18 @@ def times(item: Vertex | Cluster) -> str:
     return f" ×{item.count}" if item.count > 1 else ""
 
 
+def summary(graph: GraphData) -> str:
+    """How much there is in a graph, in a few words."""
+    boxes, arrows, modules = map(len, (graph.vertices, graph.edges, graph.clusters))
+    return f"Graph: {boxes} boxes, {arrows} arrows, {modules} modules"
+
+
 def rolled_words(graph: GraphData) -> list[str]:
     """What ×3 means in a drawing of `graph`, if it has such a thing."""
     if not any(map(times, graph.vertices)) and not any(map(times, graph.clusters)):
         return []
     normed = any(v.grad_norm is not None for v in graph.vertices)
-    return [ROLLED + "; norms are of all of them together" * normed]
+    return [ROLLED, *[RANGE] * normed]
 
 
 def visible(name: object) -> str:
@@ -112,7 +127,7 @@ def edge_tooltip(edge: Edge) -> str:
     """What flows along an arrow, and the formula by which its gradient comes back."""
     parts = [KEPT] if edge.kind == "saved" else []
     parts += [shape_text(edge.shape)] if edge.shape and isinstance(edge.shape[0], int) else []
-    parts += [f"norm {number_text(edge.norm)}"] if edge.norm is not None else []
+    parts += [f"norm {edge_norm(edge)}"] if edge.norm is not None else []
     parts += [f"argument {clean(edge.argument)}"] if edge.argument else []
     before = "" if edge.kind == "vjp" else "backward: "
     parts += [f"{before}{clean(edge.formula, 200)}"] if edge.formula else []
@@ -122,9 +137,24 @@ def edge_tooltip(edge: Edge) -> str:
 def edge_lines(edge: Edge) -> list[Line]:
     """What is written on an arrow: the formula, and of a gradient its shape and norm."""
     written = [Line("formula", clean(edge.formula, 200))] if edge.formula else []
-    if edge.kind == "vjp" and edge.formula and edge.norm is not None:
-        written.append(Line("flow", f"{shape_text(edge.shape)} · norm {number_text(edge.norm)}"))
+    if edge.kind == "vjp" and edge.norm is not None:
+        several = bool(edge.shape) and isinstance(edge.shape[0], tuple)
+        shape = f"{len(edge.shape)} shapes" if several else shape_text(edge.shape)
+        written.append(Line("flow", f"{shape} · norm {edge_norm(edge)}"))
     return written
+
+
+def edge_norm(edge: Edge) -> str:
+    """The norm of what flows along an arrow, and of rolled up siblings whose it is."""
+    return norm_text(edge.norm or 0.0, edge.least_norm) + (
+        f" ({clean(edge.sibling)})" if edge.sibling else ""
+    )
+
+
+def norm_text(norm: float, least: float | None) -> str:
+    """A norm, or a range of them: "0.658 – 0.688"."""
+    ends = dict.fromkeys(number_text(end) for end in (least, norm) if end is not None)
+    return " – ".join(ends)
 
 
 def shapes_text(vertex: Vertex) -> str:

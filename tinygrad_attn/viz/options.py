@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from math import isnan
 from typing import Any, TypedDict
 
-from ..engine import DTypeError, ShapeError
+from ..engine import DTypeError
+from .errors import OptionError
 
 MAX_NODES = 1500
 TIME_LIMIT = 60.0
@@ -35,7 +36,7 @@ class Options:
         depth: leave so many levels of modules open and fold what lies deeper into one box a module;
             0 folds the outermost modules, None folds nothing.
         roll: draw equal siblings in a row once, with their number: "blocks.0–5 ×6".
-        plumbing: False hides operations that only move elements, such as reshape and transpose.
+        plumbing: False hides what only moves elements: reshape, transpose, split, flip …
         to: the name of a parameter or an input: draw only the paths from it to the output.
         title: a caption.
         direction: of a picture, "TB" (top to bottom) or "LR" (left to right).
@@ -48,7 +49,7 @@ class Options:
 
     Raises:
         DTypeError: a value of the wrong type.
-        ShapeError: a value out of range.
+        OptionError: a value out of range.
     """
 
     depth: int | None = None
@@ -71,12 +72,12 @@ class Options:
             self.expect(name, int, optional=True)
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ShapeError(f"{name}: expected {least} or more, or None, got {value}")
+                raise OptionError(f"{name}: expected {least} or more, or None, got {value}")
         self.expect("time_limit", (int, float))
         if isnan(self.time_limit) or self.time_limit <= 0:
-            raise ShapeError(f"time_limit: expected seconds above 0, got {self.time_limit}")
+            raise OptionError(f"time_limit: expected seconds above 0, got {self.time_limit}")
         if self.direction not in ("TB", "LR"):
-            raise ShapeError(f'direction: expected "TB" or "LR", got {self.direction!r}')
+            raise OptionError(f'direction: expected "TB" or "LR", got {self.direction!r}')
 
     def expect(self, name: str, kind: type | tuple[type, ...], *, optional: bool = False) -> None:
         """Refuse a value of another type; True and False are no numbers."""

@@ -10,6 +10,21 @@ from math import hypot
 from .data import Cluster, Edge, GraphData, Shape, Vertex
 
 OPERATIONS = ("op", "result", "module")
+Norm = tuple[float | None, float | None]  # the greatest, and the least where there is a range
+# Operations that only move elements, each with what its rule does to the gradient; "" where that
+# is not worth a word.
+PLUMBING = {
+    "astype": "",
+    "expand_dims": "",
+    "flip": "reversed",
+    "moveaxis": "axes put back",
+    "reshape": "",
+    "roll": "rolled back",
+    "split": "in its place",
+    "squeeze": "",
+    "swapaxes": "axes put back",
+    "transpose": "axes put back",
+}
 
 
 def is_backward(vertex: Vertex) -> bool:
@@ -20,6 +35,11 @@ def is_backward(vertex: Vertex) -> bool:
 def is_folded(vertex: Vertex) -> bool:
     """Does it stand for a module, or for the gradients in one?"""
     return vertex.kind == "module" or vertex.operations > 0
+
+
+def only_moves(vertex: Vertex) -> bool:
+    """Does this operation only move elements, or is it one of its results?"""
+    return vertex.kind == "result" or (vertex.kind == "op" and vertex.label in PLUMBING)
 
 
 def rebuilt(
@@ -60,7 +80,7 @@ def rebuilt(
     )
 
 
-def role_of(edge: Edge) -> Hashable:
+def meaning_of(edge: Edge) -> Hashable:
     """What edges have in common that say the same of the same two boxes."""
     return edge.source, edge.target, edge.kind, edge.argument, edge.formula
 
@@ -73,7 +93,7 @@ def bundled(graph: GraphData, changes: Iterable[tuple[Edge, Edge, Hashable | Non
     """
     together: dict[Hashable, list[tuple[Edge, Edge]]] = defaultdict(list)
     for i, (old, new, role) in enumerate(changes):
-        together[role is None, i if role is None else role].append((old, new))
+        together[("alone", i) if role is None else ("role", role)].append((old, new))
     parts = Counter(edge.target for edge in graph.edges if edge.kind == "vjp")
     return [one_of(pairs, graph, parts) for pairs in together.values()]
 
@@ -89,8 +109,16 @@ def one_of(pairs: Sequence[tuple[Edge, Edge]], graph: GraphData, parts: Mapping[
     shapes = list(dict.fromkeys(shape for _, new in pairs for shape in each_shape(new.shape)))
     shape = shapes[0] if len(shapes) == 1 else tuple(shapes)
     backward = edge.kind == "vjp"
-    norm = joint_norm(flows_back(pairs, graph, parts) if backward else flows(pairs))
-    return replace(edge, argument=argument, formula=formula, shape=shape, norm=norm)
+    norm, least = joint_norm(flows_back(pairs, graph, parts) if backward else flows(pairs))
+    return replace(
+        edge,
+        argument=argument,
+        formula=formula,
+        shape=shape,
+        norm=norm,
+        least_norm=least,
+        sibling=shared({new.sibling for _, new in pairs}),
+    )
 
 
 def shared(words: set[str]) -> str:
@@ -106,24 +134,27 @@ def each_shape(shape: Shape | tuple[Shape, ...]) -> Iterator[Shape]:
         yield sizes
 
 
-def joint_norm(norms: Iterable[float | None]) -> float | None:
+def joint_norm(norms: Iterable[Norm]) -> Norm:
     """The norm of several tensors side by side, as one long vector; None where one is not known.
 
-    It is the root of the sum of the squares of their norms.
+    It is the root of the sum of the squares of their norms.  Of several ranges nothing is known:
+    the least of one need not be found where the least of another is.
     """
     known = list(norms)
-    whole = [norm for norm in known if norm is not None]
-    return hypot(*whole) if len(whole) == len(known) else None
+    if len(known) == 1:
+        return known[0]
+    whole = [norm for norm, least in known if norm is not None and least is None]
+    return (hypot(*whole) if len(whole) == len(known) else None), None
 
 
-def flows(pairs: Sequence[tuple[Edge, Edge]]) -> Iterator[float | None]:
+def flows(pairs: Sequence[tuple[Edge, Edge]]) -> Iterator[Norm]:
     """The norms of what flows along "forward" or "saved" edges: each source counts once."""
-    yield from {old.source: new.norm for old, new in pairs}.values()
+    yield from {old.source: (new.norm, new.least_norm) for old, new in pairs}.values()
 
 
 def flows_back(
     pairs: Sequence[tuple[Edge, Edge]], graph: GraphData, parts: Mapping[int, int]
-) -> Iterator[float | None]:
+) -> Iterator[Norm]:
     """The norms of what flows along "vjp" edges: parts of the targets' gradients.
 
     Parts of the same gradient are added up, and the norm of a sum does not follow from the norms of
@@ -132,9 +163,14 @@ def flows_back(
     Args:
         parts: how many parts each gradient has.
     """
-    arriving: dict[int, list[float | None]] = defaultdict(list)
+    arriving: dict[int, list[Norm]] = defaultdict(list)
     for old, new in pairs:
-        arriving[old.target].append(new.norm)
+        arriving[old.target].append((new.norm, new.least_norm))
     for target, norms in arriving.items():
-        whole = graph.vertices[target].grad_norm if len(norms) == parts[target] else None
-        yield norms[0] if len(norms) == 1 else whole
+        gradient = graph.vertices[target]
+        if len(norms) == 1:
+            yield norms[0]
+        elif len(norms) == parts[target]:
+            yield gradient.grad_norm, gradient.least_norm
+        else:
+            yield None, None

@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from .data import Cluster, Edge, GraphData, Vertex
-from .rebuilding import OPERATIONS, bundled, is_backward, is_folded, joint_norm, rebuilt
+from .rebuilding import OPERATIONS, Norm, bundled, is_backward, is_folded, rebuilt
 
 NUMBER = re.compile(r"(\d+)")
 
@@ -31,7 +31,8 @@ def roll(graph: GraphData) -> GraphData:
     """`graph` with each row of equal siblings drawn once, the last one for all.
 
     Edges into and out of any of them now lead to and from that one; edges between them are gone.
-    Norms are those of all siblings together: the root of the sum of their squares.
+    Norms are the range of theirs: siblings in series are no parts of one long vector.  An arrow
+    that one of them alone has says whose it is.
     """
     while rows := Rows(graph).found():
         graph = rolled(graph, rows)
@@ -121,7 +122,8 @@ class Rows:
         boxes = tuple(
             (
                 *(v.kind, plain(v.label), plain(v.name), v.shape, v.dtype, v.saves, v.constants),
-                *(v.operations, v.count, None if v.cluster is None else clusters.get(v.cluster)),
+                *(v.operations, v.count, v.undrawn),
+                None if v.cluster is None else clusters.get(v.cluster),
                 None if v.of is None else place.get(v.of, "outside"),
             )
             for v in map(self.graph.vertices.__getitem__, unit.vertices)
@@ -132,7 +134,7 @@ class Rows:
             source, target = place.get(edge.source), place[edge.target]
             if source is not None:
                 inner[source, target, edge.kind, edge.argument, edge.formula, edge.shape] += 1
-            else:  # the last of a row may pass its result to one, the others to several
+            elif edge.kind != "saved":  # the last may pass its result to one, others to several
                 outer.add((target, edge.kind, edge.argument if edge.kind == "forward" else ""))
         return counts, names, boxes, frozenset(inner.items()), frozenset(outer)
 
@@ -166,8 +168,47 @@ def rolled(graph: GraphData, rows: list[list[Unit]]) -> GraphData:
         for k, cells in enumerate(zip(*(unit.clusters for unit in row), strict=True)):
             clusters[cells[-1]] = one_cluster([graph.clusters[i] for i in cells], k == 0)
     kept = [v for v in vertices if stand_in.get(v.id, v.id) == v.id]
-    edges = bundled(graph, moved(graph.edges, stand_in, where))
+    edges = one_each(graph, rows, stand_in, where)
     return rebuilt(kept, edges, clusters, stand_in)
+
+
+def one_each(
+    graph: GraphData,
+    rows: list[list[Unit]],
+    stand_in: Mapping[int, int],
+    where: Mapping[int, tuple[int, int]],
+) -> list[Edge]:
+    """The edges that are left, those of equal siblings drawn once."""
+    changes = list(moved(graph.edges, stand_in, where))
+    found: dict[Hashable, list[tuple[Edge, Edge]]] = defaultdict(list)
+    for old, new, role in changes:
+        found[role].append((old, new))
+    edges = []
+    for edge, pairs in zip(bundled(graph, changes), found.values(), strict=True):
+        old = pairs[0][0]
+        r, u = where.get(old.source) or where.get(old.target) or (-1, 0)
+        alone = r >= 0 and len(pairs) == 1  # in a row of several
+        norm, least = span_of((new.norm, new.least_norm) for _, new in pairs)
+        sibling = called(graph, rows[r][u]) if alone else edge.sibling
+        edges.append(replace(edge, norm=norm, least_norm=least, sibling=sibling))
+    return edges
+
+
+def span_of(norms: Iterable[Norm]) -> Norm:
+    """(the greatest, the least where it is another) of norms; None where one is not known."""
+    known = list(norms)
+    ends = [end for norm, least in known for end in (norm, norm if least is None else least)]
+    whole = [end for end in ends if end is not None]
+    if len(whole) < len(ends):
+        return None, None
+    return max(whole), min(whole) if min(whole) < max(whole) else None
+
+
+def called(graph: GraphData, unit: Unit) -> str:
+    """The name of one of several siblings."""
+    if unit.clusters:
+        return graph.clusters[unit.clusters[0]].name
+    return graph.vertices[unit.vertices[0]].label
 
 
 def moved(
@@ -196,11 +237,13 @@ def moved(
 def one_vertex(equal: Sequence[Vertex], alone: bool) -> Vertex:
     """The box that stands for equal ones; one that lies `alone`, in no cluster, says how many."""
     last = equal[-1]
+    norm, least = span_of((v.grad_norm, v.least_norm) for v in equal)
     return replace(
         last,
         label=one_name([v.label for v in equal]),
         name=None if last.name is None else one_name([v.name or "" for v in equal]),
-        grad_norm=joint_norm(v.grad_norm for v in equal),
+        grad_norm=norm,
+        least_norm=least,
         scope=one_name([v.scope for v in equal]),
         count=last.count * (len(equal) if alone else 1),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 
 from .data import GraphData, Vertex
@@ -18,7 +19,8 @@ SHOWN = 5  # nearest names in a message
 def only(graph: GraphData, to: str) -> GraphData:
     """The paths from the variable called `to` to the outputs, and the gradients along them.
 
-    Where several variables have this name, the paths of all of them.  Any other tensor can be
+    What a box on a path takes from beside it is not drawn, only counted (`Vertex.undrawn`).  Where
+    several variables have this name, the paths of all of them.  Any other tensor can be
     chosen by the name it was given.
 
     Raises:
@@ -32,8 +34,12 @@ def only(graph: GraphData, to: str) -> GraphData:
     after = reached(chosen, ((edge.source, edge.target) for edge in forward))
     path = after & reached(ends or after, ((edge.target, edge.source) for edge in forward))
     path |= chosen
-    kept = [v for v in graph.vertices if v.id in path or v.of in path]
-    return rebuilt(kept, graph.edges, graph.clusters)
+    kept = {v.id: v for v in graph.vertices if v.id in path or v.of in path}
+    missing = Counter(
+        edge.target for edge in graph.edges if edge.kind != "vjp" and edge.source not in kept
+    )
+    boxes = [replace(v, undrawn=v.undrawn + missing[v.id]) for v in kept.values()]
+    return rebuilt(boxes, graph.edges, graph.clusters)
 
 
 def names(vertex: Vertex) -> set[str]:

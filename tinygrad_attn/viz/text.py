@@ -1,7 +1,7 @@
 """A graph as indented text, for terminals: forward and, under each box, its gradient.
 
     [4] matmul  (2 × 3 · float64; saves a, b; from [0] [3])
-        d[4]  ‖grad‖ 0.31  ← d[5] dA = dY Bᵀ
+        d[4]  norm 0.31  ← d[5] dA = dY Bᵀ  uses [3]
 
 d[4] is the gradient of box 4; after each arrow stands what it is made of, and by which rule.
 """
@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from .data import Cluster, Edge, GraphData, Vertex
-from .labels import clean, cluster_title, lines, number_text, rolled_words
+from .labels import clean, cluster_title, edge_norm, lines, rolled_words
 
 WIDTH = 80
 BAR = "│  "
@@ -60,15 +60,16 @@ def box(
     """A box: what it is, its shape, what it saves, the boxes it comes from."""
     heading, *others = lines(vertex)
     facts = [line.text for line in others if line.role != "grad" or not has_gradient]
+    head = f"{tags[vertex.id]} {heading.text}"
     came = [
         tags[e.source] + f" {clean(e.formula, 200)}" * (formulas and bool(e.formula))
         for e in arriving
     ]
     facts += [f"from {' '.join(came)}"] if came else []
-    heads = [f"{tags[vertex.id]} {heading.text}"]
-    parts = [*(f"{fact};" for fact in facts[:-1]), *(f"{fact})" for fact in facts[-1:])]
-    parts[:1] = [f"{head}  ({part}" for head, part in zip(heads, parts, strict=False)] or heads
-    return wrapped(parts, indent, " ")
+    if not facts:
+        return wrapped([head], indent, " ")
+    parts = [*(f"{fact};" for fact in facts[:-1]), f"{facts[-1]})"]
+    return wrapped([f"{head}  ({parts[0]}", *parts[1:]], indent, " ")
 
 
 def grad(vertex: Vertex, arriving: Sequence[Edge], tags: dict[int, str], indent: str) -> list[str]:
@@ -78,13 +79,14 @@ def grad(vertex: Vertex, arriving: Sequence[Edge], tags: dict[int, str], indent:
     parts = [f"← {tags[e.source]}{rule(e, len(made) > 1)}" for e in made]
     used = dict.fromkeys(tags[e.source] for e in arriving if e.kind == "saved")
     parts += [f"uses {' '.join(used)}"] if used else []
+    parts += [line.text for line in lines(vertex) if line.role == "undrawn"]
     return wrapped(["  ".join([tags[vertex.id], *norm]), *parts], indent, "  ")
 
 
 def rule(edge: Edge, with_norm: bool) -> str:
     """What is said of one part of a gradient."""
     formula = f" {clean(edge.formula, 200)}" if edge.formula else ""
-    norm = f" ‖{number_text(edge.norm)}‖" if with_norm and edge.norm is not None else ""
+    norm = f" ‖{edge_norm(edge)}‖" if with_norm and edge.norm is not None else ""
     return formula + norm
 
 

@@ -2,7 +2,7 @@
 
 Only links are followed, and saved arrays looked at but never changed, so a graph can be traced
 before and after backward.  The walk is a loop over a stack: a chain of a million operations needs
-no recursion.  The gradients beside the graph are drawn by backward.py.
+no recursion.  The gradients beside the graph are drawn by gradients.py.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from ..engine import DTypeError, Node, ShapeError, Tensor
 from ..engine.fused import KernelCall
 from ..engine.recompute import Expansion
 from ..engine.settings import changed
-from .backward import draw_gradients
 from .draft import Clusters, Draft
-from .gradients import walked
+from .errors import OptionError
+from .gradients import draw_gradients
 from .graph import Graph
+from .walking import walked
 
 DETAILS = ("gradients", "operations")
 
@@ -46,15 +47,13 @@ def trace(
 
     Raises:
         GraphError: an output has no graph, or gradients are wanted of one that was freed.
-        DTypeError: an output is not a Tensor, or `g` is of another kind.
-        ShapeError: `g` is missing or has another shape, or `detail` is unknown.
+        DTypeError: an output is not a Tensor, or an argument is of another kind.
+        ShapeError: `g` is missing or has another shape.
+        OptionError: `detail` is unknown, or `detail` or `g` is given without `backward`.
     """
-    if detail not in DETAILS:
-        raise ShapeError(f"trace: detail: expected one of {DETAILS}, got {detail!r}")
+    checked(backward, g, detail)
     outputs = tensors(output)
     given = upstreams(g, output, len(outputs)) if backward else []
-    if g is not None and not backward:
-        raise ShapeError("trace: g is used only with backward=True; pass that too, or leave g out")
     roots = [t.need_node("trace") for t in outputs]
     nodes, stand_ins = ancestors(roots, recomputed=backward)
     steps = detail == "operations"
@@ -69,9 +68,24 @@ def trace(
     return Graph(tuple(draft.vertices), tuple(draft.edges), tuple(draft.clusters.entries))
 
 
+def checked(backward: Any, g: Any, detail: Any) -> None:
+    """Refuse options that do not exist, or that would do nothing."""
+    if not isinstance(backward, bool):
+        raise DTypeError(f"trace: backward: expected bool, got {type(backward).__name__}")
+    if detail not in DETAILS:
+        raise OptionError(f"trace: detail: expected one of {DETAILS}, got {detail!r}")
+    for name, used in (("g", g is not None), ("detail", detail != DETAILS[0])):
+        if used and not backward:
+            raise OptionError(
+                f"trace: {name} is used only with backward=True; pass that too, or leave {name} out"
+            )
+
+
 def tensors(output: Any) -> list[Tensor]:
     """What is to be traced, as a list."""
     outputs = list(output) if isinstance(output, (list, tuple)) else [output]
+    if not outputs:
+        raise DTypeError("trace: expected a Tensor or several, got none; pass at least one")
     for t in outputs:
         if t is None:
             raise DTypeError(
@@ -85,6 +99,8 @@ def tensors(output: Any) -> list[Tensor]:
 
 def upstreams(g: Any, output: Any, count: int) -> Sequence[Any]:
     """One upstream gradient, or None, for each of `count` outputs."""
+    if isinstance(g, (str, bytes)):
+        raise DTypeError(f"trace: g: expected an array of numbers, got {type(g).__name__}")
     if g is None or not isinstance(output, (list, tuple)):
         return [g] * count
     if not isinstance(g, (list, tuple)) or len(g) != count:
@@ -135,7 +151,13 @@ def named_nodes(model: Any) -> Mapping[Node, str]:
     """The leaf nodes of a model's parameters with their names."""
     if model is None:
         return {}
-    named = model.items() if isinstance(model, Mapping) else model.named_parameters()
+    expected = "trace: model: expected a module or a mapping from names to tensors"
+    if not isinstance(model, Mapping) and not hasattr(model, "named_parameters"):
+        raise DTypeError(f"{expected}, got {type(model).__name__}")
+    named = list(model.items() if isinstance(model, Mapping) else model.named_parameters())
+    for name, t in named:
+        if not isinstance(t, Tensor):
+            raise DTypeError(f"{expected}, got {type(t).__name__} for {name!r}")
     return {t.node: name for name, t in named if t.node is not None}
 
 
