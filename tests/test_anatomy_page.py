@@ -85,6 +85,7 @@ def test_what_the_file_says_about_matrices(rng: np.random.Generator, tmp_path: P
     about = data["matrices"]
     assert data["columns"] == ["X", "Q", "M", *"KVRS", "Smasked", *"PCOY"]
     assert [target["name"] for target in data["targets"]] == ["loss", "logit", "Y[0, “1”, 2]"]
+    assert set(data["matrices"]) <= set(data["meanings"])
     assert [target["cell"] for target in data["targets"]] == [None, None, [0, 1, 2]]
     assert [example["title"] for example in data["examples"]] == ["", ""]
     axes = {name: (about[name]["rows"], about[name]["columns"]) for name in data["columns"]}

@@ -21,6 +21,7 @@ cells.py        a cell as the sum that it is
 markdown.py     text from outside, tables and numbers as Markdown
 derivation.py   the chain rule of a recording with its numbers, as Markdown
 payload.py      a recording as JSON
+template.py     a page as one HTML file
 page.py         the page: page.html, page.css and, one script, cells.js, words.js, drawing.js,
                 sheet.js and page.js, with that JSON
 film.py         the same layer while it learns

@@ -34,6 +34,32 @@ class Text(NamedTuple):
     ko: str
 
 
+MEANINGS = {
+    "X": Text("input", "입력"),
+    "M": Text("memory", "메모리"),
+    "Q": Text("queries", "쿼리"),
+    "K": Text("keys", "키"),
+    "V": Text("values", "값"),
+    "Qrot": Text("rotated Q", "회전한 Q"),
+    "Krot": Text("rotated K", "회전한 K"),
+    "R": Text("raw scores", "원점수"),
+    "S": Text("scores", "점수"),
+    "Smasked": Text("masked scores", "마스크한 점수"),
+    "P": Text("weights", "가중치"),
+    "C": Text("context", "문맥"),
+    "O": Text("heads joined", "헤드 연결"),
+    "Y": Text("output", "출력"),
+    "Wq": Text("query weights", "쿼리 가중치"),
+    "Wk": Text("key weights", "키 가중치"),
+    "Wv": Text("value weights", "값 가중치"),
+    "Wo": Text("output weights", "출력 가중치"),
+    "bq": Text("query bias", "쿼리 편향"),
+    "bk": Text("key bias", "키 편향"),
+    "bv": Text("value bias", "값 편향"),
+    "bo": Text("output bias", "출력 편향"),
+}
+
+
 @dataclass(frozen=True)
 class Layer:
     """The layer that was called.

@@ -14,7 +14,7 @@ import numpy as np
 from ...engine import Array, IndexingError
 from ..labels import number_text, shape_text, visible
 from .cells import Cells, Factor, Index, Term
-from .data import Example, Layer, Recording, Step, Target
+from .data import MEANINGS, Example, Layer, Recording, Step, Target
 from .identities import identities_of
 from .markdown import aligned, block, grid, number, off, printed, text
 from .paths import paths_of, percent
@@ -27,17 +27,6 @@ MOST_KEYS = 12  # of a row that are shown
 LARGEST = 12  # rows and columns of a matrix that is printed
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 PER_HEAD = {"Q", "K", "V", "Qrot", "Krot", "R", "S", "Smasked", "P", "C"}
-MEANINGS = {
-    "X": "the layer's input",
-    "M": "the input of keys and values",
-    "Q": "queries", "K": "keys", "V": "values",
-    "Qrot": "queries, turned by their positions", "Krot": "keys, turned by their positions",
-    "R": "raw scores", "S": "scores", "Smasked": "scores after the mask",
-    "P": "attention weights", "C": "what each head collects", "O": "the heads side by side",
-    "Y": "the layer's result",
-    "Wq": "makes queries", "Wk": "makes keys", "Wv": "makes values", "Wo": "makes Y",
-    "bq": "bias of queries", "bk": "bias of keys", "bv": "bias of values", "bo": "bias of Y",
-}  # fmt: skip
 
 
 class Sheet:
@@ -157,7 +146,7 @@ def symbols(sheet: Sheet) -> str:
     rows = [
         (
             symbol(name),
-            MEANINGS[name],
+            MEANINGS[name].en,
             shape_text(values[name].shape),
             length(values[name]),
             length(gradients[f"d{name}"]),

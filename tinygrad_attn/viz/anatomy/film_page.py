@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence, Set
-from html import escape
-from itertools import count
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +15,8 @@ import numpy as np
 from ...engine import Array
 from ..labels import clean, visible
 from .naming import Names
-from .page import digest, resource
-from .payload import FULL_LIMIT, TITLE_LIMIT, ends, number, written
+from .payload import FULL_LIMIT, TITLE_LIMIT, ends, number
+from .template import html, resource
 
 if TYPE_CHECKING:
     from .film import Film, Scene, Snapshot
@@ -29,23 +26,7 @@ POINTS = 1_000  # of a curve
 
 def film_page(film: Film) -> str:
     """The whole page, which says how large it is."""
-    data = film_data(film)
-    rest = len(filled(film, data).encode()) - len(str(data["size"]))
-    data["size"] = next(rest + n for n in count(1) if len(str(rest + n)) == n)
-    return filled(film, data)
-
-
-def filled(film: Film, data: dict[str, Any]) -> str:
-    """The template with `data`."""
-    style, script = resource("film.css"), resource("film.js")
-    return Template(resource("film.html")).substitute(
-        title=escape(clean(film.title, TITLE_LIMIT)),
-        style=style,
-        script=script,
-        style_hash=digest(style),
-        script_hash=digest(script),
-        data=written(data),
-    )
+    return html("film", film.title, resource("film.js"), film_data(film))
 
 
 def film_data(film: Film) -> dict[str, Any]:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from html import escape
-from importlib.resources import files
-from itertools import count
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from ...nn import Module, MultiHeadAttention
 from ..files import FilePath, write_whole
-from ..labels import clean, visible
+from ..labels import visible
 from .data import Identity, Recording
 from .derivation import derivation
 from .identities import identities_of
 from .paths import Decomposition, paths_of
-from .payload import TITLE_LIMIT, page_data, written
+from .payload import page_data
 from .recording import Cell, Run, record
 from .steps import steps_of
+from .template import html, resource
 
 SCRIPTS = ("cells.js", "words.js", "drawing.js", "sheet.js", "page.js")
 
@@ -49,22 +44,8 @@ class Page:
 
     def to_html(self) -> str:
         """The whole page: ASCII, but for what the template itself says."""
-        data = page_data(self.recording)
-        rest = len(self.filled(data).encode()) - len(str(data["size"]))
-        data["size"] = next(rest + n for n in count(1) if len(str(rest + n)) == n)
-        return self.filled(data)
-
-    def filled(self, data: dict[str, Any]) -> str:
-        """The template with `data`."""
-        style, script = resource("page.css"), page_script()
-        return Template(resource("page.html")).substitute(
-            title=escape(clean(self.recording.title or self.recording.layer.name, TITLE_LIMIT)),
-            style=style,
-            script=script,
-            style_hash=digest(style),
-            script_hash=digest(script),
-            data=written(data),
-        )
+        title = self.recording.title or self.recording.layer.name
+        return html("page", title, page_script(), page_data(self.recording))
 
     def save(self, path: FilePath) -> Path:
         """Write the page to a file; returns its path.
@@ -157,13 +138,3 @@ def anatomy(
 def page_script() -> str:
     """The page's one script: its files inside one function, so that none of their names leaks."""
     return "\n".join(["(() => {", '"use strict";', *map(resource, SCRIPTS), "})();", ""])
-
-
-def resource(name: str) -> str:
-    """One of the template's files."""
-    return (files(__package__) / name).read_text("utf-8")
-
-
-def digest(text: str) -> str:
-    """What the page's security policy calls a script or a style by."""
-    return b64encode(sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...engine import Array
 from ..labels import clean
-from .data import Example, Identity, Layer, PathPart, Recording, Step, Target, Turn
+from .data import MEANINGS, Example, Identity, Layer, PathPart, Recording, Step, Target, Turn
 from .naming import untitled
 from .paths import Decomposition
 from .sentences import korean
@@ -52,6 +52,7 @@ def page_data(recording: Recording) -> dict[str, Any]:
         "targets": list(map(aimed, targets)),
         "columns": list(layer.columns),
         "parameters": list(recording.parameters),
+        "meanings": {name: text._asdict() for name, text in MEANINGS.items()},
         "matrices": matrices(recording),
         "gradients": gradients(recording),
         "mask": {

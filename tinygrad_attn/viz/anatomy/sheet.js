@@ -96,7 +96,7 @@ function nameCaption(caption) {
     operation.replaceChildren(math(WORDS.en[text] ? say(text) : text, WORDS.en[text] ? "" : "math"));
   }
   const gloss = caption.querySelector(".gloss");
-  if (gloss) gloss.textContent = say(name);
+  if (gloss) gloss.textContent = meaning(name);
 }
 
 const LABELS = 58; // pixels of the row labels
@@ -175,8 +175,8 @@ function refreshParameters() {
     pair.classList.toggle("opened", Boolean(now.opened[name]));
     open.textContent = now.opened[name] ? "−" : "+";
     open.setAttribute("aria-expanded", Boolean(now.opened[name]));
-    open.setAttribute("aria-label", `${plain(symbol(name))}, ${say(name)}`);
-    open.title = say(name);
+    open.setAttribute("aria-label", `${plain(symbol(name))}, ${meaning(name)}`);
+    open.title = meaning(name);
   }
 }
 
@@ -221,7 +221,7 @@ function labelsOf(name, which) {
 /** The label a matrix carries for those who cannot see it, and the ends of its scale. */
 function describe({ name, box, scale }) {
   const [low, high] = rangeOf(name);
-  const what = isGradient(name) ? say("gradientLabel", say(base(name))) : say(base(name));
+  const what = isGradient(name) ? say("gradientLabel", meaning(base(name))) : meaning(name);
   const pooled = windowOf(name, "rows").pool > 1 || windowOf(name, "columns").pool > 1;
   const label = say("label", plain(symbol(name)), what, rowsOf(name), columnsOf(name), number(low), number(high));
   box.setAttribute("aria-label", pooled ? `${label}, ${say("inBlocks")}` : label);
@@ -242,7 +242,7 @@ function refreshBlocks() {
   whole.hidden = open.size === 0;
 }
 
-const axisName = (axis) => (axis === "queries" ? say("Q") : axis === "keys" ? say("K") : plain(symbol(axis.split(" ")[0])));
+const axisName = (axis) => (axis === "queries" ? meaning("Q") : axis === "keys" ? meaning("K") : plain(symbol(axis.split(" ")[0])));
 
 /** The cell under the pointer. */
 function placeOf(figure, event) {

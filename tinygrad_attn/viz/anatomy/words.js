@@ -11,10 +11,6 @@ const WORDS = {
     hint: "Click a cell to open it into its sum. Keys: ← → step · Tab and Enter open a cell, Shift + arrows move it · Esc closes.",
     blocks: "Matrices of more than {0} rows or keys, or {1} features (parameters: {0}), are shown in tiles; click a tile to open it.", wholeMatrices: "show whole matrices",
     inBlocks: "in tiles; each colour is the value farthest from 0 in its tile",
-    X: "input", M: "memory", Q: "queries", K: "keys", V: "values", Qrot: "rotated", Krot: "rotated", R: "products",
-    S: "scaled", Smasked: "masked", P: "weights", C: "context", O: "heads joined", Y: "output",
-    Wq: "query weights", Wk: "key weights", Wv: "value weights", Wo: "output weights",
-    bq: "query bias", bk: "key bias", bv: "value bias", bo: "output bias",
     split: "split", concat: "concat", mask: "+ mask", maskBack: "mask", softmax: "softmax", softmaxBack: "softmax′", rotate: "rotate", rotateBack: "rotate back",
     label: "{0}: {1}, {2} × {3}, {4} to {5}", gradientLabel: "gradient of {0}",
     query: "query {0}", key: "key {0}", feature: "feature {0}", row: "row {0}", column: "column {0}",
@@ -48,10 +44,6 @@ const WORDS = {
     hint: "셀을 누르면 그 값을 이루는 합이 펼쳐진다. 키보드: ← → 단계 이동 · Tab과 Enter로 셀 열기, Shift + 화살표로 옮기기 · Esc 닫기.",
     blocks: "행이나 키가 {0}개, 성분이 {1}개(매개변수는 {0}개)를 넘는 행렬은 조각으로 나누어 보인다. 조각을 누르면 열린다.", wholeMatrices: "행렬 전체 보기",
     inBlocks: "조각 단위이며 색은 조각 안에서 절댓값이 가장 큰 값",
-    X: "입력", M: "메모리", Q: "쿼리", K: "키", V: "값", Qrot: "회전 후", Krot: "회전 후", R: "내적",
-    S: "배율 적용", Smasked: "마스크", P: "가중치", C: "문맥", O: "헤드 연결", Y: "출력",
-    Wq: "쿼리 가중치", Wk: "키 가중치", Wv: "값 가중치", Wo: "출력 가중치",
-    bq: "쿼리 편향", bk: "키 편향", bv: "값 편향", bo: "출력 편향",
     split: "분할", concat: "연결", mask: "+ 마스크", maskBack: "마스크", softmax: "소프트맥스", softmaxBack: "소프트맥스′", rotate: "회전", rotateBack: "역회전",
     label: "{0}: {1}, {2} × {3}, {4}에서 {5}까지", gradientLabel: "{0}의 그래디언트",
     query: "쿼리 {0}", key: "키 {0}", feature: "성분 {0}", row: "행 {0}", column: "열 {0}",
@@ -86,6 +78,9 @@ const SYMBOLS = {
 function say(key, ...parts) {
   return WORDS[now.language][key].replace(/\{(\d)\}/g, (_, i) => parts[i]);
 }
+
+/** What a matrix is. */
+const meaning = (name) => told(DATA.meanings[name]);
 
 const told = (text) => (text ? text[now.language] ?? text.en : "");
 const symbol = (name) => (isGradient(name) ? "d" : "") + (SYMBOLS[base(name)] ?? base(name));
