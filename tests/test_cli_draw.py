@@ -74,6 +74,9 @@ def test_constants_are_drawn_without_gradients_too(capsys: pytest.CaptureFixture
     text = drawn("attention --text", capsys)[1]
     assert "constant b = 0.5" in text
     assert "] mask  (11 × 11 · float32; constant)" in text
+    loss = drawn("gpt --text", capsys)[1]
+    assert "] indices  (1 × 10 · int64; constant)" in loss
+    assert "] index  (1 × 10 × 1 · int64; constant)" in loss  # the words to be predicted
 
 
 # ── less of the graph ────────────────────────────────────────────────────────────────────────────
