@@ -520,3 +520,17 @@ def test_what_was_summed_over_broadcast_axes_says_so():
     }
     words = "summed over broadcast axes"
     assert made == {("dx", "", (2, 5)), ("dbias", words, (5,)), ("dcolumn", words, (2, 1))}
+
+
+# ── before backward ──────────────────────────────────────────────────────────────────────────────
+def test_gradients_that_were_to_be_kept_are_missed_before_backward():
+    with ta.keep_grads():
+        y = (variable(3, name="x") ** 2).sum()
+    with pytest.warns(viz.MissingGradientWarning, match="call it first, or draw them by trace"):
+        graph = viz.trace(y)
+    assert all(vertex.grad_norm is None for vertex in graph.vertices)
+    assert any(
+        v.kind == "gradient" for v in viz.trace(y, True).vertices
+    )  # no warning: they are made
+    y.backward()
+    assert any(vertex.grad_norm is not None for vertex in viz.trace(y).vertices)

@@ -23,7 +23,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .data import Cluster, Edge, Vertex
-from .errors import GraphTooLargeError, OptionError, RenderError, RenderWarning, UnknownNameError
+from .errors import (
+    GraphTooLargeError,
+    MissingGradientWarning,
+    OptionError,
+    RenderError,
+    RenderWarning,
+    UnknownNameError,
+)
 from .graph import Graph
 from .render import engines
 from .tracing import trace
@@ -34,8 +41,9 @@ if TYPE_CHECKING:
     from .anatomy.film import Film
 
 __all__ = [
-    "Cluster", "Edge", "Film", "Graph", "GraphTooLargeError", "OptionError", "RenderError",
-    "RenderWarning", "UnknownNameError", "Vertex", "anatomy", "engines", "plots", "trace",
+    "Cluster", "Edge", "Film", "Graph", "GraphTooLargeError", "MissingGradientWarning",
+    "OptionError", "RenderError", "RenderWarning", "UnknownNameError", "Vertex", "anatomy",
+    "engines", "plots", "trace",
 ]  # fmt: skip
 
 

@@ -21,5 +21,9 @@ class RenderWarning(UserWarning):
     """A picture could not be laid out, so something simpler was written in its place."""
 
 
+class MissingGradientWarning(UserWarning):
+    """Gradients were to be drawn before backward has made them."""
+
+
 class UnknownNameError(TensorError, LookupError):
     """Nothing in the graph has the name that was asked for."""

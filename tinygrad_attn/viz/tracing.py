@@ -7,6 +7,7 @@ no recursion.  The gradients beside the graph are drawn by gradients.py.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..engine.fused import KernelCall
 from ..engine.recompute import Expansion
 from ..engine.settings import changed
 from .draft import Clusters, Draft
-from .errors import OptionError
+from .errors import MissingGradientWarning, OptionError
 from .gradients import draw_gradients
 from .graph import Graph
 from .walking import walked
@@ -25,8 +26,8 @@ DETAILS = ("gradients", "operations")
 
 def trace(
     output: Tensor | Sequence[Tensor],
-    *,
     backward: bool = False,
+    *,
     g: Any = None,
     detail: str = "gradients",
     model: Any = None,
@@ -45,6 +46,10 @@ def trace(
         model: a module, or a mapping from names to tensors: its parameters are drawn under these
             full names.
 
+    Warns:
+        MissingGradientWarning: it was recorded under `keep_grads`, but no backward has come here
+            yet, so there are no norms to draw.
+
     Raises:
         GraphError: an output has no graph, or gradients are wanted of one that was freed.
         DTypeError: an output is not a Tensor, or an argument is of another kind.
@@ -56,6 +61,8 @@ def trace(
     given = upstreams(g, output, len(outputs)) if backward else []
     roots = [t.need_node("trace") for t in outputs]
     nodes, stand_ins = ancestors(roots, recomputed=backward)
+    if not backward:
+        warn_of_missing(nodes)
     steps = detail == "operations"
     found = walked(outputs, given, nodes, stand_ins, values=steps) if backward else None
     draft = Draft(named_nodes(model), stand_ins)
@@ -79,6 +86,18 @@ def checked(backward: Any, g: Any, detail: Any) -> None:
             raise OptionError(
                 f"trace: {name} is used only with backward=True; pass that too, or leave {name} out"
             )
+
+
+def warn_of_missing(nodes: Sequence[Node]) -> None:
+    """Say that every gradient was to be kept, and that none is there."""
+    made = [node for node in nodes if node.op is not None]
+    if made and all(node.retain and node.grad is None for node in made):
+        warnings.warn(
+            "trace: keep_grads was on, but backward has not been called, so there are no gradients "
+            "to show; call it first, or draw them by trace(output, backward=True)",
+            MissingGradientWarning,
+            stacklevel=3,
+        )
 
 
 def tensors(output: Any) -> list[Tensor]:
