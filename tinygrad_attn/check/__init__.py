@@ -1,18 +1,27 @@
 """Is a gradient right?  `gradcheck` compares it with numeric derivatives and names what is wrong.
 
-`suite.rows()` checks every operation and every layer of the package.
+`suite.rows()` checks every operation and every layer of the package.  `leak_matrix` and the
+assertions beside it ask the gradient what depends on what: is it causal, is padding inert?
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .dependence import assert_depends_on, assert_padding_inert
+from .equivariance import assert_permutation_equivariant
 from .gradcheck import gradcheck, reports
+from .leaks import assert_causal, assert_independent, leak_matrix
+from .pullback import ProbeError
 from .report import GradientError, Report, UndecidedWarning
 
 if TYPE_CHECKING:
     from . import suite
 
-__all__ = ["GradientError", "Report", "UndecidedWarning", "gradcheck", "reports", "suite"]
+__all__ = [
+    "GradientError", "ProbeError", "Report", "UndecidedWarning", "assert_causal",
+    "assert_depends_on", "assert_independent", "assert_padding_inert",
+    "assert_permutation_equivariant", "gradcheck", "leak_matrix", "reports", "suite",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
