@@ -260,6 +260,8 @@ def test_a_random_function_is_not_equivariant(x: Array, rng: np.random.Generator
 def test_what_cannot_be_judged_does_not_pass(x: Array) -> None:
     with pytest.raises(ProbeError, match="not depend on x at all"):
         assert_padding_inert(lambda x: x.detach(), x, REAL)
+    with pytest.raises(ProbeError, match="not depend on x at all"):
+        assert_permutation_equivariant(lambda x: x.detach(), x)
     with np.errstate(all="ignore"):
         with pytest.raises(ProbeError, match="not finite"):
             assert_padding_inert(lambda x: ta.sqrt(x * 0), x, REAL)

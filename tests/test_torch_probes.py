@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_docs import ROOT, blocks
 
+import tinygrad_attn as ta
 from tinygrad_attn import check
 from tinygrad_attn.check import ProbeError
 
@@ -64,3 +66,17 @@ def test_padding_order_and_examples(x: Array) -> None:
         check.assert_permutation_equivariant(masked, x, vjp=masked.vjp)
     check.assert_independent(bare, x, vjp=bare.vjp)
     check.assert_depends_on(bare, x, vjp=bare.vjp)
+
+
+@pytest.mark.parametrize("mask", ["src_mask=future", "src_mask=~future"])
+def test_the_documented_probe_runs(mask: str, rng: np.random.Generator) -> None:
+    """As it stands on the page it passes; with the mask of the other polarity it does not."""
+    (shown,) = [b for b in blocks(ROOT / "docs" / "gradient-checking.md") if b.language == "py"]
+    names = {"np": np, "ta": ta, "x": rng.standard_normal((B, 4, D))}
+    assert "src_mask=future" in shown.text
+    code = compile(shown.text.replace("src_mask=future", mask), "page", "exec")
+    if mask == "src_mask=future":
+        exec(code, names)
+    else:
+        with pytest.raises(ProbeError, match="6 of 6 pairs leak"):
+            exec(code, names)

@@ -23,6 +23,7 @@ from .pullback import (
     positive,
     probed,
     random_pulls,
+    refuse_constant,
     squares_by_position,
     whole,
 )
@@ -129,12 +130,7 @@ def refuse_padding(at: Probed, matrix: Array, padding: Array, tolerance: float |
     """Raises: ProbeError: the matrix is not 0 at padding, is 0 elsewhere, or is not finite."""
     if not np.isfinite(matrix).all():
         raise ProbeError(f"{at.who}: the gradient is not finite", matrix)
-    if not matrix.any():
-        raise ProbeError(
-            f"{at.who}: f(x) does not depend on x at all, so nothing was probed; is x detached "
-            "inside f?",
-            matrix,
-        )
+    refuse_constant(at, matrix)
     seen = matrix > at.tolerance(tolerance) * matrix.max()
     if (seen & padding).any():
         b, s = np.unravel_index(np.argmax(np.where(padding, matrix, 0)), matrix.shape)

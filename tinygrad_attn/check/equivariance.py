@@ -8,7 +8,17 @@ import numpy as np
 
 from ..engine import Array, ShapeError
 from .problem import Function
-from .pullback import Foreign, Probed, ProbeError, place, point, positive, probed, whole
+from .pullback import (
+    Foreign,
+    Probed,
+    ProbeError,
+    place,
+    point,
+    positive,
+    probed,
+    refuse_constant,
+    whole,
+)
 
 PERMUTATIONS = 3  # random ones, beside two that generate all
 
@@ -33,8 +43,8 @@ def assert_permutation_equivariant(
         tolerance: as in `assert_causal`, in proportion to the largest number.
 
     Raises:
-        ProbeError: they do not; `.matrix` has the largest error for each permutation (rows) and
-            position.
+        ProbeError: they do not, or nothing depends on x; `.matrix` has the largest error for
+            each permutation (rows) and position.
         DTypeError, ShapeError: as in `leak_matrix`; fewer than 2 positions, or another number in
             the output.
     """
@@ -62,6 +72,7 @@ def assert_permutation_equivariant(
         refuse_order(at, "outputs", np.array(errors), tolerance)
     g = np.random.default_rng(0).standard_normal(at.shape)
     expected = at.pull(g)
+    refuse_constant(at, expected)
     errors = [
         apart(other.pull(np.take(g, order, outside)), np.take(expected, order, inside), inside)
         for other, order in zip(moved, orders, strict=True)

@@ -25,6 +25,7 @@ from .pullback import (
     point,
     positive,
     probed,
+    refuse_constant,
     squares_by_position,
     whole,
 )
@@ -183,12 +184,7 @@ def found(at: Probed, matrix: Array, forbidden: Array, tolerance: float | None) 
     if not np.isfinite(matrix).all():
         t, s = (int(i) for i in np.argwhere(~np.isfinite(matrix))[0])
         raise ProbeError(f"{at.who}: the gradient of output {t} at input {s} is not finite", matrix)
-    if not matrix.any():
-        raise ProbeError(
-            f"{at.who}: f(x) does not depend on x at all, so nothing was probed; is x detached "
-            "inside f?",
-            matrix,
-        )
+    refuse_constant(at, matrix)
     return np.asarray(forbidden & (matrix > smallest(at, matrix, tolerance)))
 
 

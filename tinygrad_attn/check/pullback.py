@@ -143,6 +143,16 @@ def checked_output(who: str, shape: tuple[int, ...]) -> None:
         raise ShapeError(f"{who}: f(x) is empty, of shape {shape}: there is nothing to probe")
 
 
+def refuse_constant(at: Probed, gradient: Array) -> None:
+    """Raises: ProbeError: every gradient is 0, so that a probe would say nothing."""
+    if not gradient.any():
+        raise ProbeError(
+            f"{at.who}: f(x) does not depend on x at all, so nothing was probed; is x detached "
+            "inside f?",
+            gradient,
+        )
+
+
 # ── arguments ────────────────────────────────────────────────────────────────────────────────────
 def whole(who: str, name: str, value: Any, least: int | None = None) -> int:
     """`value` as an integer.
