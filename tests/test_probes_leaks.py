@@ -61,6 +61,18 @@ def test_many_elements_are_estimated_and_few_are_not(rng: np.random.Generator) -
         assert matrix[0, 1] == matrix[1, 0] == 0
 
 
+def test_draws_are_taken_even_where_elements_are_few(x: Array) -> None:
+    calls: list[Array] = []
+
+    def vjp(x: Array, g: Array) -> Array:
+        calls.append(g)
+        return g
+
+    leak_matrix(None, x, vjp=vjp, draws=3)
+    assert len(calls) == 3 * T
+    assert all(np.count_nonzero(g) == B * D for g in calls)
+
+
 def test_axes_may_differ(rng: np.random.Generator) -> None:
     """x (D, T, B) by its axis 1, output (T, B) by its axis 0."""
     x, w = rng.standard_normal((5, 3, 2)), rng.standard_normal((3, 3))
