@@ -69,7 +69,7 @@ class Node:
 
     Unset (and so None) until needed:
         name, value, grad: the tensor's name, its kept value, its kept gradient.
-        constants: where values are kept: for each argument without a node a leaf in its place.
+        constants: where they are noted: for each argument without a node a leaf in its place.
         role: "parameter" for a leaf that a module trains.
         retain: keep the gradient when a walk passes?
         hooks: called with the gradient.

@@ -21,6 +21,7 @@ import numpy as np
 from ... import ops
 from ...engine import Array, DTypeError, ShapeError, Tensor, keep_values
 from ...engine.fused import Fused
+from ...engine.node import noted
 from ...engine.tensor import locked, wrapped
 from ...kernels import Factors, Limits, Plan, finder
 from ...rng import generator
@@ -208,12 +209,15 @@ def kept_steps(q: Tensor, k: Tensor, v: Tensor, added: Any, plan: Plan) -> Stage
 
 
 def plus(scores: Tensor, bias: Any) -> Tensor:
-    """The sum; drawings call a constant `bias` "mask", unless it has a name."""
+    """The sum; drawings call a constant `bias` "mask", unless it has a name, and know its shape."""
     if isinstance(scores, Tensor) and not isinstance(bias, Tensor):
         bias = wrapped(bias, None, "mask")
     elif isinstance(bias, Tensor) and bias.node is None and bias.name is None:
         bias = wrapped(bias._data, None, "mask")
-    return scores + bias
+    masked = scores + bias
+    if isinstance(masked, Tensor) and masked.node is not None and bias.node is None:
+        masked.node.constants = (None, noted(bias))  # `add` saves nothing that could tell
+    return masked
 
 
 def definition(q: Tensor, k: Tensor, v: Tensor, added: Any, *, plan: Plan) -> Tensor:
