@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from ... import ops
-from ...engine import Array, DTypeError, ShapeError, Tensor, keep_values
+from ...engine import Array, DTypeError, ShapeError, Tensor
 from ...engine.fused import Fused
 from ...engine.node import noted
 from ...engine.tensor import locked, wrapped
@@ -118,7 +118,7 @@ def attention(
         q, k, v, mask, causal, offset, window, scale, softcap, dropout, rng, empty_row, method
     )
     if flag("attention", "return_stages", return_stages):
-        stages = kept_steps(q, k, v, added, plan)
+        stages = steps(q, k, v, added, plan)
         return stages.context, stages.retain()
     return IMPLEMENTATIONS[chosen(method, plan)](q, k, v, added, plan=plan)
 
@@ -133,7 +133,7 @@ DEFAULTS = {
 @widened
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, **options: Any) -> Stages:
     """The Stages of `attention`, whose options it takes; gradients are kept after `.retain()`."""
-    return kept_steps(*planned(q, k, v, mask, **{**DEFAULTS, **options}))
+    return steps(*planned(q, k, v, mask, **{**DEFAULTS, **options}))
 
 
 def planned(
@@ -200,12 +200,6 @@ def steps(q: Tensor, k: Tensor, v: Tensor, added: Any, plan: Plan) -> Stages:
     if empty_row == "nan" and not plan.shape[-1]:
         context = context + np.asarray(np.nan, q.dtype)  # the sum over no key
     return Stages(q, k, v, raw, scores, masked, weights, context)
-
-
-def kept_steps(q: Tensor, k: Tensor, v: Tensor, added: Any, plan: Plan) -> Stages:
-    """The same for who asks for stages, and so holds the values anyway: drawings show the mask."""
-    with keep_values():
-        return steps(q, k, v, added, plan)
 
 
 def plus(scores: Tensor, bias: Any) -> Tensor:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from ...engine import Array
 from ..labels import clean, visible
 from .naming import Names
-from .payload import FULL_LIMIT, TITLE_LIMIT, ends, number
+from .payload import FULL_LIMIT, TITLE_LIMIT, encoded, ends, number
 from .template import html, resource
 
 if TYPE_CHECKING:
@@ -96,8 +95,3 @@ def labelled(names: Names) -> dict[str, Any]:
         **shown,
         "full": full if full != shown else None,
     }
-
-
-def encoded(array: Array, kind: str) -> str:
-    """An array as text."""
-    return b64encode(np.ascontiguousarray(array, kind).tobytes()).decode("ascii")

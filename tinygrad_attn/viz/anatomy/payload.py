@@ -129,9 +129,9 @@ def ends(array: Array) -> list[float]:
     return [float(finite.min()), float(finite.max())] if finite.size else [0.0, 0.0]
 
 
-def encoded(array: Array) -> str:
-    """An array as text."""
-    return b64encode(np.ascontiguousarray(array, "<f8").tobytes()).decode("ascii")
+def encoded(array: Array, kind: str = "<f8") -> str:
+    """An array as text: its numbers as `kind`, in base64."""
+    return b64encode(np.ascontiguousarray(array, kind).tobytes()).decode("ascii")
 
 
 # ── everything else ──────────────────────────────────────────────────────────────────────────────
