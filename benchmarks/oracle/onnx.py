@@ -1,0 +1,5 @@
+"""x"""
+
+
+class Unsupported(Exception):
+    """What an adapter refuses."""
