@@ -11,7 +11,7 @@ from ... import ops
 from ...engine import ShapeError, Tensor
 from ...engine.dispatch import plain
 from .layers import choice, flag, floating, operand
-from .losses import REDUCTIONS, reduced
+from .losses import REDUCTIONS, beside, reduced
 
 LEAST = exp(-100)  # the least probability whose logarithm is taken
 
@@ -41,10 +41,14 @@ def binary_cross_entropy(
             f"{who}: probabilities must lie in [0, 1], got {values.min()} … {values.max()}; "
             f"logits go to {who}_with_logits"
         )
-    least = max(LEAST, float(np.finfo(values.dtype).smallest_subnormal))
-    yes, no = (ops.log(ops.maximum(x, least)) for x in (p, 1 - p))
-    losses = -(y * yes + (1 - y) * no)
+    losses = -(y * limited_log(p) + (1 - y) * limited_log(1 - p))
     return reduced(times(who, losses, weight, "weight"), reduction, who, losses.size)
+
+
+def limited_log(p: Any) -> Any:
+    """ln p, but −100 with gradient 0 where it would be less."""
+    possible = plain(p).real > LEAST
+    return ops.where(possible, ops.log(ops.where(possible, p, 1.0)), -100.0)
 
 
 def binary_cross_entropy_with_logits(
@@ -73,7 +77,7 @@ def binary_cross_entropy_with_logits(
     x, y = pair(who, "logits", logits, target)
     likely = ops.softplus(-x)
     if pos_weight is not None:
-        likely = likely * (1 + times(who, y, beside(x, pos_weight) - 1, "pos_weight"))
+        likely = likely * (1 + times(who, y, beside(x, operand(pos_weight)) - 1, "pos_weight"))
     losses = (1 - y) * x + likely
     return reduced(times(who, losses, weight, "weight"), reduction, who, losses.size)
 
@@ -125,17 +129,11 @@ def pair(who: str, name: str, x: Any, target: Any) -> tuple[Any, Any]:
     return x, beside(x, target)
 
 
-def beside(x: Any, other: Any) -> Any:
-    """`other` in the dtype of `x`; complex numbers, of derivative checks, stay."""
-    other = operand(other)
-    return other if other.dtype.kind == "c" else ops.astype(other, x.dtype)
-
-
 def times(who: str, x: Any, factor: Any, name: str) -> Any:
     """x times a factor that broadcasts to it; x itself where there is none."""
     if factor is None:
         return x
-    factor = beside(x, factor)
+    factor = beside(x, operand(factor))
     try:
         fits = np.broadcast_shapes(x.shape, factor.shape) == x.shape
     except ValueError:

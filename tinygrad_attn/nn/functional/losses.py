@@ -54,7 +54,7 @@ def cross_entropy(
     rows = classes_last(who, floating(operand(logits)), axis)
     smoothing, weight = smoothed(who, label_smoothing), class_weights(who, weight, rows)
     if probabilities_given(who, targets, np.shape(logits)):
-        q = classes_last(who, floating(operand(targets)), axis)
+        q = beside(rows, classes_last(who, operand(targets), axis))
         losses = soft_losses(rows, q, smoothing, weight)
         return reduced(losses, reduction, who, losses.size)
     classes, counts = counted(who, targets, rows.shape, ignore_index, "logits")
@@ -165,8 +165,12 @@ def class_weights(who: str, weight: Any, logits: Any) -> Any:
     """One weight for each class, in the dtype of the logits; None for none."""
     if weight is None:
         return None
-    weight = parameter(who, "weight", weight, "classes", logits.shape[-1])
-    return weight if weight.dtype.kind == "c" else ops.astype(weight, logits.dtype)
+    return beside(logits, parameter(who, "weight", weight, "classes", logits.shape[-1]))
+
+
+def beside(x: Any, other: Any) -> Any:
+    """`other` in the dtype of `x`; complex numbers, of derivative checks, stay."""
+    return other if other.dtype.kind == "c" else ops.astype(other, x.dtype)
 
 
 def smoothed(who: str, smoothing: float) -> float:
