@@ -15,7 +15,8 @@ from ..engine import ShapeError, Tensor
 from ..rng import generator
 from . import functional
 from .functional import definitions
-from .functional.layers import epsilon, flag, floating, last_axis, operand, probability
+from .functional.layers import flag, floating, last_axis, operand, probability
+from .functional.norms import epsilon
 from .module import Module
 from .parameter import Parameter
 
