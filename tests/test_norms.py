@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_attn as ta
-from tinygrad_attn import DTypeError, ShapeError, Tensor
+from tinygrad_attn import DTypeError, ShapeError, Tensor, nn
 from tinygrad_attn.nn import functional
 
 Array = np.ndarray[Any, Any]
@@ -71,6 +71,22 @@ def test_batch_norm_with_averages_treats_each_sample_alone(rng: np.random.Genera
         np.testing.assert_allclose(out[:, c], expected, rtol=1e-13)
     alone = functional.batch_norm(x[1:2], mean=mean, var=var, eps=EPS)
     np.testing.assert_array_equal(out[1:2], alone)
+
+
+def test_layers_over_several_axes(rng: np.random.Generator) -> None:
+    x, weight, bias = rng.standard_normal((2, 3, 5)), *rng.standard_normal((2, 3, 5))
+    layer, rms = nn.LayerNorm((3, 5), EPS).astype(np.float64), nn.RMSNorm([3, 5], EPS)
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    for row, out in zip(x, layer(Tensor(x)).data):
+        np.testing.assert_allclose(out, standard(row) * weight + bias, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(rms(Tensor(x)).data, functional.rms_norm(x, eps=EPS, axes=2))
+    assert "LayerNorm((3, 5), eps=0.1)" in repr(layer)
+    with pytest.raises(ShapeError, match=r"LayerNorm: expected weight and bias \(3, 5\), got .*"):
+        functional.layer_norm(x, weight.T, axes=2)
+    with pytest.raises(ShapeError, match="LayerNorm: d must be an integer of 1 or more, got 0"):
+        nn.LayerNorm((3, 0))
+    with pytest.raises(ShapeError, match=r"RMSNorm: d must be an integer of 1 or more, got \(\)"):
+        nn.RMSNorm(())
 
 
 def test_float32_stays_float32(rng: np.random.Generator) -> None:

@@ -188,9 +188,14 @@ def reduction(function: Callable[..., Any], *, empty: bool = True) -> Operator:
     """`function(x, axis, keepdims)` as one of ONNX's; `empty`: may it reduce no element?"""
 
     def operator(
-        x: Tensor, axes: Tensor | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+        x: Tensor,
+        chosen: Tensor | None = None,
+        *,
+        axes: Any = (),
+        keepdims: int = 1,
+        noop_with_empty_axes: int = 0,
     ) -> Any:
-        along = () if axes is None else whole(axes)
+        along = tuple(axes) if chosen is None else whole(chosen)
         if not along:
             if noop_with_empty_axes:
                 return function(x, (), True)
@@ -239,9 +244,54 @@ def running(name: str, identity: int) -> Operator:
     return operator
 
 
+# ── constants and dtypes ─────────────────────────────────────────────────────────────────────────
+DTYPES: dict[int, Any] = {
+    1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64,
+    9: np.bool_, 10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64,
+}  # fmt: skip
+
+
+def cast(x: Tensor, *, to: int) -> Any:
+    """ONNX numbers the dtypes; 16, bfloat16, is none of NumPy's."""
+    if to not in DTYPES:
+        raise Unsupported(f"Cast to dtype {to}")
+    return ta.astype(x, DTYPES[to])
+
+
+def constant(
+    *,
+    value: Any = None,
+    value_float: Any = None,
+    value_int: Any = None,
+    value_ints: Any = None,
+) -> Any:
+    """Whichever is given."""
+    if value_float is not None:
+        return np.float32(value_float)
+    given = [x for x in (value, value_int, value_ints) if x is not None]
+    return np.asarray(given[0])
+
+
+def constant_of_shape(shape: Tensor, *, value: Any = None) -> Any:
+    """Everywhere one number, 0 where none is given."""
+    return np.full(whole(shape), np.float32(0) if value is None else value.item())
+
+
+def arange(start: Tensor, limit: Tensor, delta: Tensor) -> Any:
+    """The same."""
+    return np.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
+
+
+CONSTANTS: dict[str, Operator] = {
+    "Constant": constant,
+    "ConstantOfShape": constant_of_shape,
+    "Range": arange,
+}
 OPERATORS: dict[str, Operator] = {
     "ArgMax": extreme("argmax"),
     "ArgMin": extreme("argmin"),
+    "Cast": cast,
+    "CastLike": lambda x, like: ta.astype(x, like.dtype),
     "Compress": compress,
     "Concat": concat,
     "CumSum": running("cumsum", 0),

@@ -10,7 +10,7 @@ import numpy as np
 import tinygrad_attn as ta
 from tinygrad_attn import Tensor
 
-from .operators import Operator, Unsupported
+from .operators import Operator
 
 SAME = {
     "Abs": "absolute", "Acos": "arccos", "Acosh": "arccosh", "Add": "add", "Asin": "arcsin",
@@ -96,10 +96,11 @@ def is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> 
 
 # ── two arguments ────────────────────────────────────────────────────────────────────────────────
 def div(a: Tensor, b: Tensor) -> Any:
-    """A quotient of integers is cut off there."""
-    if a.dtype.kind in "iu":
-        raise Unsupported(f"Div of {a.dtype}: the quotient is floating here")
-    return a / b
+    """A quotient of integers is cut off: rounded up where it is negative."""
+    if a.dtype.kind not in "iu":
+        return a / b
+    down = np.floor_divide(a, b)
+    return down + ((down < 0) & (a != down * b))
 
 
 def power(a: Tensor, b: Tensor) -> Any:
@@ -118,6 +119,11 @@ def most(*xs: Tensor) -> Any:
 def least(*xs: Tensor) -> Any:
     """Of any number of arguments."""
     return reduce(ta.minimum, xs)
+
+
+def total(*xs: Tensor) -> Any:
+    """Of any number of arguments."""
+    return reduce(ta.add, xs)
 
 
 def clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Any:
@@ -145,6 +151,7 @@ OPERATORS: dict[str, Operator] = {
     "Less": lambda a, b: a < b,
     "LessOrEqual": lambda a, b: a <= b,
     "Max": most,
+    "Mean": lambda *xs: total(*xs) / len(xs),
     "Min": least,
     "Mish": mish,
     "Not": lambda x: np.logical_not(x),
@@ -155,6 +162,7 @@ OPERATORS: dict[str, Operator] = {
     "Selu": selu,
     "Shrink": shrink,
     "Softsign": softsign,
+    "Sum": total,
     "SwiGLU": swiglu,
     "Swish": swish,
     "ThresholdedRelu": thresholded_relu,

@@ -51,9 +51,9 @@ def called(
 
 def refuse_kinds(name: str, inputs: Sequence[Any], case: Any) -> None:
     """Text and bfloat16, which the loader gives as None, are no numbers here."""
-    names = case.input_names if case is not None else [""] * len(inputs)
-    for label, x in zip(names, inputs):
-        if x is None and label:
+    for i, x in enumerate(inputs):
+        given = i == 0 if case is None else case.input_names[i]  # "" for an input left out
+        if x is None and given:
             raise Unsupported(f"{name} of bfloat16")
         if isinstance(x, np.ndarray) and x.dtype.kind not in "biuf":
             raise Unsupported(f"{name} of {x.dtype}")

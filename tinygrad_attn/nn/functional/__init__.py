@@ -5,6 +5,7 @@ differentiated twice and checked; most of it has kernels beside it (see kernels)
 as masks drawn beforehand.
 
     definitions.py the formulas
+    operation.py   what they become: rules can be planted in them
     layers.py      linear, bilinear, embedding, activations, dropout
     norms.py       layer, RMS, group, instance and batch norm
     attention.py   attention and its stages

@@ -14,6 +14,7 @@ from ...engine.dispatch import plain
 from ...engine.tensor import locked
 from ...rng import generator
 from . import definitions
+from .operation import around
 
 
 def operand(x: Any) -> Any:
@@ -47,6 +48,7 @@ def parameter(who: str, name: str, x: Any, axes: str, length: int | None = None)
     return x
 
 
+@around(definitions.linear)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b: (..., d_in) with weight (d_out, d_in) -> (..., d_out).
 
@@ -75,6 +77,7 @@ def bilinear(x: Tensor, y: Any, weight: Tensor, bias: Any = None) -> Tensor:
     return out if bias is None else out + bias
 
 
+@around(definitions.embedding)
 def embedding(tokens: Any, weight: Tensor) -> Tensor:
     """Rows of `weight` (n, d) named by integers: (...) -> (..., d).
 
@@ -125,6 +128,7 @@ def whole_numbers(who: str, what: str, values: Any, limit: int) -> Array:
     return array
 
 
+@around(definitions.gelu)
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016).
 
@@ -138,6 +142,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     return out
 
 
+@around(definitions.silu)
 def silu(x: Tensor) -> Tensor:
     """x·σ(x), also called swish (Elfwing et al. 2018)."""
     out: Tensor = definitions.silu(floating(operand(x)))

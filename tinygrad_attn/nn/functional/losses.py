@@ -15,10 +15,12 @@ from ...engine import Array, DTypeError, ShapeError, Tensor
 from ...engine.dispatch import plain
 from . import definitions
 from .layers import array_of, choice, floating, operand, parameter, real, whole_numbers
+from .operation import around
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
+@around(definitions.cross_entropy)
 def cross_entropy(
     logits: Tensor,
     targets: Any,

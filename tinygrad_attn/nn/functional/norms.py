@@ -15,8 +15,10 @@ from ... import ops
 from ...engine import DTypeError, ShapeError, Tensor
 from . import definitions
 from .layers import floating, last_axis, operand, parameter, real
+from .operation import around
 
 
+@around(definitions.layer_norm)
 def layer_norm(
     x: Tensor,
     weight: Tensor | None = None,
@@ -45,6 +47,7 @@ def layer_norm(
     return out
 
 
+@around(definitions.rms_norm)
 def rms_norm(
     x: Tensor, weight: Tensor | None = None, eps: float = 1e-6, *, axes: int = 1
 ) -> Tensor:
