@@ -11,35 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_attn import Tensor
 from tinygrad_attn.nn import functional
 
-from .onnx import Unsupported
-
-Sample = dict[str, Any]
-Adapter = Callable[[Sample], tuple[list[Any], list[Any]]]
-
-
-def differentiated(function: Callable[..., Any]) -> Adapter:
-    """The outputs of `function` at a sample, and the gradients for its upstream gradients."""
-
-    def adapter(sample: Sample) -> tuple[list[Any], list[Any]]:
-        inputs = [Tensor(x, requires_grad=True) for x in sample["wrt"]]
-        replaced = {id(x): t for x, t in zip(sample["wrt"], inputs)}
-
-        def given(value: Any) -> Any:
-            return replaced.get(id(value), value) if isinstance(value, np.ndarray) else value
-
-        kwargs = {name: given(value) for name, value in sample["kwargs"].items()}
-        out = function(given(sample["input"]), *map(given, sample["args"]), **kwargs)
-        outputs = list(out) if isinstance(out, tuple) else [out]
-        flowing = [y for y in outputs if y.requires_grad]
-        for y, g in zip(flowing, sample["cot"], strict=True):
-            y.backward(g, retain_graph=True)
-        return [y.detach() for y in outputs], [x.grad for x in inputs]
-
-    return adapter
-
+from .operators import Unsupported
+from .samples import Adapter, differentiated
 
 # ── norms ────────────────────────────────────────────────────────────────────────────────────────
 
