@@ -278,7 +278,12 @@ def test_cosine_similarity(rng: np.random.Generator) -> None:
 def test_normalize(rng: np.random.Generator) -> None:
     x = rng.standard_normal((3, 5))
     x[1] = 0
-    lengths = {1: abs(x).sum(1), 2: np.sqrt((x * x).sum(1)), np.inf: abs(x).max(1)}
+    lengths = {
+        1: abs(x).sum(1),
+        3: (abs(x) ** 3).sum(1) ** (1 / 3),
+        2: np.sqrt((x * x).sum(1)),
+        np.inf: abs(x).max(1),
+    }
     for order, length in lengths.items():
         length[1] = 1
         np.testing.assert_allclose(
@@ -358,7 +363,7 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
         r"cosine_similarity: there is no axis 2 in shape \(2, 3\)",
     ),
     (lambda: functional.normalize(X, eps=0), ShapeError, "normalize: eps must be positive"),
-    (lambda: functional.normalize(X, ord=3), ShapeError, "ord must be"),
+    (lambda: functional.normalize(X, ord="fro"), ShapeError, "ord must be"),
     (lambda: functional.normalize(X, None), ShapeError, "normalize: there is no axis None"),
 ]
 

@@ -181,9 +181,23 @@ def test_top_k_takes_the_first_of_equals_first() -> None:
     np.testing.assert_array_equal(places, [[3, 0], [0, 1]])
 
 
+@pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])
+def test_scattering_of_parts(reduction: str, rng: np.random.Generator) -> None:
+    x, new = rng.standard_normal((2, 3, 5)), rng.standard_normal((3, 5))
+    at = np.array([[1, 2], [0, 0], [1, 2]])
+    expected = x.copy()
+    meet = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+    for (i, j), row in zip(at, new):
+        expected[i, j] = row if reduction == "none" else meet[reduction](expected[i, j], row)
+    (out,) = run("ScatterND", [x, at, new], reduction=reduction)
+    np.testing.assert_allclose(out, expected, rtol=1e-14)
+
+
 def test_quotients_of_integers_are_cut_off() -> None:
     (out,) = run("Div", [np.array([7, -7, -6, 7]), np.array([2, 2, 2, -2])])
     np.testing.assert_array_equal(out, [3, -3, -3, -3])
+    (out,) = run("Mod", [np.array([7, -7, -6, 7]), np.array([2, 2, 2, -2])])
+    np.testing.assert_array_equal(out, [1, 1, 0, -1])
 
 
 def test_slices_with_negative_steps() -> None:
@@ -199,7 +213,8 @@ def test_slices_with_negative_steps() -> None:
         ("Equal", [np.array(["a"]), np.array(["b"])], {}, "Equal of <U1"),
         ("Dropout", [np.ones(3), None, np.array(True)], {}, "Dropout while training"),
         ("Attention", [np.ones((1, 1, 2, 2))] * 3, {"softmax_precision": 16}, "bfloat16"),
-        ("Pad", [np.ones(3), np.array([1, 1])], {"mode": "edge"}, "Pad with mode='edge'"),
+        ("Pad", [np.ones(3), np.array([1, -1])], {}, r"Pad with widths \(1, -1\): borders are not"),
+        ("Mod", [np.ones(3)] * 2, {}, "Mod of float64 with fmod=0"),
         ("ReduceMax", [np.ones((0, 3)), np.array([0])], {}, "the max of no element"),
     ],
 )

@@ -5,7 +5,8 @@ The cases bring no gradients; their inputs, in float64, are points that nobody h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from tinygrad_attn.check.report import Report
 from .onnx import OPERATORS
 from .operators import Unsupported, called
 
+VERDICTS = ("right", "wrong", "undecided", "not differentiable", "unsupported")
 CONSTANT = {"Clip": (1, 2), "Dropout": (1,), "OneHot": (1,), "Pad": (2,)}  # positions of options
 
 
@@ -40,13 +42,24 @@ class Finding:
     max_error: float = 0.0
 
 
-def findings(cases: Iterable[Any]) -> list[Finding]:
-    """One for each case that has an operator here and a floating input."""
-    return [finding(case) for case in cases if case.op_type in OPERATORS]
+def table(cases: Iterable[Any]) -> Iterator[str]:
+    """Lines of text: for each tier how many cases came out how, then those to look at."""
+    found = [(case.tier, finding(case)) for case in cases]
+    counts = Counter((tier, came.verdict) for tier, came in found)
+    yield f"{'tier':10}" + "".join(f"{verdict:>20}" for verdict in VERDICTS)
+    for tier in dict.fromkeys(tier for tier, _ in found):
+        yield f"{tier:10}" + "".join(f"{counts[tier, verdict]:20}" for verdict in VERDICTS)
+    worst = max((came.max_error for _, came in found if came.verdict == "right"), default=0.0)
+    yield f"largest error of those that are right: {worst:.1e}"
+    for _, came in found:
+        if came.verdict in ("wrong", "undecided"):
+            yield f"{came.verdict}: {came.name}: {came.reason}"
 
 
 def finding(case: Any) -> Finding:
     """The gradient of all floating outputs, for all floating inputs, at one case."""
+    if case.op_type not in OPERATORS:
+        return Finding(case.name, "unsupported", case.op_type)
     places = [i for i, x in enumerate(case.inputs) if varies(x, i, case.op_type)]
     function = outputs_of(case, places)
     point = [case.inputs[i].astype(np.float64) for i in places]

@@ -88,14 +88,14 @@ def pad(
     *,
     mode: str = "constant",
 ) -> Any:
-    """Borders of constants: all those before, then all those after."""
-    if mode != "constant" or min(whole(pads), default=0) < 0:
-        raise Unsupported(f"Pad with mode={mode!r} and widths {whole(pads)}")
+    """Borders of all axes: all those before, then all those after."""
+    if min(whole(pads), default=0) < 0:
+        raise Unsupported(f"Pad with widths {whole(pads)}: borders are not cut off")
     along = range(x.ndim) if axes is None else [axis % x.ndim for axis in whole(axes)]
     widths, (before, after) = [(0, 0)] * x.ndim, np.split(np.array(whole(pads)), 2)
     for axis, pair in zip(along, zip(before, after)):
         widths[axis] = pair
-    return ta.pad(x, widths, constant_values=0 if value is None else value.item())
+    return ta.pad(x, widths, mode, 0 if value is None else value.item())
 
 
 def slice_(
@@ -136,13 +136,28 @@ def gather_nd(x: Tensor, indices: Tensor, *, batch_dims: int = 0) -> Any:
     return x[(*alone, *np.moveaxis(at, -1, 0))]
 
 
+REDUCTIONS = {"add": "sum", "mul": "prod", "max": "max", "min": "min"}
+
+
 def scatter_elements(
     x: Tensor, indices: Tensor, updates: Tensor, *, axis: int = 0, reduction: str = "none"
 ) -> Any:
-    """Sums alone."""
-    if reduction != "add":
-        raise Unsupported(f"ScatterElements with reduction={reduction!r}")
-    return ta.scatter_add(x, indices.numpy(), updates, axis)
+    """Written, or reduced with what is there."""
+    if reduction == "none":
+        return ta.put_along_axis(x, indices.numpy(), updates, axis)
+    return ta.scatter_reduce(x, indices.numpy(), updates, axis, REDUCTIONS[reduction])
+
+
+def scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str = "none") -> Any:
+    """The last axis of the indices names a place, which may be a whole part of x."""
+    at = tuple(np.moveaxis(indices.numpy(), -1, 0))
+    if reduction == "none":
+        return ta.index_put(x, at, updates)
+    lead, rest = x.shape[: len(at)], x.shape[len(at) :]
+    rows = np.ravel_multi_index(at, lead).reshape(-1, 1)  # x as a table of places
+    table, new = (ta.reshape(y, (-1, prod(rest))) for y in (x, updates))
+    places = np.broadcast_to(rows, new.shape)
+    return ta.scatter_reduce(table, places, new, 0, REDUCTIONS[reduction]).reshape(x.shape)
 
 
 def where(condition: Tensor, x: Tensor, y: Tensor) -> Any:
@@ -173,14 +188,9 @@ def extreme(name: str) -> Operator:
 
 
 def top_k(x: Tensor, k: Tensor, *, axis: int = -1, largest: int = 1, sorted: int = 1) -> Any:
-    """The k largest (or smallest) in order, the first of equals first; with their places."""
-    values = x.numpy()
-    order = np.argsort(np.flip(values, axis) if largest else values, axis=axis, kind="stable")
-    if largest:
-        order = np.flip(values.shape[axis] - 1 - order, axis)
+    """The same; always in order."""
     (count,) = whole(k)
-    at = np.take(order, np.arange(count), axis)
-    return [ta.take_along_axis(x, at, axis), at]
+    return ta.topk(x, count, axis, bool(largest))
 
 
 # ── reductions ───────────────────────────────────────────────────────────────────────────────────
@@ -227,9 +237,8 @@ def sum_square(x: Tensor, axis: Any, keepdims: bool) -> Any:
     return ta.sum(ta.square(x), axis, keepdims)
 
 
-def running(name: str, identity: int) -> Operator:
+def running(function: Callable[..., Any], identity: int) -> Operator:
     """Running sums or products: from either end, with or without the element itself."""
-    function = getattr(ta, name)
 
     def operator(x: Tensor, axis: Tensor, *, exclusive: int = 0, reverse: int = 0) -> Any:
         along = whole(axis)
@@ -294,7 +303,8 @@ OPERATORS: dict[str, Operator] = {
     "CastLike": lambda x, like: ta.astype(x, like.dtype),
     "Compress": compress,
     "Concat": concat,
-    "CumSum": running("cumsum", 0),
+    "CumProd": running(ta.cumprod, 1),
+    "CumSum": running(ta.cumsum, 0),
     "Expand": expand,
     "Flatten": flatten,
     "Gather": gather,
@@ -314,6 +324,7 @@ OPERATORS: dict[str, Operator] = {
     "ReduceSumSquare": reduction(sum_square),
     "Reshape": reshape,
     "ScatterElements": scatter_elements,
+    "ScatterND": scatter_nd,
     "Shape": shape,
     "Size": lambda x: np.array(x.size, np.int64),
     "Slice": slice_,
@@ -326,5 +337,3 @@ OPERATORS: dict[str, Operator] = {
     "Unsqueeze": unsqueeze,
     "Where": where,
 }
-if hasattr(ta, "cumprod"):
-    OPERATORS["CumProd"] = running("cumprod", 1)

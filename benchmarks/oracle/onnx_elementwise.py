@@ -10,22 +10,13 @@ import numpy as np
 import tinygrad_attn as ta
 from tinygrad_attn import Tensor
 
-from .operators import Operator
-
-SAME = {
-    "Abs": "absolute", "Acos": "arccos", "Acosh": "arccosh", "Add": "add", "Asin": "arcsin",
-    "Asinh": "arcsinh", "Atan": "arctan", "Atanh": "arctanh", "Cos": "cos", "Cosh": "cosh",
-    "Erf": "erf", "Exp": "exp", "Log": "log", "Mul": "multiply", "Neg": "negative",
-    "Reciprocal": "reciprocal", "Relu": "relu", "Sigmoid": "sigmoid", "Sign": "sign",
-    "Sin": "sin", "Sinh": "sinh", "Softplus": "softplus", "Sqrt": "sqrt", "Sub": "subtract",
-    "Tan": "tan", "Tanh": "tanh",
-}  # fmt: skip
+from .operators import Operator, Unsupported
 
 
 # ── one argument ─────────────────────────────────────────────────────────────────────────────────
 def celu(x: Tensor, *, alpha: float = 1.0) -> Any:
-    """α elu(x/α)."""
-    return ta.elu(x / alpha) * alpha
+    """The same."""
+    return ta.celu(x, alpha)
 
 
 def elu(x: Tensor, *, alpha: float = 1.0) -> Any:
@@ -43,29 +34,9 @@ def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Any:
     return ta.leaky_relu(x, alpha)
 
 
-def prelu(x: Tensor, slope: Tensor) -> Any:
-    """x, times the slope where it is negative."""
-    return ta.where(x < 0, x * slope, x)
-
-
 def hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Any:
     """αx + β, within [0, 1]."""
     return ta.clip(x * alpha + beta, 0.0, 1.0)
-
-
-def hard_swish(x: Tensor) -> Any:
-    """x times a hard sigmoid of slope 1/6."""
-    return x * hard_sigmoid(x, alpha=1 / 6)
-
-
-def mish(x: Tensor) -> Any:
-    """x tanh(softplus x)."""
-    return x * ta.tanh(ta.softplus(x))
-
-
-def softsign(x: Tensor) -> Any:
-    """x / (1 + |x|)."""
-    return x / (1 + ta.absolute(x))
 
 
 def swish(x: Tensor, *, alpha: float = 1.0) -> Any:
@@ -85,7 +56,7 @@ def shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
 
 def thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Any:
     """x where it is greater than α."""
-    return ta.where(x > alpha, x, 0.0)
+    return ta.threshold(x, alpha, 0.0)
 
 
 def is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> Any:
@@ -101,6 +72,13 @@ def div(a: Tensor, b: Tensor) -> Any:
         return a / b
     down = np.floor_divide(a, b)
     return down + ((down < 0) & (a != down * b))
+
+
+def mod(a: Tensor, b: Tensor, *, fmod: int = 0) -> Any:
+    """Of integers, with the sign of the divisor."""
+    if fmod or a.dtype.kind == "f":
+        raise Unsupported(f"Mod of {a.dtype} with fmod={fmod}")
+    return a - np.floor_divide(a, b) * b
 
 
 def power(a: Tensor, b: Tensor) -> Any:
@@ -133,47 +111,65 @@ def clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> An
 
 
 OPERATORS: dict[str, Operator] = {
+    "Abs": lambda x: ta.absolute(x),
+    "Acos": lambda x: ta.arccos(x),
+    "Acosh": lambda x: ta.arccosh(x),
+    "Add": lambda a, b: a + b,
     "And": lambda a, b: np.logical_and(a, b),
-    "Ceil": lambda x: np.ceil(x),
+    "Asin": lambda x: ta.arcsin(x),
+    "Asinh": lambda x: ta.arcsinh(x),
+    "Atan": lambda x: ta.arctan(x),
+    "Atanh": lambda x: ta.arctanh(x),
+    "Ceil": lambda x: ta.ceil(x),
     "Celu": celu,
     "Clip": clip,
+    "Cos": lambda x: ta.cos(x),
+    "Cosh": lambda x: ta.cosh(x),
     "Div": div,
     "Elu": elu,
     "Equal": lambda a, b: a == b,
-    "Floor": lambda x: np.floor(x),
+    "Erf": lambda x: ta.erf(x),
+    "Exp": lambda x: ta.exp(x),
+    "Floor": lambda x: ta.floor(x),
     "Greater": lambda a, b: a > b,
     "GreaterOrEqual": lambda a, b: a >= b,
     "HardSigmoid": hard_sigmoid,
-    "HardSwish": hard_swish,
+    "HardSwish": lambda x: ta.hardswish(x),
     "IsInf": is_inf,
     "IsNaN": lambda x: np.isnan(x),
     "LeakyRelu": leaky_relu,
     "Less": lambda a, b: a < b,
     "LessOrEqual": lambda a, b: a <= b,
+    "Log": lambda x: ta.log(x),
     "Max": most,
     "Mean": lambda *xs: total(*xs) / len(xs),
     "Min": least,
-    "Mish": mish,
+    "Mish": lambda x: ta.mish(x),
+    "Mod": mod,
+    "Mul": lambda a, b: a * b,
+    "Neg": lambda x: -x,
     "Not": lambda x: np.logical_not(x),
     "Or": lambda a, b: np.logical_or(a, b),
-    "PRelu": prelu,
+    "PRelu": lambda x, slope: ta.prelu(x, slope),
     "Pow": power,
-    "Round": lambda x: np.rint(x),
+    "Reciprocal": lambda x: ta.reciprocal(x),
+    "Relu": lambda x: ta.relu(x),
+    "Round": lambda x: ta.round(x),
     "Selu": selu,
     "Shrink": shrink,
-    "Softsign": softsign,
+    "Sigmoid": lambda x: ta.sigmoid(x),
+    "Sign": lambda x: ta.sign(x),
+    "Sin": lambda x: ta.sin(x),
+    "Sinh": lambda x: ta.sinh(x),
+    "Softplus": lambda x: ta.softplus(x),
+    "Softsign": lambda x: ta.softsign(x),
+    "Sqrt": lambda x: ta.sqrt(x),
+    "Sub": lambda a, b: a - b,
     "Sum": total,
     "SwiGLU": swiglu,
     "Swish": swish,
+    "Tan": lambda x: ta.tan(x),
+    "Tanh": lambda x: ta.tanh(x),
     "ThresholdedRelu": thresholded_relu,
     "Xor": lambda a, b: a != b,
 }
-
-
-def renamed(name: str) -> Operator:
-    """Our operation of that name, without options."""
-    operation = getattr(ta, name)
-    return lambda *xs: operation(*xs)
-
-
-OPERATORS |= {onnx: renamed(ours) for onnx, ours in SAME.items() if hasattr(ta, ours)}

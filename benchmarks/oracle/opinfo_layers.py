@@ -72,8 +72,6 @@ def batch_norm(
 
 def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     """`p` is the order of the norm."""
-    if p not in (1, 2, np.inf):
-        raise Unsupported(f"normalize by the norm of order {p}")
     return functional.normalize(x, dim, eps, ord=p)
 
 
