@@ -112,17 +112,24 @@ def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     return ta.diagonal(x, offset, dim1, dim2)
 
 
-MODES = {"constant": "constant", "replicate": "edge", "circular": "wrap", "reflect": "reflect"}  # fmt: skip
+MODES = {"constant": "constant", "replicate": "edge", "circular": "wrap", "reflect": "reflect"}
 
 
 def pad(x: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Any:
     """PyTorch names the last axis first; a negative width cuts off."""
-    pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + list(zip(pad[::2], pad[1::2]))[::-1]
-    widths = [(max(a, 0), max(b, 0)) for a, b in pairs]
     if mode not in MODES:
         raise Unsupported(f"pad with mode {mode!r}")
-    y = ta.pad(x, widths, MODES[mode], **({"constant_values": value} if value else {}))
-    return y[tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(y.shape, pairs))]
+    pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + list(zip(pad[::2], pad[1::2]))[::-1]
+    widths = [(max(a, 0), max(b, 0)) for a, b in pairs]
+    options = {"mode": MODES[mode], **({"constant_values": value} if value else {})}
+    if mode == "replicate":  # an edge that is cut off is replicated nevertheless
+        return cut(ta.pad(x, widths, **options), pairs)
+    return ta.pad(cut(x, pairs), widths, **options)
+
+
+def cut(x: Any, pairs: Any) -> Any:
+    """x without as much at its ends as widths are negative."""
+    return x[tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pairs))]
 
 
 def narrow(x: Any, dim: int, start: Any, length: int) -> Any:
