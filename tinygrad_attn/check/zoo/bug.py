@@ -158,7 +158,7 @@ def lines_of(written: Callable[..., Any]) -> str:
 
 def normal(rng: Draw, *shape: int) -> Array:
     """Random numbers of either sign."""
-    return rng.standard_normal(shape)
+    return np.asarray(rng.standard_normal(shape))
 
 
 def positive(rng: Draw, *shape: int) -> Array:
