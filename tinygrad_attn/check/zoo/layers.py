@@ -178,6 +178,14 @@ def rms_norm_forgets_gain(g: Array, x: Array) -> Array:
     return s * (g - x * s * s * (g * x).mean(-1, keepdims=True))
 
 
+@plants(functional.rms_norm, "x", rms_norm, Cause.ANOTHER_CALL)
+def rms_norm_forgets_epsilon(g: Array, x: Array, weight: Array) -> Array:
+    """eps is added forward and not backward: too small to see, until an activation is."""
+    s = 1 / np.sqrt((x * x).mean(-1, keepdims=True))
+    dy = g * weight
+    return s * (dy - x * s * s * (dy * x).mean(-1, keepdims=True))
+
+
 # ── embeddings and dropout ───────────────────────────────────────────────────────────────────────
 @plants(functional.embedding, "weight", embedding, Cause.OVERWRITTEN)
 def embedding_overwrites(g: Array, weight: Array, tokens: Array) -> Array:

@@ -62,7 +62,7 @@ class Newest(np.ndarray[tuple[int, ...], np.dtype[np.float64]]):
         return other
 
 
-@plants(ops.matmul, "b", unrolled, Cause.OVERWRITTEN)
+@plants(ops.matmul, "b", unrolled, Cause.OVERWRITTEN, blamed=False)
 def rnn_weight_of_one_step(g: Array, a: Array) -> Array:
     """`dw = …` for `dw += …` in backpropagation through time. Each step's gradient is right, and
     all but one are lost: no check of a single step can see it.
