@@ -51,8 +51,8 @@ class Trial:
 
 def names(report: Report, bug: Bug) -> bool:
     """Does the report blame the right operation, for the right cause?"""
-    right = (report.cause or "").startswith(bug.causes)
-    return right and report.verdict == bug.verdict and report.op == bug.op
+    right = report.verdict == bug.verdict and report.op == bug.op
+    return right and report.kind in bug.causes
 
 
 def trials(bugs: Iterable[Bug], seed: int = 0) -> Iterator[Trial]:

@@ -122,7 +122,7 @@ def lstm_forgets_by_input_gate(g: tuple[Array, Array], a: Array, c: Array) -> Ar
     return ds * i
 
 
-@plants(lstm_cell, "c", lstm, Cause.DETACHED)
+@plants(lstm_cell, "c", lstm, Cause.BRANCH, Cause.DETACHED)
 def lstm_loses_its_cell_state(g: tuple[Array, Array], a: Array, c: Array) -> Array:
     """What arrives at the cell state from later steps is dropped: the one path that does not vanish
     is cut, and an LSTM remembers no longer than an RNN.
