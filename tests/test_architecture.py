@@ -46,7 +46,7 @@ LAYERS: dict[str, set[str]] = {
     | {"kernels", "nn.functional", "nn", "optim", "models", "study", "data", "checkpoint", "viz"},
     "check": BASE,
     "check.suite": BASE | {"check", "nn.functional", "nn", "models"},
-    "check.zoo": BASE | {"check", "nn.functional", "nn"},
+    "check.zoo": BASE | {"check", "check.suite", "kernels", "nn.functional", "nn"},
     "viz": BASE,
     "viz.anatomy": BASE | {"viz", "nn.functional", "nn", "study", "check"},
     "interop": BASE | {"nn", "models"},

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from time import perf_counter
 
 import numpy as np
@@ -15,9 +13,9 @@ from ..report import Report
 from .checkers import CHECKERS, judged, passes
 from .expressions import right_subject
 from .matrix import OURS
+from .sharing import shared
 
-CHUNK = 25  # checks that a process is given at a time
-MANY = 1000  # checks for which starting processes pays
+CHUNK = 100  # checks that a process is given at a time
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,4 @@ def outcome(number: int, seed: int, compared: int) -> Outcome:
 def outcomes(checks: int, seed: int, compared: int = 0, jobs: int = 1) -> Iterator[Outcome]:
     """So many random checks; the same ones however many processes share them."""
     check = partial(outcome, seed=seed, compared=compared)
-    if jobs == 1 or checks < MANY:
-        yield from map(check, range(checks))
-        return
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        yield from pool.map(check, range(checks), chunksize=CHUNK)
+    return shared(check, range(checks), jobs, CHUNK)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,9 +12,10 @@ import numpy as np
 from ... import ops
 from ...engine import Array
 from ..report import Report
+from . import BUGS
 from .bug import SIZES, Bug, Subject
 from .checkers import CHECKERS, judged, passes
-from .nonlinear import CAGE
+from .sharing import shared
 
 OURS = "ours"
 
@@ -24,29 +25,28 @@ class Trial:
     """One bug at three sizes.
 
     Attributes:
-        bug: the bug.
+        name: the bug's.
         reports: what ours says, one report for each size.
         caught: for each checker, at how many sizes it does not pass the gradient.
     """
 
-    bug: Bug
+    name: str
     reports: tuple[Report, ...]
     caught: dict[str, int]
 
     @property
-    def name(self) -> str:
-        """The bug's."""
-        return self.bug.name
+    def bug(self) -> Bug:
+        """The bug itself (which no process can send to another)."""
+        return BUGS[self.name]
 
     @property
     def named(self) -> bool:
         """Does ours name operation and cause rightly, at every size?"""
         return all(names(report, self.bug) for report in self.reports)
 
-    @property
-    def everywhere(self) -> bool:
-        """Does ours catch it at every size?"""
-        return self.caught[OURS] == len(self.reports)
+    def everywhere(self, checker: str) -> bool:
+        """Does a checker catch it at every size?"""
+        return self.caught[checker] == len(self.reports)
 
 
 def names(report: Report, bug: Bug) -> bool:
@@ -55,26 +55,28 @@ def names(report: Report, bug: Bug) -> bool:
     return right and report.kind in bug.causes
 
 
-def trials(bugs: Iterable[Bug], seed: int = 0) -> Iterator[Trial]:
+def trials(seed: int = 0, jobs: int = 1) -> Iterator[Trial]:
     """Every bug before every checker."""
-    for bug in bugs:
-        found = [trial(bug, i, seed) for i in range(len(SIZES))]
-        caught = {name: sum(not passed[name] for _, passed in found) for name in (OURS, *CHECKERS)}
-        yield Trial(bug, tuple(report for report, _ in found), caught)
+    return shared(partial(tried, seed=seed), list(BUGS), jobs, chunk=4)
 
 
-def trial(bug: Bug, i: int, seed: int) -> tuple[Report, dict[str, bool]]:
-    """What ours says of a bug at the i-th size, and who passes it."""
-    with bug.plant():
-        subject = bug.subject(SIZES[i], seed)
-        report = judged(subject)
-        passed = {name: passes(check, subject) for name, check in CHECKERS.items()}
-    return report, {OURS: report.verdict != bug.verdict, **passed}
+def tried(name: str, seed: int = 0) -> Trial:
+    """One bug before every checker, at every size."""
+    bug, caught, reports = BUGS[name], dict.fromkeys((OURS, *CHECKERS), 0), []
+    for size in SIZES:
+        with bug.plant():
+            subject = bug.subject(size, seed)
+            report = judged(subject)
+            caught[OURS] += report.verdict == bug.verdict
+            for checker, check in CHECKERS.items():
+                caught[checker] += not passes(check, subject)
+        reports.append(report)
+    return Trial(name, tuple(reports), caught)
 
 
 # ── the smallest error ───────────────────────────────────────────────────────────────────────────
 ELEMENTS = (3, 4)
-SHRUNK = tuple(10.0**-k for k in range(16, 0, -1))
+SHRUNK = tuple(10.0**-k for k in range(16, -1, -1))
 
 
 def smallest_caught(passed: Callable[[Subject], bool]) -> float:
@@ -119,13 +121,19 @@ class Bend:
     name: str = "GELU"
 
 
-def bends(points: int, seed: int) -> Iterator[Bend]:
+def bends(points: int, seed: int = 0, jobs: int = 1) -> Iterator[Bend]:
     """The famous pair at random points."""
-    rng = np.random.default_rng(seed)
-    bug = next(bug for bug in CAGE.bugs if bug.name == "gelu-with-slope-of-its-approximation")
-    for _ in range(points):
-        subject = Subject(ops.gelu, (rng.normal(0, 1.5, 3),))
-        with bug.plant():
-            report = judged(subject)
-            caught = {name: not passes(check, subject) for name, check in CHECKERS.items()}
-        yield Bend({OURS: report.verdict == "wrong", **caught}, names(report, bug))
+    return shared(partial(bent, seed=seed), range(points), jobs, chunk=25)
+
+
+def bent(number: int, seed: int = 0) -> Bend:
+    """The random point of this number."""
+    rng = np.random.default_rng([seed, number])
+    bug, subject = (
+        BUGS["gelu-with-slope-of-its-approximation"],
+        Subject(ops.gelu, (rng.normal(0, 1.5, 3),)),
+    )
+    with bug.plant():
+        report = judged(subject)
+        caught = {name: not passes(check, subject) for name, check in CHECKERS.items()}
+    return Bend({OURS: report.verdict == "wrong", **caught}, names(report, bug))
