@@ -93,7 +93,7 @@ class Evidence(Numbers):
 def gathered(call: Call, others: Sequence[Call], lengths: Mapping[int, str]) -> Evidence | None:
     """The evidence against a rule, from smaller arrays where these are too large; None without.
 
-    It is None too where the operation has several results, or raises on smaller arrays.
+    It is None too where the operation raises on smaller arrays.
     """
     whole = recomputed(call)
     if whole is None:
@@ -114,8 +114,9 @@ def collected(call: Call, others: Sequence[Call], lengths: Mapping[int, str]) ->
     found, right = problem.pull(np.eye(m)), numeric_jacobian(problem)
     if not (np.isfinite(found).all() and np.isfinite(right).all()):
         return None
-    shapes = problem.inputs.shapes[0], problem.outputs.shapes[0]
-    return Evidence(found, right, call, *shapes, others, lengths)
+    outs = problem.outputs.shapes
+    out_shape = outs[0] if len(outs) == 1 else (m,)  # several results stand end to end
+    return Evidence(found, right, call, problem.inputs.shapes[0], out_shape, others, lengths)
 
 
 def numeric_jacobian(problem: Problem) -> Array:
@@ -167,6 +168,8 @@ def recomputed(call: Call) -> Call | None:
         out = call(Tensor(call.arrays[call.argument]))
     except Exception:  # whatever an operation says of arguments made up here
         return None
+    if isinstance(out, tuple):
+        return replace(call, out=tuple(part.data for part in out))
     return replace(call, out=out.data) if isinstance(out, Tensor) else None
 
 
