@@ -9,7 +9,7 @@ import numpy as np
 
 from ... import ops
 from ...engine import Array
-from ...ops.shapes import along, section
+from ...ops.joining import along, section
 from ..causes import Cause
 from .bug import Cage, Draw, Size, Subject, normal
 
