@@ -141,21 +141,26 @@ class Primitive:
             self.explain(error, raw, options)
         if out.__class__ is not ndarray:
             if out.__class__ is tuple:
-                return self.several(raw, options, parents, out, constants)
+                return self.several(arrays, raw, options, parents, out, constants)
             out = np.asarray(out)
         if constants and shares(out, raw):
             out = out.copy()
         out.setflags(False)  # write=False; by position it costs half
-        settings = SETTINGS.get()
-        if not linked or not settings.recording:
+        # Unpacked: to read two of them by name costs as much.
+        recording, keep_values, keep_grads, scope, guard, _, _, _ = SETTINGS.get()
+        if guard is not None:
+            guard.result(self, arrays, raw, options, (out,))
+        if not linked or not recording:
             return wrapped(out, None)
         if constants or self.per_argument or not self.rules:
             edges = self.edges(raw, options, parents, out, constants)
         else:
             edges = linked_by(parents, self.rules, [*raw, *options, out])
-        node = recorded(self, tuple(parents), edges, out.shape, out.dtype, settings.scope)
-        if settings.keep_values:
-            node.keep(out, settings.keep_grads, arrays)
+        node = recorded(self, tuple(parents), edges, out.shape, out.dtype, scope)
+        if keep_values:
+            node.keep(out, keep_grads, arrays)
+        if guard is not None:
+            node.place = guard.place()
         return wrapped(out, node)
 
     def computed(self, raw: list[Any], options: tuple[Any, ...]) -> Any:
@@ -176,6 +181,7 @@ class Primitive:
 
     def several(
         self,
+        arrays: tuple[Any, ...],
         raw: list[Any],
         options: tuple[Any, ...],
         parents: Parents,
@@ -183,13 +189,17 @@ class Primitive:
         constants: bool,
     ) -> tuple[Tensor, ...]:
         """A Tensor for each result, on a shared node if there is anything to record."""
-        settings = SETTINGS.get()
+        recording, _, _, scope, guard, _, _, _ = SETTINGS.get()
         outs = tuple([locked(out) for out in outs])
-        if not any(parents) or not settings.recording:
+        if guard is not None:
+            guard.result(self, arrays, raw, options, outs)
+        if not any(parents) or not recording:
             return tuple([wrapped(out, None) for out in outs])
         edges = self.edges(raw, options, parents, outs, constants)
         shapes = tuple([out.shape for out in outs])
-        shared = recorded(self, tuple(parents), edges, shapes, outs[0].dtype, settings.scope)
+        shared = recorded(self, tuple(parents), edges, shapes, outs[0].dtype, scope)
+        if guard is not None:
+            shared.place = guard.place()
         return results(shared, outs)
 
     def bind(self, options: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, ...]:

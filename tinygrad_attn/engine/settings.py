@@ -53,14 +53,15 @@ class Settings(NamedTuple):
     keep_values: bool = False  # nodes keep the value they produced
     keep_grads: bool = False  # nodes keep the gradient that reached them
     scope: Scope | None = None  # where in the program we are
+    guard: Any = None  # is shown every result and every gradient (anomaly.py)
     dtype: np.dtype[Any] = FLOAT32  # for Python data and new parameters
     kernels: str = os.environ.get("TINYGRAD_ATTN_KERNELS") or "auto"  # which set (kernels/sets.py)
     threads: int | None = None  # for kernels; None: as many as the process may use
 
     def within(self, scope: Scope | None) -> Settings:
         """The same in another scope; a third of what `_replace` costs, for every module's call."""
-        recording, keep_values, keep_grads, _, dtype, kernels, threads = self
-        return Settings(recording, keep_values, keep_grads, scope, dtype, kernels, threads)
+        recording, keep_values, keep_grads, _, guard, dtype, kernels, threads = self
+        return Settings(recording, keep_values, keep_grads, scope, guard, dtype, kernels, threads)
 
 
 DEFAULTS = Settings()
