@@ -55,7 +55,7 @@ SENTENCES = {
     "rule": "the gradient rule of `{op}` made {value} in the backward pass",
     "kernel": "the kernel of `{op}` made {value} in the {phase} pass; its definition does not",
     "argument": "{value} came into `{op}` with its argument {argument}",
-    "upstream": "{value} came into the backward pass with the gradient g that it was given",
+    "upstream": "{value} came in with the gradient g of `{op}` that backward was given",
     "hook": "a hook returned {value} for the gradient of `{op}`",
     "sum": "{value} came up where the parts of the gradient of `{op}`, all finite, were added up",
 }
