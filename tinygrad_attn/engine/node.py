@@ -152,10 +152,10 @@ def noted(constant: Any) -> Node:
 
 def record(op: Op, parents: tuple[Node | None, ...], edges: Any, out: np.ndarray[Any, Any]) -> Node:
     """A node for the result `out` of `op`, in the scope and with the keeping that are set."""
-    _, keep_values, keep_grads, scope, guard, _, _, _ = SETTINGS.get()
-    node = recorded(op, parents, edges, out.shape, out.dtype, scope)
-    if keep_values:
-        node.keep(out, keep_grads)
-    if guard is not None:
-        node.place = guard.place()
+    settings = SETTINGS.get()
+    node = recorded(op, parents, edges, out.shape, out.dtype, settings.scope)
+    if settings.keep_values:
+        node.keep(out, settings.keep_grads)
+    if settings.guard is not None:
+        node.place = settings.guard.place()
     return node

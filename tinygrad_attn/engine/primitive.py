@@ -146,21 +146,20 @@ class Primitive:
         if constants and shares(out, raw):
             out = out.copy()
         out.setflags(False)  # write=False; by position it costs half
-        # Unpacked: to read two of them by name costs as much.
-        recording, keep_values, keep_grads, scope, guard, _, _, _ = SETTINGS.get()
-        if guard is not None:
-            guard.result(self, arrays, raw, options, (out,))
-        if not linked or not recording:
+        settings = SETTINGS.get()
+        if settings.guard is not None:
+            settings.guard.result(self, arrays, raw, options, (out,))
+        if not linked or not settings.recording:
             return wrapped(out, None)
         if constants or self.per_argument or not self.rules:
             edges = self.edges(raw, options, parents, out, constants)
         else:
             edges = linked_by(parents, self.rules, [*raw, *options, out])
-        node = recorded(self, tuple(parents), edges, out.shape, out.dtype, scope)
-        if keep_values:
-            node.keep(out, keep_grads, arrays)
-        if guard is not None:
-            node.place = guard.place()
+        node = recorded(self, tuple(parents), edges, out.shape, out.dtype, settings.scope)
+        if settings.keep_values:
+            node.keep(out, settings.keep_grads, arrays)
+        if settings.guard is not None:
+            node.place = settings.guard.place()
         return wrapped(out, node)
 
     def computed(self, raw: list[Any], options: tuple[Any, ...]) -> Any:
@@ -189,17 +188,17 @@ class Primitive:
         constants: bool,
     ) -> tuple[Tensor, ...]:
         """A Tensor for each result, on a shared node if there is anything to record."""
-        recording, _, _, scope, guard, _, _, _ = SETTINGS.get()
+        settings = SETTINGS.get()
         outs = tuple([locked(out) for out in outs])
-        if guard is not None:
-            guard.result(self, arrays, raw, options, outs)
-        if not any(parents) or not recording:
+        if settings.guard is not None:
+            settings.guard.result(self, arrays, raw, options, outs)
+        if not any(parents) or not settings.recording:
             return tuple([wrapped(out, None) for out in outs])
         edges = self.edges(raw, options, parents, outs, constants)
         shapes = tuple([out.shape for out in outs])
-        shared = recorded(self, tuple(parents), edges, shapes, outs[0].dtype, scope)
-        if guard is not None:
-            shared.place = guard.place()
+        shared = recorded(self, tuple(parents), edges, shapes, outs[0].dtype, settings.scope)
+        if settings.guard is not None:
+            shared.place = settings.guard.place()
         return results(shared, outs)
 
     def bind(self, options: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, ...]:
