@@ -7,6 +7,8 @@ import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -358,3 +360,48 @@ def test_where_no_line_is_anybody_s_own_none_is_told() -> None:
     assert isinstance(error, AnomalyError)
     assert (error.op, error.place) == ("log", None)
     assert "File" not in str(error)
+
+
+# ── what it costs ───────────────────────────────────────────────────────────────────────────────
+def small_gpt() -> Any:
+    model = ta.models.GPT(
+        ta.models.GPTConfig(65, 32, num_layers=2, num_heads=2, d_model=32),
+        rng=np.random.default_rng(0),
+    )
+    optimizer = ta.optim.AdamW(model.parameters(), lr=1e-3)
+    tokens = np.random.default_rng(1).integers(0, 65, (2, 33))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model.loss(tokens[:, :-1], tokens[:, 1:]).backward()
+        optimizer.step()
+
+    return step
+
+
+def chain_of_tiny_operations() -> Any:
+    rng = np.random.default_rng(0)
+    x, a, b = (leaf(rng.standard_normal((8, 8))) for _ in range(3))
+
+    def run() -> None:
+        y = x
+        for _ in range(30):
+            y = ta.softmax(y * a * b)
+        ta.grad(y.sum(), [x])
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", [small_gpt, chain_of_tiny_operations])
+def test_it_costs_at_most_as_much_again(work: Any) -> None:
+    run, ratios = work(), []
+    run()
+    for _ in range(60):  # in turn, so that a slower machine slows both
+        began = process_time()
+        run()
+        between = process_time()
+        with ta.detect_anomaly():
+            run()
+        ratios.append((process_time() - between) / (between - began))
+    assert median(ratios) <= 2
