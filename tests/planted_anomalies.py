@@ -317,6 +317,13 @@ def a_result_of_several_on_the_way_back() -> None:
     (a * 2.0).sum().backward()
 
 
+@planted("lstm_cell", **BACKWARD, index=(0, 3), value=NAN, count=1, argument="a", tensor="a")
+def the_rule_of_an_operation_with_several_results() -> None:
+    a, c = leaf(np.full((1, 8), 1000.0), "a"), np.array([[1.0, INF]])
+    y, _ = ta.lstm_cell(a, c)  # here
+    y.sum().backward()
+
+
 @planted("x", phase="backward", source="sum", index=(1,), value=INF, count=1, tensor="x")
 def the_parts_of_a_leaf_overflow() -> None:
     x, slope = small([1.0, 1e-3], "x"), np.array([1.0, 3e38], np.float32)
@@ -327,6 +334,13 @@ def the_parts_of_a_leaf_overflow() -> None:
 def the_parts_of_a_result_overflow() -> None:
     y = ta.exp(small([-9.0, -9.0]))  # here
     (y * 3e38 + y * 1e38).backward(np.array([1.0, 0.5], np.float32))
+
+
+@planted("linear", phase="backward", source="sum", index=(0, 1), value=INF, count=1, tensor="")
+def the_parts_of_a_fused_result_overflow() -> None:
+    x, weight = small([[1e-9, 1e-9]]), small(np.eye(2))
+    y = F.linear(x, weight)  # here
+    (y * 3e38 + y * 1e38).backward(np.array([[0.5, 1.0]], np.float32))
 
 
 @planted("exp", phase="backward", source="hook", index=(1,), value=NAN, count=1)

@@ -351,6 +351,7 @@ def test_a_project_beside_the_library_is_not_the_library() -> None:
     assert not OURS[f"{inside.parent}_study/train.py"]
     assert not OURS[str(inside.parent.parent / "train.py")]
     assert not OURS[pytest.__file__]
+    assert not OURS[str(Path(threading.__file__).parent / "site-packages" / "study.py")]
     assert not OURS["<stdin>"]
 
 
