@@ -47,7 +47,7 @@ FUNCTIONS = {
         ),
         Sample(
             "binary_cross_entropy",
-            lambda p, y, w: functional.binary_cross_entropy(p / 2, y, weight=w),
+            lambda p, y, w: functional.binary_cross_entropy(p / 3, y, weight=w),
             (positive(3, 5), normal(3, 5), normal(5)),
         ),
         Sample(

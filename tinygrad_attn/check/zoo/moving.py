@@ -9,8 +9,8 @@ import numpy as np
 
 from ... import ops
 from ...engine import Array
+from ...ops.joining import along, section
 from ...ops.linalg import operand_gradient
-from ...ops.shapes import along, section
 from ..causes import Cause
 from .bug import Cage, Draw, Size, Subject, normal
 
