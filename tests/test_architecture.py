@@ -47,7 +47,7 @@ LAYERS: dict[str, set[str]] = {
     "check": BASE,
     "check.functions": BASE | {"check", "nn.functional"},
     "check.suite": BASE | {"check", "check.functions", "nn.functional", "nn", "models"},
-    "check.zoo": BASE | {"check", "nn.functional", "nn"},
+    "check.zoo": BASE | {"check", "check.suite", "kernels", "nn.functional", "nn"},
     "viz": BASE,
     "viz.anatomy": BASE | {"viz", "nn.functional", "nn", "study", "check"},
     "interop": BASE | {"nn", "models"},

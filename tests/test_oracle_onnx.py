@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import product
 from math import exp, sqrt, tanh
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import tinygrad_attn as ta
+from benchmarks.oracle.__main__ import main
 from benchmarks.oracle.gradients import finding
 from benchmarks.oracle.onnx import ADAPTERS, Unsupported
 
@@ -243,3 +245,50 @@ def test_gradients_at_a_case(rng: np.random.Generator) -> None:
     assert finding(case("IsNaN", [np.array([0.3])])).verdict == "not differentiable"
     assert finding(case("Add", [np.ones(3, int)] * 2)).verdict == "not differentiable"
     assert finding(case("Softmax", [np.ones(3)], beta=2.0)).verdict == "unsupported"
+
+
+LOADER = """
+from types import SimpleNamespace
+import numpy as np
+
+CORE = ()
+
+class Unsupported(Exception):
+    pass
+
+def iter_cases(folder, ops=(), expanded=False):
+    for op, x, y in (("Tanh", [0.3, -0.5], np.tanh([0.3, -0.5])), ("Relu", [0.0], [0.0])):
+        yield SimpleNamespace(
+            name=op.lower(), op_type=op, tier="unary", inputs=[np.array(x)], outputs=[np.array(y)],
+            attrs={}, input_names=["x"], output_names=["y"], expanded=False,
+        )
+
+def run_cases(adapters, cases):
+    report = {"passed": [], "failed": [], "unsupported": []}
+    for case in cases:
+        (y,) = adapters[case.op_type](case.inputs, case.attrs, case)
+        right = np.allclose(y, case.outputs[0], rtol=1e-3)
+        report["passed" if right else "failed"].append(case.name if right else (case.name, "no"))
+    return report
+"""
+
+
+def test_the_command_runs_cases_and_checks_gradients(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "onnx_cases.py").write_text(LOADER)
+    assert main([str(tmp_path)]) == 0
+    assert "ONNX nodes: 2 of 2 operators, 2 of 2 cases right, 0 wrong" in capsys.readouterr().out
+    assert main([str(tmp_path), "--gradients"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1].split() == ["unary", "1", "0", "1", "0", "0"]
+    assert shown[-1].startswith("undecided: relu: there is a kink at this point")
+    with ta.tanh.replaced_vjp("x", lambda g, out: g * (1 + out * out)):
+        assert main([str(tmp_path), "--gradients"]) == 1
+    assert "wrong: tanh: " in capsys.readouterr().out
+
+
+def test_gradients_need_cases_of_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--gradients"])
+    assert "expected onnx_cases.py in this folder" in capsys.readouterr().err

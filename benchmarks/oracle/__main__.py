@@ -11,14 +11,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import onnx, opinfo
+from . import gradients, onnx, opinfo
 from .operators import Unsupported
 
 ABOUT = """Outside cases with right answers, by this library, through thin adapters.
 
 PATH is a folder with `opdb_oracle.py` and `opinfo/` (PyTorch's OpInfo samples, outputs and
 gradients), with `onnx_cases.py` and `onnx/` (ONNX's node cases), or with both.  A wrong answer has
-failed; what the library does not offer is unsupported.  Exit code 1 if anything failed."""
+failed; what the library does not offer is unsupported.  Exit code 1 if anything failed.
+
+With --gradients: ours at the inputs of ONNX's cases, against numeric differentiation."""
 
 Report = dict[str, list[Any]]
 KINDS = ("passed", "failed", "unsupported")
@@ -87,6 +89,16 @@ def printed(title: str, ops: dict[str, Report]) -> Counter[str]:
     return total
 
 
+def differentiated(folder: Path, parser: argparse.ArgumentParser) -> int:
+    """Check gradients at the inputs of ONNX's cases, and show how many came out how."""
+    if not (folder / "onnx_cases.py").exists():
+        parser.error(f"{folder}: expected onnx_cases.py in this folder")
+    loader = loaded(folder / "onnx_cases.py")
+    lines = list(gradients.table(loader.iter_cases(str(folder / "onnx"), ops=loader.CORE)))
+    print("\n".join(lines))
+    return 1 if any(line.startswith("wrong") for line in lines) else 0
+
+
 def main(given: list[str] | None = None) -> int:
     """Run every suite in the folder."""
     parser = argparse.ArgumentParser(
@@ -94,7 +106,11 @@ def main(given: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("path", type=Path, metavar="PATH", help="the folder with the cases")
-    folder = parser.parse_args(given).path
+    parser.add_argument("--gradients", action="store_true", help="check gradients instead")
+    options = parser.parse_args(given)
+    folder = options.path
+    if options.gradients:
+        return differentiated(folder, parser)
     totals = [printed(title, ops) for title, ops in reports(folder)]
     if not totals:
         parser.error(f"{folder}: expected opdb_oracle.py or onnx_cases.py in this folder")

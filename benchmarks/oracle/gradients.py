@@ -47,7 +47,7 @@ def table(cases: Iterable[Any]) -> Iterator[str]:
     found = [(case.tier, finding(case)) for case in cases]
     counts = Counter((tier, came.verdict) for tier, came in found)
     yield f"{'tier':10}" + "".join(f"{verdict:>20}" for verdict in VERDICTS)
-    for tier in dict.fromkeys(tier for tier, _ in found):
+    for tier in sorted({tier for tier, _ in found}):
         yield f"{tier:10}" + "".join(f"{counts[tier, verdict]:20}" for verdict in VERDICTS)
     worst = max((came.max_error for _, came in found if came.verdict == "right"), default=0.0)
     yield f"largest error of those that are right: {worst:.1e}"

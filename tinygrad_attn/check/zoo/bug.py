@@ -64,7 +64,7 @@ class Bug:
         plant: gives a context manager; inside its block the bug is there.
         made: size and generator -> what is checked.
         op: the operation to blame; None where every rule is right.
-        cause: what is wrong with it.
+        causes: what is wrong with it; some errors have two right names.
         lesson: what one sees, and why people make it.
         source: the wrong lines.
         verdict: what a right check says: "wrong", or "undecided" where nobody can judge.
@@ -75,7 +75,7 @@ class Bug:
     plant: Callable[[], AbstractContextManager[None]]
     made: Made
     op: str | None
-    cause: Cause
+    causes: tuple[Cause, ...]
     lesson: str
     source: str
     verdict: Verdict = "wrong"
@@ -92,12 +92,22 @@ class Cage:
         self.area, self.bugs = area, list[Bug]()
 
     def plants(
-        self, op: Plantable, argument: int | str, made: Made, cause: Cause
+        self,
+        op: Plantable,
+        argument: int | str,
+        made: Made,
+        *causes: Cause,
+        blamed: bool = True,
     ) -> Callable[[Rule], Rule]:
-        """Make the decorated rule a bug: planted in `op` for `argument`, seen in a subject."""
+        """Make the decorated rule a bug: planted in `op` for `argument`, seen in a subject.
+
+        Args:
+            blamed: is the rule to blame?
+        """
 
         def add(rule: Rule) -> Rule:
-            self.add(rule, lambda: op.replaced_vjp(argument, rule), made, name_of(op), cause)
+            name = name_of(op) if blamed else None
+            self.add(rule, lambda: op.replaced_vjp(argument, rule), made, name, causes)
             return rule
 
         return add
@@ -121,7 +131,7 @@ class Cage:
             def either(size: Size, rng: Draw) -> Subject:
                 return (wrong if on else made)(size, rng)
 
-            self.add(wrong, switched, either, None, cause, verdict)
+            self.add(wrong, switched, either, None, (cause,), verdict)
             return wrong
 
         return add
@@ -132,14 +142,14 @@ class Cage:
         plant: Callable[[], AbstractContextManager[None]],
         made: Made,
         op: str | None,
-        cause: Cause,
+        causes: tuple[Cause, ...],
         verdict: Verdict = "wrong",
     ) -> None:
         """The bug that a function's name, docstring and lines describe."""
         name, lesson = written.__name__.replace("_", "-"), inspect.cleandoc(written.__doc__ or "")
         lesson = " ".join(lesson.split())
         self.bugs.append(
-            Bug(name, self.area, plant, made, op, cause, lesson, lines_of(written), verdict)
+            Bug(name, self.area, plant, made, op, causes, lesson, lines_of(written), verdict)
         )
 
 
@@ -158,7 +168,7 @@ def lines_of(written: Callable[..., Any]) -> str:
 
 def normal(rng: Draw, *shape: int) -> Array:
     """Random numbers of either sign."""
-    return rng.standard_normal(shape)
+    return np.asarray(rng.standard_normal(shape))
 
 
 def positive(rng: Draw, *shape: int) -> Array:

@@ -62,7 +62,7 @@ class Newest(np.ndarray[tuple[int, ...], np.dtype[np.float64]]):
         return other
 
 
-@plants(ops.matmul, "b", unrolled, Cause.OVERWRITTEN)
+@plants(ops.matmul, "b", unrolled, Cause.OVERWRITTEN, blamed=False)
 def rnn_weight_of_one_step(g: Array, a: Array) -> Array:
     """`dw = …` for `dw += …` in backpropagation through time. Each step's gradient is right, and
     all but one are lost: no check of a single step can see it.
@@ -73,13 +73,18 @@ def rnn_weight_of_one_step(g: Array, a: Array) -> Array:
 BEFORE: deque[Array] = deque(maxlen=2)
 
 
+def earlier(value: Array) -> Array:
+    """What this was called with the time before, if it fits."""
+    BEFORE.append(value)
+    return BEFORE[0] if BEFORE[0].shape == value.shape else value
+
+
 @plants(ops.tanh, "x", unrolled, Cause.STALE)
 def rnn_stale_state(g: Array, out: Array) -> Array:
     """The slope is taken at the state of another time step, because a buffer was used again: right
     for one step, wrong for more.
     """
-    BEFORE.append(out)
-    return g * (1 - BEFORE[0] * BEFORE[0])
+    return g * (1 - earlier(out) ** 2)
 
 
 @plants(ops.tanh, "x", unrolled, Cause.WRONG_VALUE)
@@ -117,7 +122,7 @@ def lstm_forgets_by_input_gate(g: tuple[Array, Array], a: Array, c: Array) -> Ar
     return ds * i
 
 
-@plants(lstm_cell, "c", lstm, Cause.DETACHED)
+@plants(lstm_cell, "c", lstm, Cause.BRANCH, Cause.DETACHED)
 def lstm_loses_its_cell_state(g: tuple[Array, Array], a: Array, c: Array) -> Array:
     """What arrives at the cell state from later steps is dropped: the one path that does not vanish
     is cut, and an LSTM remembers no longer than an RNN.
