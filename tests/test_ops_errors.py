@@ -25,7 +25,10 @@ def given() -> SimpleNamespace:
     )
 
 
-BINARY = (ta.arctan2, ta.fmax, ta.fmin, ta.hypot, ta.logaddexp, ta.logaddexp2)
+BINARY = (
+    ta.arctan2, ta.floor_divide, ta.fmax, ta.fmin, ta.fmod, ta.hypot, ta.logaddexp, ta.logaddexp2,
+    ta.remainder,
+)  # fmt: skip
 UNARY = (
     ta.arccos, ta.arccosh, ta.arcsin, ta.arcsinh, ta.arctan, ta.arctanh, ta.ceil, ta.cosh, ta.erfc,
     ta.exp2, ta.floor, ta.hardtanh, ta.log10, ta.log2, ta.round, ta.sinh, ta.tan, ta.trunc,
@@ -103,7 +106,7 @@ WRONG: list[tuple[type[Exception], str, Call]] = [
     (ShapeError, r"pad.*\[2, 3\].*negative", lambda t: ta.pad(t.x, -1, "wrap")),
     (
         ShapeError,
-        r"sliding_window_view: window_shape 4.*\(2, 3\)",
+        r"sliding_window_view: a window of 4.*\(2, 3\)",
         lambda t: ta.sliding_window_view(t.x, 4, 1),
     ),
     (
@@ -116,6 +119,13 @@ WRONG: list[tuple[type[Exception], str, Call]] = [
     (DTypeError, r"diag_embed.*float", lambda t: ta.diag_embed(t.v, 1.5)),
     (ShapeError, r"diag_embed", lambda t: ta.diag_embed(t.v, 0, 1, 1)),
     (ShapeError, r"trace.*moveaxis", lambda t: ta.trace(t.v)),
+    (ShapeError, r"conv: expected x.*\(2, 3\)", lambda t: ta.conv(t.x, np.ones((1, 3, 2)))),
+    (ShapeError, r"conv: expected x.*\(1, 2, 2\)", lambda t: ta.conv(t.cube, np.ones((1, 2, 2)))),
+    (ShapeError, r"conv", lambda t: ta.conv(t.cube, t.v)),
+    (ShapeError, r"conv: expected.*groups=2", lambda t: ta.conv(t.cube, t.cube, groups=2)),
+    (ShapeError, r"conv: a window of 7.*axis 2", lambda t: ta.conv(t.cube, np.ones((1, 3, 7)))),
+    (ShapeError, r"conv: stride.*≥ 1.*0", lambda t: ta.conv(t.cube, t.cube, 0)),
+    (ShapeError, r"conv: dilation.*1 of them", lambda t: ta.conv(t.cube, t.cube, 1, 0, (1, 2))),
     # writing
     (IndexingError, r"index_put.*\[2, 3\].*out of bounds", lambda t: ta.index_put(t.x, 2, 0.0)),
     (ShapeError, r"index_put.*\[2\].*\(3,\)", lambda t: ta.index_put(t.x, 0, np.ones(2))),
