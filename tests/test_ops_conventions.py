@@ -97,6 +97,16 @@ def test_what_nan_to_num_replaces_has_no_gradient() -> None:
     assert ta.nan_to_num(np.array([1, 2])).dtype == int
 
 
+def test_remainders_where_the_quotient_is_whole() -> None:
+    for op in (ta.remainder, ta.fmod, lambda a, b: a % b):
+        a, b = leaf([6.0, -6.0, 7.5]), leaf([3.0, 3.0, 3.0])
+        op(a, b).backward(np.ones(3))
+        assert a.grad.numpy().tolist() == [1, 1, 1]
+        assert b.grad.numpy().tolist() == [-2, 2, -2]
+    x = Tensor(np.array([7, -7]))
+    assert ((x // 2).numpy().tolist(), (x % 4).numpy().tolist()) == ([3, -4], [3, 1])
+
+
 # ── edges of domains ────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("op", [ta.hypot, ta.arctan2])
 def test_the_origin_has_gradient_zero(op: Any) -> None:
@@ -320,6 +330,32 @@ def test_complex_arguments_carry_a_derivative(op: Any) -> None:
         x = [leaf(p) for p in points]
         op(*x).backward(g)
         assert error(x[at].grad, by_complex_step(op, list(points), [g], at)) < 1e-15
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: ta.celu(x, 2.0), ta.hardswish, lambda x: ta.prelu(x, [0.5]), ta.nan_to_num,
+        lambda x: ta.norm(x, 3), lambda x: ta.cummax(x, 0)[0], lambda x: ta.index_put(x, 1, 7.0),
+        ta.atleast_1d, ta.median, lambda x: ta.topk(x, 2)[0], lambda x: ta.clip(x, [0.0] * 3, 1),
+        lambda x: ta.scatter_reduce(x, [0, 0], [1.0, 2.0], 0, "max"),
+    ],
+)  # fmt: skip
+def test_a_list_is_an_array(call: Any) -> None:
+    got, expected = call([-1.0, 0.5, 3.0]), call(np.array([-1.0, 0.5, 3.0]))
+    assert isinstance(got, (np.ndarray, np.generic))
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_a_convolution_with_steps_of_its_width_is_a_matrix_on_patches() -> None:
+    """What a Vision Transformer's embedding is called elsewhere (Dosovitskiy et al. 2021)."""
+    rng = np.random.default_rng(5)
+    images, weight = rng.standard_normal((2, 3, 6, 4)), rng.standard_normal((5, 3, 3, 2))
+    patches = images.reshape(2, 3, 2, 3, 2, 2).transpose(0, 2, 4, 1, 3, 5).reshape(2, 4, 18)
+    rows = patches @ weight.reshape(5, 18).T  # (B, patches, 5)
+    np.testing.assert_allclose(
+        ta.conv(images, weight, stride=(3, 2)).reshape(2, 5, 4), rows.swapaxes(1, 2)
+    )
 
 
 # ── methods ─────────────────────────────────────────────────────────────────────────────────────
