@@ -183,7 +183,9 @@ WRONG: list[tuple[type[Exception], str, Call]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "message", "call"), WRONG, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("kind", "message", "call"), WRONG, ids=[message for _, message, _ in WRONG]
+)
 def test_a_wrong_call_raises_a_typed_error_and_changes_nothing(
     kind: type[Exception], message: str, call: Call
 ) -> None:
