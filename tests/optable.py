@@ -49,6 +49,7 @@ row("log2", np.log2, *UNARY, domain=positive)
 row("log10", np.log10, *UNARY, domain=positive)
 row("logaddexp", np.logaddexp, *BINARY)
 row("logaddexp2", np.logaddexp2, *BINARY)
+row("xlogy", special.xlogy, *BINARY, domain=positive)
 
 # ── trigonometry, rounding ────────────────────────────────────────────────────────────────────────
 row("sin", np.sin, *UNARY)

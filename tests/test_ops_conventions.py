@@ -133,6 +133,19 @@ def test_logaddexp_of_extremes(op: Any) -> None:
     np.testing.assert_allclose(b.grad.numpy(), [0, 1, 0.5, 1])
 
 
+def test_the_entropy_of_weights_that_a_mask_has_made_zero() -> None:
+    x = leaf([[-INF, 1.0, 2.0, 1.0], [0.0, -INF, -INF, -INF]])
+    p = ta.softmax(x)
+    entropy = -ta.xlogy(p, p).sum(-1)
+    np.testing.assert_allclose(entropy.numpy(), special.entr(p.numpy()).sum(-1))
+    entropy.backward(np.ones(2))
+    p = p.numpy()
+    slopes = -p * (np.log(p + (p == 0)) + entropy.numpy()[:, None])
+    np.testing.assert_allclose(x.grad.numpy(), slopes, atol=1e-15)
+    points = np.array([0.0, 0.0, 0.0, 2.0]), np.array([0.0, 3.0, NAN, 0.5])
+    np.testing.assert_array_equal(ta.xlogy(*points), special.xlogy(*points))
+
+
 def test_logcumsumexp_of_extremes() -> None:
     values = [-INF, -INF, 1e4, 0.0, 2e4]
     x = leaf(values)
