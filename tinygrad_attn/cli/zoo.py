@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from textwrap import indent, wrap
+from textwrap import fill, indent
 
+from ..check import Report
 from ..check.zoo import BUGS, SIZES, Bug, found
 from ..check.zoo.alarms import Outcome, outcomes
 from ..check.zoo.checkers import CHECKERS, judged
@@ -19,8 +21,8 @@ from .options import Parser, add_seed, integer, subparser
 from .tables import counted, print_table, watched
 
 SUMMARY = "show which gradient check catches which bug"
-TEXT = f"""Plant {len(BUGS)} bugs that people make in gradient rules, one at a time, and see who catches them at
-{len(SIZES)} sizes each:
+TEXT = f"""Plant {len(BUGS)} bugs that people make in gradient rules, one at a time, and see who
+catches them at {len(SIZES)} sizes each:
 
   differences    central differences as tutorials write them: the sum of the outputs is the loss
   PyTorch's      the rule and the tolerances of torch.autograd.gradcheck
@@ -87,9 +89,7 @@ def execute(options: argparse.Namespace) -> int:
 # ── one bug ──────────────────────────────────────────────────────────────────────────────────────
 def described(bug: Bug) -> str:
     """A bug's name and lesson."""
-    return "\n".join(
-        [bug.name, *wrap(bug.lesson, WIDTH, initial_indent="  ", subsequent_indent="  ")]
-    )
+    return f"{bug.name}\n{indent(fill(bug.lesson, WIDTH), '  ')}"
 
 
 def show(bug: Bug, seed: int) -> None:
@@ -162,8 +162,12 @@ def sights() -> dict[str, float]:
 def cells(trial: Trial) -> tuple[str, ...]:
     """One line of the kill matrix."""
     others = (verdict(trial, checker) for checker in CHECKERS)
-    said = (trial.reports[0].cause or trial.reports[0].reason or "").partition(":")[0]
-    return trial.name, trial.bug.op or "", *others, said[:50], ours(trial)
+    return trial.name, trial.bug.op or "", *others, said(trial.reports[0]), ours(trial)
+
+
+def said(report: Report) -> str:
+    """The cause that a report names, without particulars."""
+    return re.split("[:,(]", report.cause or "")[0].strip()
 
 
 def verdict(trial: Trial, checker: str) -> str:
@@ -253,7 +257,10 @@ def report_alarms(seen: Sequence[Outcome]) -> None:
     doubtful = [outcome for outcome in seen if outcome.report is not None]
     took = sum(outcome.seconds for outcome in seen) / len(seen) * 1e3
     undecided = sum(outcome.verdict == "undecided" for outcome in seen)
-    print(f"{len(seen):,} random checks, {took:.1f} ms each; ours is undecided about {undecided}")
+    print(
+        f"{len(seen):,} random checks of right gradients, {took:.1f} ms each; ours is undecided "
+        f"about {undecided}"
+    )
     for outcome in doubtful[:10]:
         print(f"\n{outcome.name}\n{outcome.report}")
 
@@ -268,4 +275,4 @@ def markdown(seen: Visit) -> str:
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """One table of Markdown."""
     lines = [headings, ["---"] * len(headings), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', '\\|') for cell in row)} |\n" for row in lines)
+    return "".join(f"| {' | '.join(row)} |\n" for row in lines)

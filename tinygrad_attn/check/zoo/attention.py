@@ -138,7 +138,7 @@ def attention_scaled_twice(g: Array, q: Array, k: Array, v: Array, added: Any, p
 
 
 # ── softmax ──────────────────────────────────────────────────────────────────────────────────────
-@plants(functional.attention, "q", attending(), Cause.DIAGONAL, Cause.BRANCH)
+@plants(functional.attention, "q", attending(), Cause.DIAGONAL, Cause.DETACHED)
 def attention_without_row_sum(
     g: Array, q: Array, k: Array, v: Array, added: Any, plan: Plan
 ) -> Array:
@@ -291,7 +291,7 @@ def projections_swapped(g: tuple[Array, ...], axis: int) -> Array:
     return np.concatenate([g[1], g[0], *g[2:]], axis)
 
 
-@plants(ops.split, "x", multi_head, Cause.DETACHED, Cause.BRANCH)
+@plants(ops.split, "x", multi_head, Cause.DETACHED)
 def keys_never_learn(g: tuple[Array, ...], axis: int) -> Array:
     """dK is not written into the packed gradient: keys keep their initial projection, and queries
     learn to live with it.

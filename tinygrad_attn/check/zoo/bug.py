@@ -66,7 +66,7 @@ class Bug:
         op: the operation to blame; None where every rule is right.
         causes: what is wrong with it; some errors have two right names.
         lesson: what one sees, and why people make it.
-        source: the wrong lines.
+        written: the wrong function.
         verdict: what a right check says: "wrong", or "undecided" where nobody can judge.
     """
 
@@ -77,8 +77,15 @@ class Bug:
     op: str | None
     causes: tuple[Cause, ...]
     lesson: str
-    source: str
+    written: Callable[..., Any]
     verdict: Verdict = "wrong"
+
+    @property
+    def source(self) -> str:
+        """The wrong lines, without decorators and docstring."""
+        source = inspect.getsource(self.written)
+        head, body = source[source.index("def ") :].split('"""')[::2]
+        return head.rstrip() + body.rstrip()
 
     def subject(self, size: Size, seed: int = 0) -> Subject:
         """What is checked at this size; the same numbers each time."""
@@ -92,22 +99,12 @@ class Cage:
         self.area, self.bugs = area, list[Bug]()
 
     def plants(
-        self,
-        op: Plantable,
-        argument: int | str,
-        made: Made,
-        *causes: Cause,
-        blamed: bool = True,
+        self, op: Plantable, argument: int | str, made: Made, *causes: Cause
     ) -> Callable[[Rule], Rule]:
-        """Make the decorated rule a bug: planted in `op` for `argument`, seen in a subject.
-
-        Args:
-            blamed: is the rule to blame?
-        """
+        """Make the decorated rule a bug: planted in `op` for `argument`, seen in a subject."""
 
         def add(rule: Rule) -> Rule:
-            name = name_of(op) if blamed else None
-            self.add(rule, lambda: op.replaced_vjp(argument, rule), made, name, causes)
+            self.add(rule, lambda: op.replaced_vjp(argument, rule), made, name_of(op), causes)
             return rule
 
         return add
@@ -148,22 +145,13 @@ class Cage:
         """The bug that a function's name, docstring and lines describe."""
         name, lesson = written.__name__.replace("_", "-"), inspect.cleandoc(written.__doc__ or "")
         lesson = " ".join(lesson.split())
-        self.bugs.append(
-            Bug(name, self.area, plant, made, op, causes, lesson, lines_of(written), verdict)
-        )
+        self.bugs.append(Bug(name, self.area, plant, made, op, causes, lesson, written, verdict))
 
 
 def name_of(op: Any) -> str:
     """What reports call an operation: an adapter by the name of its primitive."""
     name: str = (getattr(op, "primitive", None) or op).__name__
     return name
-
-
-def lines_of(written: Callable[..., Any]) -> str:
-    """A function's source without its decorators and docstring."""
-    source = inspect.getsource(written)
-    head, body = source[source.index("def ") :].split('"""')[::2]
-    return head.rstrip() + body.rstrip()
 
 
 def normal(rng: Draw, *shape: int) -> Array:

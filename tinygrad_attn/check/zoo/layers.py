@@ -115,7 +115,7 @@ def standardised(x: Array) -> tuple[Array, Array]:
     return centred * s, s
 
 
-@plants(functional.layer_norm, "x", layer_norm, Cause.DIAGONAL, Cause.BRANCH)
+@plants(functional.layer_norm, "x", layer_norm, Cause.DETACHED, Cause.DIAGONAL)
 def layer_norm_constant_statistics(g: Array, x: Array, weight: Array) -> Array:
     """Mean and variance taken for constants, as batch norm's are in evaluation. The loss falls, and
     activations grow, since nothing tells x that its scale does not matter.
@@ -123,7 +123,7 @@ def layer_norm_constant_statistics(g: Array, x: Array, weight: Array) -> Array:
     return g * weight * standardised(x)[1]
 
 
-@plants(functional.layer_norm, "x", layer_norm, Cause.BRANCH)
+@plants(functional.layer_norm, "x", layer_norm, Cause.DETACHED)
 def layer_norm_constant_mean(g: Array, x: Array, weight: Array) -> Array:
     """The path through the mean is missing: a shift of x, which changes nothing, is learnt."""
     x_hat, s = standardised(x)
@@ -131,7 +131,7 @@ def layer_norm_constant_mean(g: Array, x: Array, weight: Array) -> Array:
     return s * (dy - x_hat * (dy * x_hat).mean(-1, keepdims=True))
 
 
-@plants(functional.layer_norm, "x", layer_norm, Cause.BRANCH)
+@plants(functional.layer_norm, "x", layer_norm, Cause.DETACHED)
 def layer_norm_constant_variance(g: Array, x: Array, weight: Array) -> Array:
     """The path through the variance is missing: the scale of x gets a gradient."""
     dy = g * weight
@@ -165,7 +165,7 @@ def layer_norm_bias_not_summed(g: Array) -> Array:
     return g[0]
 
 
-@plants(functional.rms_norm, "x", rms_norm, Cause.DIAGONAL, Cause.BRANCH)
+@plants(functional.rms_norm, "x", rms_norm, Cause.DETACHED, Cause.DIAGONAL)
 def rms_norm_constant_scale(g: Array, x: Array, weight: Array) -> Array:
     """The root mean square taken for a constant."""
     return g * weight / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6)
@@ -219,7 +219,7 @@ def dropout_lets_all_through(g: Array, b: Array) -> Array:
 
 
 # ── cross-entropy ────────────────────────────────────────────────────────────────────────────────
-@plants(functional.cross_entropy, "logits", losses, Cause.BRANCH, Cause.DETACHED)
+@plants(functional.cross_entropy, "logits", losses, Cause.DETACHED)
 def cross_entropy_without_targets(g: Array, logits: Array) -> Array:
     """softmax − one-hot without the one-hot: every logit falls, whatever the target is."""
     return g[..., None] * ops.softmax(logits)
@@ -247,7 +247,7 @@ def cross_entropy_like_a_sum(g: Array) -> Array:
     return g
 
 
-@plants(ops.multiply, "a", loss, Cause.MASK)
+@plants(ops.where, "x", loss, Cause.MASK)
 def cross_entropy_trains_on_padding(g: Array) -> Array:
     """ignore_index counts nothing forward and everything backward: the model learns to pad."""
     return g

@@ -226,6 +226,7 @@ def sqrt_forgets_half(g: Array, out: Array) -> Array:
     "x",
     lambda s, rng: Subject(ops.reciprocal, (positive(rng, s.T, s.S),)),
     Cause.ARRAY_FACTOR,
+    Cause.WRONG_VALUE,
 )
 def reciprocal_forgets_square(g: Array, out: Array) -> Array:
     """−y in place of −y²: right where x is 1, and data are often scaled so that it nearly is."""
@@ -237,7 +238,6 @@ def reciprocal_forgets_square(g: Array, out: Array) -> Array:
     "x",
     lambda s, rng: Subject(lambda x, c: ops.sign(x) * c, (apart(rng, s.T, s.S), normal(rng, s.S))),
     Cause.PASSED_ON,
-    Cause.MASK,
 )
 def sign_straight_through(g: Array) -> Array:
     """The straight-through estimator: useful where it is meant, wrong where it is not."""
@@ -295,7 +295,6 @@ def gelu_with_slope_of_its_approximation(g: Array, x: Array) -> Array:
     ops.silu,
     "x",
     lambda s, rng: Subject(ops.silu, (normal(rng, s.T, s.S),)),
-    Cause.BRANCH,
     Cause.DETACHED,
 )
 def silu_constant_gate(g: Array, x: Array) -> Array:

@@ -62,7 +62,7 @@ class Newest(np.ndarray[tuple[int, ...], np.dtype[np.float64]]):
         return other
 
 
-@plants(ops.matmul, "b", unrolled, Cause.OVERWRITTEN, blamed=False)
+@plants(ops.matmul, "b", unrolled, Cause.OVERWRITTEN)
 def rnn_weight_of_one_step(g: Array, a: Array) -> Array:
     """`dw = …` for `dw += …` in backpropagation through time. Each step's gradient is right, and
     all but one are lost: no check of a single step can see it.
@@ -122,7 +122,7 @@ def lstm_forgets_by_input_gate(g: tuple[Array, Array], a: Array, c: Array) -> Ar
     return ds * i
 
 
-@plants(lstm_cell, "c", lstm, Cause.BRANCH, Cause.DETACHED)
+@plants(lstm_cell, "c", lstm, Cause.DETACHED)
 def lstm_loses_its_cell_state(g: tuple[Array, Array], a: Array, c: Array) -> Array:
     """What arrives at the cell state from later steps is dropped: the one path that does not vanish
     is cut, and an LSTM remembers no longer than an RNN.

@@ -65,7 +65,7 @@ def bias_averaged(g: Array, b: Array) -> Array:
     return g.reshape(-1, *b.shape).mean(0)
 
 
-@plants(ops.add, "b", square_biased, Cause.WRONG_AXIS, Cause.TRANSPOSED)
+@plants(ops.add, "b", square_biased, Cause.WRONG_AXIS)
 def bias_summed_over_features(g: Array) -> Array:
     """sum(axis=1) for sum(axis=0): an error as long as B ≠ D, silence when they are equal."""
     return g.sum(-1)
@@ -106,7 +106,6 @@ def broadcast_gives_first_copy(g: Array) -> Array:
     "x",
     lambda s, rng: Subject(lambda x: ops.repeat(x, s.B, 0), (normal(rng, s.T, s.S),)),
     Cause.BROADCAST,
-    Cause.OVERWRITTEN,
 )
 def repeat_gives_first_copy(g: Array, repeats: int) -> Array:
     """The sum over the copies is missing: with grouped heads, keys hear one query head of each
