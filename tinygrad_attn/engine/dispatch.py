@@ -17,7 +17,7 @@ from .errors import DTypeError, reraised
 REGISTRY: dict[Callable[..., Any], Callable[..., Any]] = {}
 PLAIN: set[Callable[..., Any]] = {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isfinite,
-    np.isnan, np.isinf, np.logical_and, np.logical_or, np.logical_not, np.floor_divide, np.shape,
+    np.isnan, np.isinf, np.logical_and, np.logical_or, np.logical_not, np.shape,
     np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.allclose, np.isclose, np.array_equal,
     np.any, np.all, np.count_nonzero, np.nonzero, np.zeros_like, np.ones_like, np.empty_like,
     np.full_like, np.array2string, np.array_repr, np.array_str, np.result_type, np.iscomplexobj,
