@@ -2,6 +2,7 @@
 
 `suite.rows()` checks every operation and every layer of the package.  `leak_matrix` and the
 assertions beside it ask the gradient what depends on what: is it causal, is padding inert?
+`identities` holds arrays of any library against equations that attention's gradients obey.
 """
 
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .dependence import assert_depends_on, assert_padding_inert
 from .equivariance import assert_permutation_equivariant
 from .gradcheck import gradcheck, reports
+from .identities import Identity, IdentityError, assert_identities, identities
 from .leaks import assert_causal, assert_independent, leak_matrix
 from .pullback import ProbeError
 from .report import GradientError, Report, UndecidedWarning
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
     from . import suite
 
 __all__ = [
-    "GradientError", "ProbeError", "Report", "UndecidedWarning", "assert_causal",
-    "assert_depends_on", "assert_independent", "assert_padding_inert",
-    "assert_permutation_equivariant", "gradcheck", "leak_matrix", "reports", "suite",
+    "GradientError", "Identity", "IdentityError", "ProbeError", "Report", "UndecidedWarning",
+    "assert_causal", "assert_depends_on", "assert_identities", "assert_independent",
+    "assert_padding_inert", "assert_permutation_equivariant", "gradcheck", "identities",
+    "leak_matrix", "reports", "suite",
 ]  # fmt: skip
 
 
