@@ -8,6 +8,7 @@ assertions beside it ask the gradient what depends on what: is it causal, is pad
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .causes import Cause
 from .dependence import assert_depends_on, assert_padding_inert
 from .equivariance import assert_permutation_equivariant
 from .gradcheck import gradcheck, reports
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from . import suite
 
 __all__ = [
-    "GradientError", "Identity", "IdentityError", "ProbeError", "Report", "UndecidedWarning",
-    "assert_causal", "assert_depends_on", "assert_identities", "assert_independent",
-    "assert_padding_inert", "assert_permutation_equivariant", "gradcheck", "identities",
-    "leak_matrix", "reports", "suite",
+    "Cause", "GradientError", "Identity", "IdentityError", "ProbeError", "Report",
+    "UndecidedWarning", "assert_causal", "assert_depends_on", "assert_identities",
+    "assert_independent", "assert_padding_inert", "assert_permutation_equivariant", "gradcheck",
+    "identities", "leak_matrix", "reports", "suite",
 ]  # fmt: skip
 
 

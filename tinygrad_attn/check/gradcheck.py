@@ -21,6 +21,7 @@ import numpy as np
 
 from ..engine import DTypeError
 from ..engine.settings import changed
+from .causes import Cause
 from .compare import Method, chosen_method, compared, localised
 from .describe import DIFFERS, described, unjudgeable
 from .diagnose import blamed, diagnosed
@@ -181,8 +182,8 @@ class Check:
         """
         problem = self.levels[-1]
         doubt = unjudgeable(problem)
-        if doubt:
-            return Report("undecided", doubt)
+        if doubt is not None:
+            return doubt
         method, note = (self.method, "") if self.method else chosen_method(problem, self.rng)
         notes = (note,) if note else ()
         if order > 1:
@@ -197,7 +198,8 @@ class Check:
                 replacing=self.method is None,
             )
         except NotAnalyticError as error:
-            return Report("undecided", f"f does not run on complex numbers: {error}")
+            reason = f"f does not run on complex numbers: {error}"
+            return Report("undecided", reason, cause=Cause.NOT_ANALYTIC)
         if found.verdict == "wrong":
             report = replace(described(localised(found, self.rng), notes), entries=found.error.size)
             return diagnosed(report, self.levels, order, found, self.rng)
