@@ -242,6 +242,34 @@ def test_a_wrong_backward_is_seen(rng: Rng, bug: str, kind: str) -> None:
             assert f"usually: {identity.meaning}" in str(caught.value)
 
 
+SHOWN = {
+    ("no scale in dQ", "q k"): "⟨K, dK⟩ is 0.57735 ⟨Q, dQ⟩: 1/√3 (3 is the length of a head",
+    ("no scale in dQ", ""): "⟨Q, dQ⟩ is 1.73205 ⟨S, dS⟩: √3 (3 is the length of a head; √d_k forg",
+    ("scale twice in dQ", ""): "⟨Q, dQ⟩ is 0.57735 ⟨S, dS⟩: 1/√3",
+    ("no scale in dK", ""): "⟨K, dK⟩ is 1.73205 ⟨S, dS⟩: √3",
+    ("dropped sign in dK", ""): "⟨K, dK⟩ is -1 ⟨S, dS⟩: the sign is flipped",
+    (
+        "group averaged in dV",
+        "",
+    ): "⟨V, dV⟩ is 0.25 ⟨C, dC⟩: 1/4 (4 is the length of a group; a mean",
+    ("no normalisation backward", ""): "⟨V, dV⟩ is 2 ⟨C, dC⟩",
+    ("key left out", ""): "",
+}
+
+
+@pytest.mark.parametrize(("bug", "given"), SHOWN)
+def test_a_factor_between_the_sides_is_named(rng: Rng, bug: str, given: str) -> None:
+    m = by_hand(rng, bug=bug, sizes=(8, 2, T, S, D, E))
+    if given:
+        m = {name: array for name, array in m.items() if name.removeprefix("d") in given.split()}
+    with pytest.raises(IdentityError) as caught:
+        assert_identities(**m)
+    expected = SHOWN[bug, given]
+    assert expected in str(caught.value)
+    shown = [identity.shown for identity in caught.value.identities if identity.shown]
+    assert (len(shown) == 1) == bool(expected)
+
+
 def test_a_wrong_cap_is_seen(rng: Rng) -> None:
     m = by_hand(rng, softcap=0.8, bug="wrong cap")
     del m["dscores"]

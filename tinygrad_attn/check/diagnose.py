@@ -19,7 +19,7 @@ from .compare import GROSS, TOLERANCE, Comparison, chosen_method, compared
 from .explain import explained
 from .explain.around import astray, detached_at
 from .explain.evidence import Numbers, gathered, jacobian_of, lengths_of
-from .explain.plain import nothing_arrives, sign_flipped, some_factor
+from .explain.plain import low_precision, nothing_arrives, sign_flipped, some_factor
 from .orders import differentiated
 from .picture import ErrorMap
 from .probes import chosen_probes, probes
@@ -29,6 +29,7 @@ from .report import Report
 from .trace import Call, calls_of, kernel_calls, seen_through
 
 UNSEEN = f"{Cause.DETACHED}, or a hook (every rule that ran is right)"
+COARSE = "the gradient has fewer digits than the function"
 SECOND = "right by itself, but its own derivative is wrong (does the rule leave the graph?)"
 
 
@@ -93,7 +94,11 @@ def around(
         if lost is not None:
             cause, node = lost
             scope = node.scope.path if node.scope else ""
-            return replace(report, cause=cause, module=scope)
+            if not cause.startswith(Cause.OVERWRITTEN) or node.op is None:
+                return replace(report, cause=cause, module=scope)
+            return replace(
+                report, op=node.op.name, module=scope, place=f"{node.label}, in a sum", cause=cause
+            )
     cause = of_numbers(found)
     if cause.startswith(Cause.DETACHED) or report.max_error <= GROSS:
         return replace(report, cause=cause)
@@ -107,6 +112,22 @@ def around(
         "inputs (every rule that ran is right)"
     )
     return replace(report, cause=cause, module=call.module)
+
+
+def imprecise(report: Report, problem: Problem, rng: np.random.Generator) -> Report | None:
+    """The report that a rule computes with fewer digits than its operation; None if none does.
+
+    Such errors look like rounding, so that a comparison alone cannot judge them.
+    """
+    calls, _ = calls_of(problem, upstream(rng, (problem.outputs.size,)))
+    for call in calls:
+        method, _ = chosen_method(call.problem(), rng)
+        exact = method == "complex step"  # else the numeric side may be what lacks digits
+        evidence = gathered(call, calls, {}) if exact else None
+        cause = evidence and low_precision(evidence)
+        if cause:
+            return blamed(replace(report, verdict="wrong", reason=COARSE), call, cause)
+    return None
 
 
 # ── the first wrong rule ─────────────────────────────────────────────────────────────────────────

@@ -22,9 +22,9 @@ import numpy as np
 from ..engine import DTypeError
 from ..engine.settings import changed
 from .causes import Cause
-from .compare import Method, chosen_method, compared, localised
+from .compare import GROSS, Method, chosen_method, compared, localised
 from .describe import DIFFERS, described, unjudgeable
-from .diagnose import blamed, diagnosed
+from .diagnose import blamed, diagnosed, imprecise
 from .modules import with_parameters
 from .numeric import NotAnalyticError
 from .orders import differentiated
@@ -207,6 +207,10 @@ class Check:
             report = diagnosed(described(found, notes), self.levels, order, None, self.rng)
             if report.op:
                 return replace(report, verdict="wrong", reason=DIFFERS)
+        if found.verdict == "undecided" and order == 1 and found.badness.max() < GROSS:
+            coarse = imprecise(described(found, notes), problem, self.rng)
+            if coarse is not None:
+                return coarse
         if found.verdict == "right" and order == 1:
             check_properties(problem, self.user_inputs, self.rng)
             check_untouched(self.given)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from ..engine import ShapeError, TensorError
 from . import equations as eq
 from .known import WHO, Known, Seen, as_array, known
+from .proportions import among_scores, among_values
 from .pullback import positive, whole
 
 
@@ -31,6 +33,7 @@ class Equation:
         needs: the arrays it is about; each tuple is enough.
         condition: in words.  fits: is it fulfilled?
         meaning: what it usually means when the identity is broken.
+        shown: what the numbers show besides, or "".
     """
 
     name: str
@@ -39,6 +42,7 @@ class Equation:
     condition: str
     meaning: str
     fits: Callable[[Known], bool] = lambda m: True
+    shown: Callable[[Known], str] = lambda m: ""
 
     def known(self, m: Known) -> bool:
         """Is everything there that it is about?"""
@@ -100,6 +104,7 @@ EQUATIONS: dict[str, Equation] = {
         "always; S before a soft cap, K with all query heads that it serves",
         "the scale 1/√d is missing or applied twice on one side, or heads of a group are left out "
         "of dK",
+        shown=among_scores,
     ),
     "value products": Equation(
         "⟨V, dV⟩ = ⟨C, dC⟩",
@@ -108,6 +113,7 @@ EQUATIONS: dict[str, Equation] = {
         "always; V with all query heads that it serves",
         "backward has other weights than forward (no mask, another scale, other dropout), or heads "
         "of a group are left out of dV",
+        shown=among_values,
     ),
     "key sums": Equation(
         "dK sums to 0 over the keys",
@@ -191,6 +197,7 @@ class Identity:
         applies: whether that is so here, and what it is about was given.
         missing: what was not given, if that is why it does not apply.
         meaning: what it usually means if it is broken.
+        shown: where it is broken, what the numbers show: one side may be a multiple of another.
     """
 
     name: str
@@ -200,6 +207,7 @@ class Identity:
     applies: bool
     missing: str
     meaning: str
+    shown: str = ""
 
     @property
     def broken(self) -> bool:
@@ -330,7 +338,9 @@ def told(broken: list[Identity], applying: list[Identity]) -> str:
     """The message: what is broken, and the rest in a line."""
     lines = [f"assert_identities: {len(broken)} of {len(applying)} identities are broken"]
     for identity in broken:
-        lines += [f"  {identity}", f"    usually: {identity.meaning}"]
+        lines += [f"  {identity}"]
+        lines += [f"    {identity.shown}"] * bool(identity.shown)
+        lines += [f"    usually: {identity.meaning}"]
     right = [identity.name for identity in applying if identity.holds]
     return "\n".join([*lines, *([f"  these hold: {'; '.join(right)}"] if right else [])])
 
@@ -340,14 +350,16 @@ def judged(equation: Equation, m: Known, tolerance: float) -> Identity:
     applies = equation.applies(m)
     deviation = equation.deviation(m) if applies else 0.0
     missing = "" if equation.known(m) else lacking(equation, m)
+    holds = applies and deviation <= tolerance
     return Identity(
         equation.name,
-        applies and deviation <= tolerance,
+        holds,
         deviation,
         equation.condition,
         applies,
         missing,
         equation.meaning,
+        equation.shown(m) if applies and not holds and isfinite(deviation) else "",
     )
 
 

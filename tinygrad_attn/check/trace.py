@@ -136,10 +136,15 @@ def observed(op: Primitive, argument: int, seen: Callable[[Call, Any], None]) ->
             seen(Call(op, known["i"], tuple(arrays), options, known["out"]), g)
         return rule.fn(g, *(known[need] for need in rule.needs))
 
-    watching.__signature__ = Signature(  # type: ignore[attr-defined]  # what the engine reads
-        [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("g", *names)]
+    return with_signature(watching, names)
+
+
+def with_signature(rule: Callable[..., Any], needs: Iterable[str]) -> Callable[..., Any]:
+    """A rule that asks for `needs`: the engine reads that from its signature."""
+    rule.__signature__ = Signature(  # type: ignore[attr-defined]
+        [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("g", *needs)]
     )
-    return watching
+    return rule
 
 
 def traced(

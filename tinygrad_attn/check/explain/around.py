@@ -21,10 +21,13 @@ from ..trace import Call, calls_of, nodes_before
 CLOSE = 1e-9  # two sums of the same parts
 
 
-def summed(root: Node, g: Array) -> tuple[dict[Node, Any], dict[Node, list[Any]]]:
+Parted = dict[Node, list[tuple[Node, Any]]]  # where each part of a gradient comes from, and it
+
+
+def summed(root: Node, g: Array) -> tuple[dict[Node, Any], Parted]:
     """For every node its gradient, and the parts of which that is the sum, the newest use first."""
     totals: dict[Node, Any] = {root: g}
-    parts: dict[Node, list[Any]] = {root: [g]}
+    parts: Parted = {root: [(root, g)]}
     heap = [(-root.order, root)]
     while heap:
         node = heappop(heap)[1]
@@ -34,7 +37,7 @@ def summed(root: Node, g: Array) -> tuple[dict[Node, Any], dict[Node, list[Any]]
             part = plain(rule.fn(total, *needs), parent)
             if parent not in parts:
                 heappush(heap, (-parent.order, parent))
-            parts.setdefault(parent, []).append(part)
+            parts.setdefault(parent, []).append((node, part))
             totals[parent] = part if parent not in totals else totals[parent] + part
     return totals, parts
 
@@ -52,7 +55,7 @@ def plain(part: Any, parent: Node) -> Any:
 
 
 def astray(problem: Problem, rng: np.random.Generator) -> tuple[str, Node] | None:
-    """The first node that does not get the sum of its parts: what happened to it, and which."""
+    """What happened to the first node that does not get the sum of its parts, and where to look."""
     variables = problem.tensors(problem.x)
     for out in problem.run(problem.f, variables):
         if out.node is None:
@@ -67,22 +70,19 @@ def astray(problem: Problem, rng: np.random.Generator) -> tuple[str, Node] | Non
             got, wanted = found.get(node), totals[node]
             if got is None or isinstance(wanted, Parts) or close(got, wanted):
                 continue
-            return what_happened(node, got, parts[node]), node
+            return what_happened(node, got, parts[node])
     return None
 
 
-def what_happened(node: Node, got: Array, parts: Sequence[Array]) -> str:
-    """Why a gradient is not the sum of its parts."""
+def what_happened(node: Node, got: Array, parts: Sequence[tuple[Node, Array]]) -> tuple[str, Node]:
+    """Why a gradient is not the sum of its parts, and the node of the operation to look at."""
     if node.hooks:
-        return f"{Cause.HOOK} of {node.label}"
-    if len(parts) > 1:
-        for part, word in ((parts[-1], "last"), (parts[0], "first")):
-            if close(got, part):
-                return (
-                    f"{Cause.OVERWRITTEN}: of {len(parts)} parts of the gradient of {node.label} "
-                    f"the {word} to arrive alone is kept"
-                )
-    return f"{Cause.UNKNOWN}: the gradient of {node.label} is not the sum of its parts"
+        return f"{Cause.HOOK} of {node.label}", node
+    for (source, part), word in zip((parts[-1], parts[0]), ("last", "first"), strict=True):
+        if len(parts) > 1 and close(got, part):
+            what = f"of {len(parts)} parts of the gradient of {node.label} only the {word} is kept"
+            return f"{Cause.OVERWRITTEN}: {what}", source
+    return f"{Cause.UNKNOWN}: the gradient of {node.label} is not the sum of its parts", node
 
 
 def close(a: Array, b: Array) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ...engine import Array, Primitive
+from ...engine import PRIMITIVES, Array, Primitive
 from ...engine.backward import unbroadcast
 from ..causes import Cause
+from ..problem import upstream
 from ..trace import Call
 from .evidence import Evidence, found_jacobian_of, jacobian_of, recomputed
 
@@ -110,16 +111,51 @@ def operand_transposed(e: Evidence) -> str | None:
 def another_value(e: Evidence) -> str | None:
     """Right, if what the rule asks for under one name is given it under another."""
     call = e.call
-    if not isinstance(call.op, Primitive) or call.op.variadic:
+    if not isinstance(call.op, Primitive) or call.op.variadic or isinstance(call.out, tuple):
         return None
     known = dict(zip([*call.names, "out"], [*call.arrays, call.out], strict=True))
-    for need in set(call.rule.needs) & set(known):
-        for name, array in known.items():
+    for need in [need for need in call.rule.needs if need in known]:
+        for name, array in in_other_forms(known):
             if name == need or np.shape(array) != np.shape(known[need]):
                 continue
             if e.mends(rule_jacobian(call, {need: array})):
                 return f"{Cause.WRONG_VALUE}: the rule uses {need} where {name} is needed"
     return None
+
+
+def in_other_forms(known: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """All that is known, then what simple functions make of it."""
+    yield from known.items()
+    for name, array in known.items():
+        if isinstance(array, np.ndarray) and floats(array):
+            with np.errstate(all="ignore"):
+                yield f"exp({name})", np.exp(array)
+                yield f"log({name})", np.log(array)
+                yield f"tanh({name})", np.tanh(array)
+                yield f"1 − {name}", 1 - array
+                yield f"{name}²", array * array
+                yield f"√{name}", np.sqrt(array)
+                yield f"1/{name}", 1 / array
+
+
+def another_rule(e: Evidence) -> str | None:
+    """The rule of another operation with one argument, or a factor that depends on x held fixed."""
+    call = e.call
+    if len(call.arrays) != 1 or e.in_shape != e.out_shape or not floats(call.arrays[0]):
+        return None
+    with np.errstate(all="ignore"):
+        if e.fits(np.diag((call.out / call.arrays[0]).ravel())):
+            return f"{Cause.DETACHED}: as if the result were {call.name} times a constant"
+    for op in PRIMITIVES.values():
+        if op is not call.op and alike(op) and e.fits(rule_jacobian(replace(call, op=op), {})):
+            return f"{Cause.ANOTHER_CALL}: it is the rule of `{op.name}`"
+    return None
+
+
+def alike(op: Primitive) -> bool:
+    """Has it one argument, and a rule that asks for that and the result alone?"""
+    rule = op.rules[0] if len(op.arrays) == 1 and op.rules and not op.variadic else None
+    return rule is not None and len(rule.needs) > 0 and {*rule.needs} <= {"out", *op.arrays}
 
 
 def rule_jacobian(call: Call, values: dict[str, Any]) -> Array | None:
@@ -146,14 +182,32 @@ def stale_value(e: Evidence) -> str | None:
     return None
 
 
-def constant_though_it_should_not(e: Evidence) -> bool:
-    """Does the rule give the same at other values, where the right gradient differs?"""
+def remembered(e: Evidence) -> str | None:
+    """The first gradient after another call differs from the second: the rule has a memory."""
+    moved = elsewhere_too(e.call)
+    if moved is None:
+        return None
+    g = upstream(np.random.default_rng(0), (len(e.found),))[None]
+    found_jacobian_of(moved)
+    first, second, third = (e.call.problem().pull(g) for _ in range(3))
+    if np.array_equal(first, second) or not np.array_equal(second, third):
+        return None
+    return f"{Cause.STALE}: the rule remembers an earlier call"
+
+
+def elsewhere_too(call: Call) -> Call | None:
+    """The call at other values."""
     rng = np.random.default_rng(0)
     arrays = tuple(
         a + rng.uniform(0.1, 0.2, a.shape) if isinstance(a, np.ndarray) and floats(a) else a
-        for a in e.call.arrays
+        for a in call.arrays
     )
-    moved = recomputed(replace(e.call, arrays=arrays))
+    return recomputed(replace(call, arrays=arrays))
+
+
+def constant_though_it_should_not(e: Evidence) -> bool:
+    """Does the rule give the same at other values, where the right gradient differs?"""
+    moved = elsewhere_too(e.call)
     right = jacobian_of(moved)
     if moved is None or right is None or np.allclose(right, e.right, rtol=1e-6, atol=1e-9):
         return False

@@ -93,7 +93,7 @@ class Evidence(Numbers):
 def gathered(call: Call, others: Sequence[Call], lengths: Mapping[int, str]) -> Evidence | None:
     """The evidence against a rule, from smaller arrays where these are too large; None without.
 
-    It is None too where the operation has several results, or raises on smaller arrays.
+    It is None too where the operation raises on smaller arrays.
     """
     whole = recomputed(call)
     if whole is None:
@@ -114,8 +114,9 @@ def collected(call: Call, others: Sequence[Call], lengths: Mapping[int, str]) ->
     found, right = problem.pull(np.eye(m)), numeric_jacobian(problem)
     if not (np.isfinite(found).all() and np.isfinite(right).all()):
         return None
-    shapes = problem.inputs.shapes[0], problem.outputs.shapes[0]
-    return Evidence(found, right, call, *shapes, others, lengths)
+    outs = problem.outputs.shapes
+    out_shape = outs[0] if len(outs) == 1 else (m,)  # several results stand end to end
+    return Evidence(found, right, call, problem.inputs.shapes[0], out_shape, others, lengths)
 
 
 def numeric_jacobian(problem: Problem) -> Array:
@@ -149,16 +150,22 @@ def shrunken(call: Call) -> Call | None:
     """The call on the first few elements along every long axis; None if that makes no sense.
 
     Equal lengths stay equal and different ones different, so that no axes can be confused.
+    Integers, which may be indices, are brought into the shorter range.
     """
-    shapes = [a.shape for a in call.arrays if isinstance(a, np.ndarray)]
-    lengths = {n for shape in shapes for n in shape}
+    given = [*call.arrays, *call.options.values()]
+    lengths = {n for a in given if isinstance(a, np.ndarray) for n in a.shape}
     fresh = (n for n in count(2) if n not in lengths)
     short = {n: next(fresh) if n > SHORT else n for n in sorted(lengths)}
-    arrays = tuple(
-        a[tuple(slice(short[n]) for n in a.shape)] if isinstance(a, np.ndarray) else a
-        for a in call.arrays
-    )
-    return recomputed(replace(call, arrays=arrays))
+    least = min((short[n] for n in lengths if n > SHORT), default=0)
+
+    def cut(a: Any) -> Any:
+        if not isinstance(a, np.ndarray):
+            return a
+        part = a[tuple(slice(short[n]) for n in a.shape)]
+        return part % least if least and a.dtype.kind in "iu" else part
+
+    options = {name: cut(option) for name, option in call.options.items()}
+    return recomputed(replace(call, arrays=tuple(map(cut, call.arrays)), options=options))
 
 
 def recomputed(call: Call) -> Call | None:
@@ -167,6 +174,8 @@ def recomputed(call: Call) -> Call | None:
         out = call(Tensor(call.arrays[call.argument]))
     except Exception:  # whatever an operation says of arguments made up here
         return None
+    if isinstance(out, tuple):
+        return replace(call, out=tuple(part.data for part in out))
     return replace(call, out=out.data) if isinstance(out, Tensor) else None
 
 

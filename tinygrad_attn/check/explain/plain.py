@@ -16,6 +16,7 @@ from .evidence import Evidence, Numbers
 
 AXES = 4  # of arrays whose permutations are tried
 SINGLE, HALF = 4e-7, 4e-3  # relative errors that float32 and float16 explain
+ROUNDING = 1e-12  # and what float64 explains
 
 
 def nothing_arrives(e: Numbers) -> str | None:
@@ -71,7 +72,8 @@ def meaning(factor: float, e: Evidence) -> str:
 def operands(factor: float, e: Evidence) -> Iterator[str]:
     """Operands of the call that are single numbers, the factor or one over it."""
     for name, array in zip(e.call.names, e.call.arrays, strict=False):
-        value = abs(float(np.real(array).ravel()[0])) if np.size(array) == 1 else 0.0
+        alone = isinstance(array, np.ndarray) and array.size == 1
+        value = abs(complex(array.item())) if alone else 0.0
         if value and not isclose(value, 1):
             forms = {name: value, f"1/{name}": 1 / value}
             yield from (form for form, v in forms.items() if isclose(factor, v, rel_tol=1e-4))
@@ -101,7 +103,7 @@ def passed_on(e: Evidence) -> str | None:
         return None
     times = "" if isclose(factor, 1, rel_tol=1e-9) else f" times {rounded(factor)}"
     nothing = ~e.right.any(axis=0)
-    if nothing.any():
+    if nothing.any() and not nothing.all():
         return f"{Cause.MASK}: {counted(nothing)} get a gradient though the result ignores them"
     return f"{Cause.PASSED_ON}{times}: the derivative of the operation is missing"
 
@@ -133,8 +135,9 @@ def axes_permuted(e: Evidence) -> str | None:
 def turned_cause(e: Evidence, which: str, order: tuple[int, ...], turning: bool) -> str:
     """The name of a fault that only permutes axes."""
     how = f"{which} has its axes in the order {order}"
-    if len(e.out_shape) < len(e.in_shape):
-        return f"{Cause.WRONG_AXIS}: spread along the wrong axis; {how}"
+    if len(e.out_shape) != len(e.in_shape):
+        what = "spread" if len(e.out_shape) < len(e.in_shape) else "summed"
+        return f"{Cause.WRONG_AXIS}: {what} along the wrong axis; {how}"
     if turning and e.call.op.name in ("transpose", "moveaxis", "swapaxes"):
         return f"{Cause.PERMUTATION}: {how}"
     plain = order[:-2] == tuple(range(len(order) - 2))
@@ -153,6 +156,14 @@ def permuting(jacobian: Array) -> bool:
     ones = jacobian == 1
     alone = (ones.sum(axis=0) == 1).all() and (ones.sum(axis=1) == 1).all()
     return bool(jacobian.shape[0] == jacobian.shape[1] and alone and not jacobian[~ones].any())
+
+
+def another_order(e: Evidence) -> str | None:
+    """The operation only moves elements, and so does the rule, but to other places."""
+    if not permuting(e.right) or not permuting(e.found):
+        return None
+    moved = (e.right != e.found).any(axis=0)
+    return f"{Cause.PERMUTATION}: {counted(moved)} get the gradient of another element"
 
 
 def adjoint_missing(e: Evidence) -> str | None:
@@ -195,7 +206,7 @@ def powers(name: str, x: Array) -> Iterator[tuple[str, Array]]:
         return
     forms = {name: x, f"(1 − {name})": 1 - x, f"{name}²": x * x, f"(1 − {name}²)": 1 - x * x}
     for form, values in forms.items():
-        yield f"{form} once too often", values
+        yield f"{form} stands there once too often", values
         if np.abs(values).min() > 0:
             yield f"{form} is missing", 1 / values
 
@@ -204,7 +215,7 @@ def low_precision(e: Evidence) -> str | None:
     """Errors as large as another dtype makes them."""
     size = np.abs(e.right).max(initial=0)
     for dtype, most in ((np.float32, SINGLE), (np.float16, HALF)):
-        small = e.discrepancy <= most * max(size, np.finfo(dtype).tiny)
+        small = ROUNDING * size < e.discrepancy <= most * size
         with np.errstate(over="ignore"):
             exact = np.isclose(e.found.astype(dtype), e.found, rtol=1e-12, atol=0).all()
         if small and exact:

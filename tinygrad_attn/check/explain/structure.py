@@ -14,9 +14,23 @@ def mask_not_applied(e: Evidence) -> str | None:
     """Right where the result depends on the argument, but elements it ignores get one too."""
     ignored = ~e.right.any(axis=0)
     spilled = ignored & e.found.any(axis=0)
-    if not spilled.any() or not e.fits(np.where(ignored, e.found, e.right)):
+    if not spilled.any() or ignored.all() or not e.fits(np.where(ignored, e.found, e.right)):
         return None
     return f"{Cause.MASK}: {counted(spilled)} get a gradient though the result ignores them"
+
+
+def result_ignored(e: Evidence) -> str | None:
+    """Of an operation with several results the gradient of one does not arrive."""
+    if not isinstance(e.call.out, tuple):
+        return None
+    start = 0
+    for k, out in enumerate(e.call.out):
+        rows = np.arange(len(e.right))[:, None]
+        left = np.where((rows >= start) & (rows < start + out.size), 0, e.right)
+        start += out.size
+        if e.fits(left):
+            return f"{Cause.DETACHED}: the gradient of result {k} does not arrive"
+    return None
 
 
 def mask_inverted(e: Evidence) -> str | None:
@@ -63,11 +77,19 @@ def last_use_only(e: Evidence) -> str | None:
         return None
     rows = np.arange(len(used))[:, None]
     last, first = (used * rows).max(axis=0), np.where(used, rows, len(used)).min(axis=0)
-    if e.fits(np.where(rows == last, e.right, 0)):
-        return f"{Cause.OVERWRITTEN}: elements used more than once get the last gradient alone"
-    if e.fits(np.where(rows == first, e.right, 0)):
-        return f"{Cause.OVERWRITTEN}: elements used more than once get the first gradient alone"
+    cause = Cause.OVERWRITTEN if indexing(e) else Cause.BROADCAST
+    for row, word in ((last, "last"), (first, "first")):
+        if e.fits(np.where(rows == row, e.right, 0)):
+            return f"{cause}: elements used more than once get the {word} gradient alone"
     return None
+
+
+def averaged(e: Evidence) -> str | None:
+    """Each element gets the mean of its gradients, not their sum."""
+    uses = np.maximum(1, (e.right != 0).sum(axis=0))
+    if np.ptp(uses) == 0 or not e.fits(e.right / uses):
+        return None
+    return f"{Cause.ARRAY_FACTOR}: each element gets the mean of its gradients, not their sum"
 
 
 def diagonal_alone(e: Evidence) -> str | None:
