@@ -384,3 +384,10 @@ def test_misuse_is_named(f: Any, inputs: Any, options: Any, message: str) -> Non
 def test_errors_of_f_come_through() -> None:
     with pytest.raises(ta.ShapeError, match="matmul"):
         gradcheck(lambda a, b: a @ b, np.ones((2, 3)), np.ones((2, 3)))
+
+
+def test_what_a_direction_leaves_alone_may_be_infinite() -> None:
+    """∂²aᵇ/∂a² is infinite at a = 0; along b everything is finite, and 0 · ∞ is no error."""
+    a, b = np.arange(60.0).reshape(3, 20), np.linspace(1.2, 1.9, 60).reshape(3, 20)
+    with pytest.warns(UndecidedWarning):
+        assert gradcheck(ta.power, a, b, order=2).verdict == "undecided"
