@@ -3,6 +3,7 @@
 `suite.rows()` checks every operation and every layer of the package; `zoo` has the bugs that show
 what a check is worth.  `leak_matrix` and the
 assertions beside it ask the gradient what depends on what: is it causal, is padding inert?
+`identities` holds arrays of any library against equations that attention's gradients obey.
 """
 
 from importlib import import_module
@@ -12,6 +13,7 @@ from .causes import Cause
 from .dependence import assert_depends_on, assert_padding_inert
 from .equivariance import assert_permutation_equivariant
 from .gradcheck import gradcheck, reports
+from .identities import Identity, IdentityError, assert_identities, identities
 from .leaks import assert_causal, assert_independent, leak_matrix
 from .pullback import ProbeError
 from .report import GradientError, Report, UndecidedWarning
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
     from . import suite, zoo
 
 __all__ = [
-    "Cause", "GradientError", "ProbeError", "Report", "UndecidedWarning", "assert_causal",
-    "assert_depends_on", "assert_independent", "assert_padding_inert",
-    "assert_permutation_equivariant", "gradcheck", "leak_matrix", "reports", "suite",
-    "zoo",
+    "Cause", "GradientError", "Identity", "IdentityError", "ProbeError", "Report",
+    "UndecidedWarning", "assert_causal", "assert_depends_on", "assert_identities",
+    "assert_independent", "assert_padding_inert", "assert_permutation_equivariant", "gradcheck",
+    "identities", "leak_matrix", "reports", "suite", "zoo",
 ]  # fmt: skip
 
 
