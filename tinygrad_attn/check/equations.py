@@ -17,6 +17,8 @@ import numpy as np
 from ..engine import Array
 from .known import Known
 
+CANCELLED = 1 / 32  # of what terms are at most: enough for rounding, little beside a fault
+
 
 # ── deviations ───────────────────────────────────────────────────────────────────────────────────
 def weight_rows(m: Known) -> float:
@@ -127,9 +129,11 @@ def key_terms(m: Known) -> Array:
     if m.has("q", "weights", "dweights"):
         terms = np.swapaxes(m.score_terms, -1, -2) @ np.abs(m["q"]) * abs(m.scale)
         return grouped(m, terms.sum(-2), -2)
-    if m.has("q") and m.row_bound is not None:
-        return grouped(m, (m.row_bound[..., None] * np.abs(m["q"])).sum(-2) * abs(m.scale), -2)
-    return np.abs(m["dk"]).sum(-2)
+    size = np.abs(m["dk"]).sum(-2)
+    if not m.has("q") or m.row_bound is None:
+        return size
+    most = (m.row_bound[..., None] * np.abs(m["q"])).sum(-2) * abs(m.scale)
+    return np.maximum(size, CANCELLED * grouped(m, most, -2))
 
 
 def inner(m: Known, name: str) -> tuple[Array, Array]:
@@ -150,9 +154,11 @@ def inner_sizes(m: Known, found: list[tuple[Array, Array]]) -> list[Array]:
     if m.has("weights", "dweights"):
         products = queries[..., :, None] * np.repeat(keys, m.group, -2)[..., None, :]
         return [grouped(m, (m.score_terms * products).sum((-1, -2)))]
+    sizes = [size for _, size in found]
     if m.row_bound is not None:
-        return [grouped(m, (m.row_bound * queries).sum(-1)) * keys.max(-1, initial=0.0)]
-    return [size for _, size in found]
+        most = grouped(m, (m.row_bound * queries).sum(-1)) * keys.max(-1, initial=0.0)
+        sizes.append(CANCELLED * most)
+    return sizes
 
 
 def carried_to_keys(m: Known) -> list[tuple[str, Array, Array]]:
