@@ -32,6 +32,7 @@ LAYERS: dict[str, set[str]] = {
     "engine.settings": {"engine.errors"},
     "engine": {"engine.errors", "engine.kernel", "engine.settings"},
     "rng": {"engine"},
+    "anomaly": {"engine", "engine.settings"},
     "extras": {"engine"},
     "kernels": BARE,  # arrays alone
     "ops": {"engine", "engine.errors", "engine.settings"},

@@ -250,7 +250,7 @@ def test_draw_without_a_layout_engine(tmp_path, monkeypatch, capsys):
 # ── what is wrong ────────────────────────────────────────────────────────────────────────────────
 MISTAKES = {
     "": "the following arguments are required: COMMAND",
-    "museum": "invalid choice: 'museum'",
+    "aviary": "invalid choice: 'aviary'",
     "train --text no.txt": "no.txt: expected a text file",
     "train --text empty.txt": "the file is empty",
     "train --text latin1.txt": "expected UTF-8 text, but byte 3",

@@ -46,7 +46,8 @@ def walk(
             return walk(
                 root, g, create_graph=True, retain_graph=True, relevant=relevant, wanted=wanted
             )
-    keep_all, reported = SETTINGS.get().keep_grads, set(wanted)
+    settings, reported = SETTINGS.get(), set(wanted)
+    keep_all, guard = settings.keep_grads, settings.guard
     look_at_all = keep_all or bool(reported)
     waiting, nodes, heap = {root.order: g}, {root.order: root}, [-root.order]
     reached = []
@@ -54,7 +55,7 @@ def walk(
         order = -heappop(heap)
         node, g = nodes.pop(order), waiting.pop(order)
         if node.watched or look_at_all:
-            g = hooked(node, g) if node.hooks else g
+            g = hooked(node, g, guard) if node.hooks or guard is not None else g
             if (node.retain or keep_all or node in reported) and type(g) is not Parts:
                 reached.append((node, g))
         if node.op is None:
@@ -64,8 +65,8 @@ def walk(
         edges = node.edges
         if type(edges) is not list:  # made only now, or freed
             edges = opened(node, g, create_graph, relevant)
-        if create_graph or relevant is not None:
-            edges = prepared(edges, node, create_graph, relevant)
+        if create_graph or relevant is not None or guard is not None:
+            edges = prepared(edges, node, g, create_graph, relevant, guard)
         try:
             for parent, rule, needs in edges:
                 # Unpacking a list of one costs a fifth of a small rule.
@@ -108,14 +109,21 @@ def opened(node: Node, g: Any, create_graph: bool, relevant: set[Node] | None) -
 
 
 def prepared(
-    edges: list[Edge], node: Node, create_graph: bool, relevant: set[Node] | None
+    edges: list[Edge],
+    node: Node,
+    g: Any,
+    create_graph: bool,
+    relevant: set[Node] | None,
+    guard: Any,
 ) -> list[Edge]:
     """The edges to `relevant` nodes; under create_graph with Tensors for arrays."""
-    return [
-        (parent, rule, rule.attached(node, needs) if create_graph else needs)
-        for parent, rule, needs in edges
-        if relevant is None or parent in relevant
-    ]
+    if create_graph or relevant is not None:
+        edges = [
+            (parent, rule, rule.attached(node, needs) if create_graph else needs)
+            for parent, rule, needs in edges
+            if relevant is None or parent in relevant
+        ]
+    return edges if guard is None else guard.checked(node, g, edges, create_graph)
 
 
 def unbroadcast(part: Any, shape: tuple[int, ...]) -> Any:
@@ -141,8 +149,10 @@ def fitted(part: Any, node: Node, parent: Node) -> Any:
     return part if part.dtype == parent.dtype else part.astype(parent.dtype)
 
 
-def hooked(node: Node, g: Any) -> Any:
+def hooked(node: Node, g: Any, guard: Any) -> Any:
     """`g` after the node's hooks."""
+    if guard is not None:
+        guard.gradient(node, g, "sum")
     bare = not isinstance(g, Tensor)
     for hook in node.hooks or ():
         seen = as_tensor(g)
@@ -156,6 +166,8 @@ def hooked(node: Node, g: Any) -> Any:
                 f"{seen.dtype}{list(seen.shape)}; got {got}"
             )
         g = new._data if bare else new
+        if guard is not None:
+            guard.gradient(node, g, "hook")
     return g
 
 
@@ -182,6 +194,8 @@ def upstream(output: Tensor, g: Any, create_graph: bool, who: str) -> Any:
         raise ShapeError(f"{who}: g must have the output's shape {output.shape}, got {array.shape}")
     if array.dtype != output.dtype and not np.can_cast(array.dtype, output.dtype, "same_kind"):
         raise DTypeError(f"{who}: g must be of dtype {output.dtype}, got {array.dtype}")
+    if (guard := SETTINGS.get().guard) is not None:
+        guard.gradient(output.node, array, "upstream")
     if create_graph and isinstance(g, Tensor):
         return g if g.dtype == output.dtype else g.astype(output.dtype)
     array = array.astype(output.dtype, copy=False)

@@ -135,12 +135,14 @@ class Primitive:
             self.explain(error, raw, options)
         if out.__class__ is not ndarray:
             if out.__class__ is tuple:
-                return self.several(raw, options, parents, out, constants)
+                return self.several(arrays, raw, options, parents, out, constants)
             out = np.asarray(out)
         if constants and shares(out, raw):
             out = out.copy()
         out.setflags(False)  # write=False; by position it costs half
         settings = SETTINGS.get()
+        if settings.guard is not None:
+            settings.guard.result(self, arrays, raw, options, (out,))
         if not linked or not settings.recording:
             return wrapped(out, None)
         if constants or self.per_argument or not self.rules:
@@ -150,6 +152,8 @@ class Primitive:
         node = recorded(self, tuple(parents), edges, out.shape, out.dtype, settings.scope)
         if settings.keep_values:
             node.keep(out, settings.keep_grads, arrays)
+        if settings.guard is not None:
+            node.place = settings.guard.place()
         return wrapped(out, node)
 
     def computed(self, raw: list[Any], options: tuple[Any, ...]) -> Any:
@@ -170,6 +174,7 @@ class Primitive:
 
     def several(
         self,
+        arrays: tuple[Any, ...],
         raw: list[Any],
         options: tuple[Any, ...],
         parents: Parents,
@@ -179,11 +184,15 @@ class Primitive:
         """A Tensor for each result, on a shared node if there is anything to record."""
         settings = SETTINGS.get()
         outs = tuple([locked(out) for out in outs])
+        if settings.guard is not None:
+            settings.guard.result(self, arrays, raw, options, outs)
         if not any(parents) or not settings.recording:
             return tuple([wrapped(out, None) for out in outs])
         edges = self.edges(raw, options, parents, outs, constants)
         shapes = tuple([out.shape for out in outs])
         shared = recorded(self, tuple(parents), edges, shapes, outs[0].dtype, settings.scope)
+        if settings.guard is not None:
+            shared.place = settings.guard.place()
         return results(shared, outs)
 
     def bind(self, options: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, ...]:

@@ -42,8 +42,9 @@ class Module:
     _scope_name: str | None = None
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """`forward`, inside this module's scope where something is recorded."""
-        if not SETTINGS.get().recording:
+        """`forward`, inside this module's scope where something is recorded or guarded."""
+        settings = SETTINGS.get()
+        if not settings.recording and settings.guard is None:
             return self.forward(*args, **options)
         with scope(self._scope_name or type(self).__name__):
             return self.forward(*args, **options)

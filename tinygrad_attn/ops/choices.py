@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, Tensor, adapts, composed, inner, primitive
+from .arithmetic import operand
 
 __all__ = [
     "clip", "fmax", "fmin", "masked_fill", "maximum", "minimum", "nan_to_num", "where",
@@ -109,6 +110,7 @@ def nan_to_num(
     x: Any, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
     """x with NaN as `nan` and ±∞ as `posinf`, `neginf` (None: the largest number); gradient 0."""
+    x = operand(x)
     dtype = np.result_type(x)
     if dtype.kind not in "fc":
         return x

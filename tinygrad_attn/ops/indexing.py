@@ -121,7 +121,7 @@ def integers(who: str, indices: Any) -> Array:
 
 def grid(who: str, indices: Any, axis: int, shape: tuple[int, ...]) -> tuple[Array, ...]:
     """The full index that takes `indices` along `axis` and everything along the other axes."""
-    array = integers(who, indices)
+    array, axis = integers(who, indices), operator.index(axis)
     if array.ndim != len(shape) or not -len(shape) <= axis < len(shape):
         raise ShapeError(
             f"{who}: indices {array.shape} and array {shape} must have equally many axes, and "

@@ -38,6 +38,14 @@ def relu_mask_inverted(g: Array, x: Array) -> Array:
     return g * (x <= 0)
 
 
+@plants(ops.relu, "x", rectified, Cause.NOT_LINEAR)
+def relu_guided(g: Array, x: Array) -> Array:
+    """Guided backpropagation: negative gradients are cut off too. It makes clean saliency maps,
+    which are no gradients: they hardly depend on the weights.
+    """
+    return g * (x > 0) * (g > 0)
+
+
 @plants(
     ops.clip,
     "x",

@@ -189,7 +189,7 @@ def square_forgets_two(g: Array, x: Array) -> Array:
     ops.power, "a", lambda s, rng: Subject(lambda x: x**3, (positive(rng, s.T, s.S),)), Cause.FACTOR
 )
 def power_forgets_exponent(g: Array, a: Array, b: Array) -> Array:
-    """aᵇ⁻¹ without the b before it."""
+    """aᵇ⁻¹ without the b before it: a cubic penalty that pulls a third as hard as it says."""
     return g * a ** (b - 1)
 
 
@@ -217,7 +217,7 @@ def subtract_like_add(g: Array) -> Array:
 
 @plants(ops.sqrt, "x", lambda s, rng: Subject(ops.sqrt, (positive(rng, s.T, s.S),)), Cause.FACTOR)
 def sqrt_forgets_half(g: Array, out: Array) -> Array:
-    """1/y in place of 1/(2y)."""
+    """1/y in place of 1/(2y): a standard deviation that learns twice as fast as its mean."""
     return g / out
 
 

@@ -179,7 +179,7 @@ def matmul_not_transposed(g: Array, b: Array) -> Array:
 
 @plants(ops.matmul, "b", product, Cause.TRANSPOSED)
 def matmul_result_transposed(g: Array, a: Array) -> Array:
-    """dYᵀA is the transpose of AᵀdY."""
+    """dYᵀA is the transpose of AᵀdY: right for a library that stores W the other way round."""
     return np.swapaxes(g, -1, -2) @ a
 
 
