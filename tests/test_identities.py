@@ -44,13 +44,16 @@ def by_hand(
     dtype: str = "float64",
     sizes: tuple[int, ...] = (H, G, T, S, D, E),
     front: tuple[int, ...] = (B,),
+    scale: float | None = None,
+    factor: float = 1.0,
 ) -> dict[str, Array]:
     """Attention forward and backward in NumPy; `bug` makes the backward pass wrong."""
     heads, groups, queries, keys, d, e = sizes
     shapes = (heads, queries, d), (groups, keys, d), (groups, keys, e)
     q, k, v = (rng.standard_normal((*front, *shape)).astype(dtype) for shape in shapes)
     many = partial(np.repeat, repeats=heads // groups, axis=-3)
-    scale = np.asarray(d**-0.5, dtype)
+    q = q * np.asarray(factor, dtype)
+    scale = np.asarray(d**-0.5 if scale is None else scale, dtype)
     scores = q @ many(k).mT * scale
     capped = scores if softcap is None else softcap * np.tanh(scores / softcap)
     allowed = np.ones(scores.shape, bool) if mask is None else np.broadcast_to(mask, scores.shape)
@@ -89,7 +92,8 @@ def by_hand(
 
 def softmax(x: Array, allowed: Array) -> Array:
     """With zeros for a query that may look nowhere."""
-    e = np.where(allowed, np.exp(x), 0)
+    top = np.where(allowed, x, -np.inf).max(-1, keepdims=True, initial=-np.inf)
+    e = np.where(allowed, np.exp(np.where(allowed, x - top, 0)), 0)
     return np.asarray(e / np.maximum(e.sum(-1, keepdims=True), np.finfo(x.dtype).tiny))
 
 
@@ -144,6 +148,32 @@ def test_a_soft_cap_bends_the_rows_of_the_scores(rng: Rng, kind: str) -> None:
     bent = identities(**m, mask=MASKS[kind])  # forgot to say so
     assert {"score rows", "key sums"} <= names(bent)
     assert "score rows" not in applying(identities(**m, mask=MASKS[kind], softcap=0.8))
+
+
+LESS = ("q", "k", "v", "dq", "dk", "dv", "dcontext")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", MASKS)
+def test_a_saturated_softmax_is_no_fault(rng: Rng, kind: str, dtype: str) -> None:
+    """Nearly one-hot, dS is what is left of 1 − 1: measured by what cancelled."""
+    for factor in (5.0, 30.0, 300.0):
+        m = by_hand(rng, MASKS[kind], dtype=dtype, factor=factor)
+        assert_identities(**m, mask=MASKS[kind])
+        assert_identities(**{name: m[name] for name in LESS}, mask=MASKS[kind])
+    m = by_hand(rng, MASKS[kind], dtype=dtype, factor=5.0, bug="no scale in dQ")
+    few = {name: m[name] for name in LESS}
+    assert "inner products" in names(identities(**few, mask=MASKS[kind]))
+
+
+@pytest.mark.parametrize("scale", [-0.7, 1.0, 3.0])
+def test_any_scale(rng: Rng, scale: float) -> None:
+    m = by_hand(rng, scale=scale)
+    for given in (m, {name: m[name] for name in LESS}):
+        assert_identities(**given, scale=scale)
+        wrong = {**given, "dk": given["dk"] * (1 + 1e-6)}
+        assert "inner products" in names(identities(**wrong, scale=scale))
+    assert {"query products", "group sums"} <= names(identities(**m, scale=2.0))
 
 
 def test_gradients_of_this_library(rng: Rng) -> None:

@@ -17,6 +17,8 @@ import numpy as np
 from ..engine import Array
 from .known import Known
 
+CANCELLED = 1 / 32  # of what terms are at most: enough for rounding, little beside a fault
+
 
 # ── deviations ───────────────────────────────────────────────────────────────────────────────────
 def weight_rows(m: Known) -> float:
@@ -100,7 +102,7 @@ def query_products(m: Known) -> float:
     """dQ is dS K·scale."""
     keys = np.repeat(m["k"], m.group, -3)
     difference = m["dq"] - m["dscores"] @ keys * m.scale
-    return relative(difference, np.abs(m["dscores"]) @ np.abs(keys) * m.scale)
+    return relative(difference, np.abs(m["dscores"]) @ np.abs(keys) * abs(m.scale))
 
 
 def bound_queries(m: Known) -> float:
@@ -124,10 +126,14 @@ def relative(difference: Array, *sizes: Array) -> float:
 
 def key_terms(m: Known) -> Array:
     """The terms of ΣdK over the keys without signs (…, G, D)."""
-    if not m.has("q", "weights", "dweights"):
-        return np.abs(m["dk"]).sum(-2)
-    terms = np.swapaxes(m.score_terms, -1, -2) @ np.abs(m["q"]) * m.scale
-    return grouped(m, terms.sum(-2), -2)
+    if m.has("q", "weights", "dweights"):
+        terms = np.swapaxes(m.score_terms, -1, -2) @ np.abs(m["q"]) * abs(m.scale)
+        return grouped(m, terms.sum(-2), -2)
+    size = np.abs(m["dk"]).sum(-2)
+    if not m.has("q") or m.row_bound is None:
+        return size
+    most = (m.row_bound[..., None] * np.abs(m["q"])).sum(-2) * abs(m.scale)
+    return np.maximum(size, CANCELLED * grouped(m, most, -2))
 
 
 def inner(m: Known, name: str) -> tuple[Array, Array]:
@@ -141,13 +147,18 @@ def inner(m: Known, name: str) -> tuple[Array, Array]:
 
 
 def inner_sizes(m: Known, found: list[tuple[Array, Array]]) -> list[Array]:
-    """What `inner_products` is relative to: every term of ⟨S, dS⟩ without signs, if known."""
-    if not m.has("q", "k", "weights", "dweights"):
+    """What `inner_products` is relative to: the terms of ⟨S, dS⟩ without signs, if known."""
+    if not m.has("q", "k"):
         return [size for _, size in found]
-    queries, keys = (np.linalg.norm(m[name], axis=-1) for name in ("q", "k"))
-    keys = np.repeat(keys, m.group, -2)
-    terms = m.score_terms * queries[..., :, None] * keys[..., None, :] * m.scale
-    return [grouped(m, terms.sum((-1, -2)))]
+    queries, keys = (np.linalg.norm(m[name], axis=-1) * abs(m.scale) ** 0.5 for name in ("q", "k"))
+    if m.has("weights", "dweights"):
+        products = queries[..., :, None] * np.repeat(keys, m.group, -2)[..., None, :]
+        return [grouped(m, (m.score_terms * products).sum((-1, -2)))]
+    sizes = [size for _, size in found]
+    if m.row_bound is not None:
+        most = grouped(m, (m.row_bound * queries).sum(-1)) * keys.max(-1, initial=0.0)
+        sizes.append(CANCELLED * most)
+    return sizes
 
 
 def carried_to_keys(m: Known) -> list[tuple[str, Array, Array]]:

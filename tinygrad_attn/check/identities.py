@@ -263,6 +263,9 @@ def identities(
     `np.asarray` takes (NumPy's, JAX's, PyTorch's detached and on the CPU), shaped (..., heads,
     time, width), all with the same axes in front, or (time, width) where there is one head.
 
+    Where softmax is nearly one-hot little more than rounding is left of dS.  With q, v and dcontext
+    (or weights and dweights) a deviation is relative to what cancelled there, and no false alarm.
+
     Args:
         q, k, v: (..., H, T, D), (..., G, S, D) and (..., G, S, E); G divides H.
         dq, dk, dv: their gradients.

@@ -68,6 +68,18 @@ class Known:
         return terms
 
     @cached_property
+    def row_bound(self) -> Array | None:
+        """What the terms of a row of dS′ add up to at most (…, H, T), by V and dC alone.
+
+        Rows of P sum to 1, so Σ P|dP| is at most the largest |dP|.  None where V or dC is unknown.
+        """
+        if not self.has("v", "dcontext"):
+            return None
+        largest = np.abs(self["v"]).max(-2, keepdims=True, initial=0.0)
+        values = np.repeat(largest, self.group, -3)
+        return np.asarray(2 * (np.abs(self["dcontext"]) * values).sum(-1))
+
+    @cached_property
     def context_terms(self) -> list[Array]:
         """P|V|∘|dC|, the terms of C∘dC without signs (…, H, T, E); nothing where unknown."""
         if not self.has("weights", "v"):
