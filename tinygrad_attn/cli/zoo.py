@@ -209,9 +209,9 @@ def sums(seen: Visit) -> list[tuple[str, ...]]:
         ),
         ("… and named", *("" for _ in CHECKERS), share(sum(t.named for t in wrong), len(wrong))),
         (
-            "smallest error of one element in 12",
+            "smallest error seen in any of 12 places",
             *(power(seen.sights[name]) for name in CHECKERS),
-            " / ".join(power(seen.sights[name]) for name in SIGHT),
+            "{} (Richardson {})".format(*(power(seen.sights[name]) for name in SIGHT)),
         ),
         (
             "exact GELU, slope of its tanh form",

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...engine import Array
-from ..gradcheck import Asked, reports
-from ..gradcheck import quiet as quietly
+from ..gradcheck import Asked, quiet, reports
 from ..modules import with_parameters
 from ..problem import Problem, input_names
 from ..report import Report
@@ -120,7 +119,7 @@ CHECKERS: dict[str, Callable[[Plain], bool]] = {
 def passes(check: Callable[[Plain], bool], subject: Subject) -> bool:
     """Does a checker pass the gradient?  One that meets an error does not."""
     try:
-        with quietly():
+        with quiet():
             return check(plain(subject))
     except Exception:  # whatever a rule raises: its author sees that something is wrong
         return False

@@ -14,8 +14,8 @@ import numpy as np
 from ... import ops
 from ...engine import Array
 from ...nn import functional
-from ..samples import OPERATIONS, Sample
-from ..suite import LAYERS
+from ..samples import Sample
+from ..suite import LAYERS, SAMPLES
 from .bug import Draw, Subject, normal
 
 LARGEST = 12  # elements of an intermediate result
@@ -212,24 +212,30 @@ def expression(rng: Draw) -> tuple[str, Subject]:
 
 
 def elsewhere(sample: Sample, rng: Draw) -> Subject:
-    """A sample at another point: its numbers in another order, all a little larger or smaller.
+    """A sample at another point.
 
-    So what is positive stays so, and what is apart stays apart.
+    Numbers between its own lie in the domain that it needs; but at a kink in between nothing can
+    be said, so a sample that has some gets its numbers in another order, a little larger or
+    smaller: what is apart stays apart.
     """
 
     def moved(x: Any) -> Any:
         if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
             return x
-        return rng.permutation(x.reshape(-1)).reshape(x.shape) * rng.uniform(0.7, 1.3)
+        one, two = (rng.permutation(x.reshape(-1)).reshape(x.shape) for _ in range(2))
+        if not sample.analytic:
+            return one * rng.uniform(0.7, 1.3)
+        share = rng.random(x.shape)
+        return share * one + (1 - share) * two
 
     return Subject(sample.f, tuple(map(moved, sample.inputs)))
 
 
 def right_subject(rng: Draw) -> tuple[str, Subject]:
-    """Mostly expressions, one operation of the library in ten, one layer in fifty."""
+    """Mostly expressions; in ten one operation or function of the library, in fifty one layer."""
     kind = rng.random()
     if kind > 0.12:
         return expression(rng)
-    samples = OPERATIONS if kind > 0.02 else LAYERS
-    sample = samples[str(rng.choice(list(samples)))]
+    names = list(LAYERS) if kind < 0.02 else [name for name in SAMPLES if name not in LAYERS]
+    sample = SAMPLES[str(rng.choice(names))]
     return sample.name, elsewhere(sample, rng)
