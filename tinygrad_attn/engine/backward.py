@@ -82,7 +82,7 @@ def walk(
                     heappush(heap, -order)
         except Exception as error:
             explain(error, node, rule)
-        if not (retain_graph or create_graph):
+        if edges and not (retain_graph or create_graph):
             node.edges = None
     return reached
 
@@ -97,14 +97,15 @@ def explain(error: Exception, node: Node, rule: EdgeRule) -> NoReturn:
 
 def opened(node: Node, g: Any, create_graph: bool, relevant: set[Node] | None) -> list[Edge]:
     """The edges of a node that does not hold a list of them: it makes them now, or it was freed."""
+    if relevant is not None and relevant.isdisjoint(node.parents):
+        return []  # an input of `grad`: nothing of the node itself is needed
     if node.edges is None:
         raise GraphError(
             f"backward reached `{node.label}`, whose saved arrays were freed by an earlier "
             "backward (one that failed counts); pass retain_graph=True to that one, or run the "
             "forward pass again"
         )
-    edges: list[Edge] = node.edges.open(node, g, create_graph, relevant)
-    return edges
+    return node.edges.open(node, g, create_graph, relevant)
 
 
 def prepared(

@@ -65,7 +65,9 @@ class Tensor(Operators):
     @property
     def data(self) -> Array:
         """The array, as a read-only view; assign to replace it: `t.data = t.data - step`."""
-        return self._data.view()
+        # A view of a writable array can be made writable; one of a read-only buffer cannot.
+        risky = isinstance(base := self._data.base, np.ndarray) and base.flags.writeable
+        return np.asarray(memoryview(self._data)) if risky else self._data.view()
 
     @data.setter
     def data(self, new: Any) -> None:
@@ -209,8 +211,7 @@ class Tensor(Operators):
                 "np.asarray of a tensor that is being differentiated would cut its graph silently; "
                 "use .numpy() for a copy, or .detach() to cut it on purpose"
             )
-        array = self._data if dtype is None else self._data.astype(dtype, copy=False)
-        return array.copy() if copy else array
+        return self.data.astype(self.dtype if dtype is None else dtype, copy=bool(copy))
 
     def __len__(self) -> int:
         if not self.ndim:
