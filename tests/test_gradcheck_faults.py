@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad_attn as ta
 from tinygrad_attn import Tensor
-from tinygrad_attn.check import GradientError, Report, gradcheck
+from tinygrad_attn.check import Cause, GradientError, Report, gradcheck
 from tinygrad_attn.check.samples import OPERATIONS
 from tinygrad_attn.check.trace import observable
 from tinygrad_attn.engine import PRIMITIVES, Fused
@@ -206,31 +206,47 @@ def test_the_catalogue_is_caught(name: str, method: Any, order: int) -> None:
         assert report.op == getattr(op, "primitive", op).name
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["sign flipped", "constant factor 2.0", "constant factor 0.5", "transposed", "not a number"],
-)
-def test_simple_causes_are_named(name: str) -> None:
+CAUSES = {
+    "sign flipped": "sign flipped",
+    "constant factor 2.0": "constant factor 2.0",
+    "constant factor 0.5": "constant factor 0.5",
+    "zero": "detached branch (the gradient is zero)",
+    "upstream gradient forgotten": "upstream gradient ignored",
+    "softmax with the diagonal of its Jacobian alone": "only the diagonal of the Jacobian",
+    "softmax over the wrong axis": "sum over the wrong axis: elements meet along axis 0, not along "
+    "axis 1",
+    "transpose missing": "transposed: b stands the wrong way round",
+    "transposed": "transposed",
+    "broadcast sum forgotten": "sum over a broadcast axis missing: only the first place along "
+    "axis 0 of g",
+    "mean in place of the broadcast sum": "constant factor 0.333333, perhaps 1/3 (3 is",
+    "sum over the wrong axis": "sum over the wrong axis: spread along the wrong axis",
+    "mean without its divisor": "constant factor 4.0, perhaps 4 (4 is the ",
+    "tanh's gelu behind the exact one": "derivative of another function: as if approximate were "
+    "'tanh'",
+    "float32 inside": "wrong dtype: the numbers are those of float32",
+    "dtype wrong": "wrong dtype: with float32 inputs backward fails: expected a gradient of dtype",
+    "shape wrong": "transposed: the rule gives the shape (4, 3), not (3, 4)",
+    "mask the wrong way round": "mask inverted backward",
+    "masked elements leak": "mask not applied backward: 12 of 16 elements",
+    "max gives to all": "mask not applied backward: 11 of 12 elements",
+    "indices repeated, last one wins": "the last use overwrote earlier uses",
+    "not linear in g": "backward is not linear",
+    "not a number": "not a number",
+    "the rule raises": "the rule raises IndexError",
+    "g is written into": "a rule writes into the gradient",
+    "not the same every time": "backward twice gives different gradients",
+}
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_causes_are_named(name: str) -> None:
     op, argument, rule, f, inputs = CATALOGUE[name]
     with op.replaced_vjp(argument, rule):
-        assert caught(f, *inputs).cause == name
-
-
-def test_other_causes_are_told() -> None:
-    told = {
-        "zero": "zero (detached branch)",
-        "the rule raises": "the rule raises IndexError",
-        "g is written into": "writes into the gradient",
-        "shape wrong": "ShapeError",
-        "dtype wrong": "with float32 inputs backward fails: expected a gradient of dtype",
-        "mean in place of the broadcast sum": "constant factor 0.333333",
-        "not the same every time": "backward twice",
-        "transpose missing": "unknown",
-    }
-    for name, cause in told.items():
-        op, argument, rule, f, inputs = CATALOGUE[name]
-        with op.replaced_vjp(argument, rule):
-            assert cause in str(caught(f, *inputs).cause)
+        report = caught(f, *inputs)
+    assert str(report.cause).startswith(CAUSES[name])
+    assert report.kind is not None
+    assert report.kind is not Cause.UNKNOWN
 
 
 # ── every rule of every operation ────────────────────────────────────────────────────────────────
@@ -264,7 +280,7 @@ def detached(part: Any) -> Any:
 
 FAULTS: dict[str, Callable[[Any], Any]] = {
     "sign flipped": lambda part: -part,
-    "zero (detached branch)": lambda part: part * 0,
+    "detached branch (the gradient is zero)": lambda part: part * 0,
     "constant factor 1.001": lambda part: part * 1.001,
     "unknown": lambda part: scaled(part, 1e-6),
 }
@@ -277,7 +293,7 @@ def assert_caught(name: str, i: int, cause: str, order: int) -> None:
     with op.replaced_vjp(i, changed(op, i, FAULTS[cause])):
         report = caught(sample.f, *sample.inputs, order=order)
     assert report.op == blamed(op)
-    assert report.cause in (cause, "constant factor 1.000001")
+    assert str(report.cause).startswith((cause, "constant factor 1.000001"))
 
 
 @pytest.mark.parametrize(("name", "i", "cause"), TURNS)
@@ -419,7 +435,8 @@ def test_a_wrong_kernel_is_caught_and_named(cause: str) -> None:
         assert gradcheck(lambda x, y: fused(x, y) + x, X, X + 1, order=2).max_error < 1e-14
     else:
         report = caught(lambda x, y: ta.sin(fused(x, y)) + x, X, X + 1)
-        assert (report.op, report.cause) == ("gated", cause)
+        assert report.op == "gated"
+        assert str(report.cause).startswith(cause)
         assert f"argument {'gate' if cause == 'sign flipped' else 'x'}" in report.place
         assert report.formula == "computed by a kernel"
 
@@ -450,11 +467,16 @@ def hooked(x: Any) -> Any:
 def test_a_part_that_is_not_recorded(f: Any) -> None:
     report = caught(f, X)
     assert report.op is None
-    assert "detached branch, or a hook" in str(report.cause)
+    hook = f is hooked
+    assert report.kind is (Cause.HOOK if hook else Cause.DETACHED)
+    told = (
+        "of multiply" if hook else "b of multiply counts as a constant, yet depends on the inputs"
+    )
+    assert told in str(report.cause)
 
 
 def test_a_wholly_detached_function() -> None:
-    assert caught(lambda x: ta.exp(x.detach()), X).cause == "zero (detached branch)"
+    assert caught(lambda x: ta.exp(x.detach()), X).kind is Cause.DETACHED
 
 
 def test_an_input_written_into() -> None:

@@ -7,6 +7,7 @@ assertions beside it ask the gradient what depends on what: is it causal, is pad
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .causes import Cause
 from .dependence import assert_depends_on, assert_padding_inert
 from .equivariance import assert_permutation_equivariant
 from .gradcheck import gradcheck, reports
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from . import suite
 
 __all__ = [
-    "GradientError", "ProbeError", "Report", "UndecidedWarning", "assert_causal",
+    "Cause", "GradientError", "ProbeError", "Report", "UndecidedWarning", "assert_causal",
     "assert_depends_on", "assert_independent", "assert_padding_inert",
     "assert_permutation_equivariant", "gradcheck", "leak_matrix", "reports", "suite",
 ]  # fmt: skip

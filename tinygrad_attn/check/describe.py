@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from ..engine import Array
+from .causes import Cause
 from .compare import Comparison
-from .layout import Index, Layout
+from .layout import Index, Layout, element
+from .picture import ErrorMap
 from .problem import Problem
-from .report import Report, element
+from .report import Report
 
 DIFFERS = "the gradient differs from the numeric derivative"
 RANDOM = (
@@ -20,16 +22,18 @@ RANDOM = (
 )
 
 
-def unjudgeable(problem: Problem) -> str:
-    """Why the function cannot be checked at this point, or ""."""
+def unjudgeable(problem: Problem) -> Report | None:
+    """Why the function cannot be checked at this point, if it cannot."""
     y, again = problem.value(problem.x), problem.value(problem.x)
     if y.shape != again.shape or not np.allclose(y, again, 1e-12, 1e-12, equal_nan=True):
-        return RANDOM
+        return Report("undecided", RANDOM, cause=Cause.RANDOM)
     broken = np.flatnonzero(~np.isfinite(y))
-    if broken.size:
-        k, index = problem.outputs.locate(int(broken[0]))
-        return f"f is not finite here: {element(problem.outputs.names[k], index)} is {y[broken[0]]}"
-    return ""
+    if not broken.size:
+        return None
+    k, index = problem.outputs.locate(int(broken[0]))
+    where = element(problem.outputs.names[k], index)
+    reason = f"f is not finite here: {where} is {y[broken[0]]}"
+    return Report("undecided", reason, cause=Cause.NOT_A_NUMBER)
 
 
 def described(found: Comparison, notes: tuple[str, ...]) -> Report:
@@ -50,6 +54,8 @@ def described(found: Comparison, notes: tuple[str, ...]) -> Report:
     source, below = named(problem.inputs, chosen.directions[d], int(chosen.inputs[d]))
     return replace(
         base,
+        cause=doubt_of(found),
+        errors=errors_of(found, chosen.inputs[d]) if found.verdict == "wrong" else None,
         max_error=float(found.error[k, d]),
         output=output,
         output_index=above,
@@ -58,6 +64,31 @@ def described(found: Comparison, notes: tuple[str, ...]) -> Report:
         analytic=float(found.analytic[k, d]),
         numeric=float(found.numeric[k, d]),
     )
+
+
+def doubt_of(found: Comparison) -> Cause | None:
+    """Why an undecided comparison cannot judge."""
+    if found.verdict != "undecided":
+        return None
+    k, d = found.worst
+    if not np.isfinite(found.analytic[k, d]) or not np.isfinite(found.numeric[k, d]):
+        return Cause.NOT_A_NUMBER
+    single = any(dtype != np.float64 for dtype in found.problem.dtypes)
+    return Cause.FLOAT32 if single and not found.jump[k, d] > 0 else Cause.KINK
+
+
+def errors_of(found: Comparison, worst: int) -> ErrorMap | None:
+    """The largest error of each element of the input in question, if each was compared."""
+    inputs, layout = found.probes.inputs, found.problem.inputs
+    if worst < 0:
+        return None
+    at, _ = layout.locate(int(worst))
+    errors = np.full(layout.size, np.nan)
+    for d, place in enumerate(inputs):
+        if place >= 0:
+            errors[place] = found.error[:, d].max(initial=0)
+    own = layout.split(errors)[at]
+    return None if np.isnan(own).any() else ErrorMap(f"d{layout.names[at]}", own)
 
 
 def named(layout: Layout, vector: Array, place: int) -> tuple[str, Index | None]:

@@ -1,40 +1,45 @@
 """Why a gradient is wrong: the first operation whose rule is wrong, and what is wrong with it.
 
 Every rule that the backward pass runs is checked by itself, at the values it met, against the
-numeric derivative of its operation's forward function.  What is wrong with it is found by trying
-simple explanations.
+numeric derivative of its operation's forward function.  What is wrong with the first wrong one is
+found by trying explanations (explain/).  Where every rule is right something around them is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 import numpy as np
 
-from ..engine import Array
+from ..engine import Array, Primitive
+from .causes import Cause
 from .compare import GROSS, TOLERANCE, Comparison, chosen_method, compared
+from .explain import explained
+from .explain.around import astray, detached_at
+from .explain.evidence import Numbers, gathered, jacobian_of, lengths_of
+from .explain.plain import low_precision, nothing_arrives, sign_flipped, some_factor
 from .orders import differentiated
+from .picture import ErrorMap
 from .probes import chosen_probes, probes
 from .problem import Problem, RuleFailedError, upstream
 from .properties import ViolationError, check_nothing_written, check_recorded
 from .report import Report
 from .trace import Call, calls_of, kernel_calls, seen_through
 
-UNKNOWN = "unknown"
-ZERO = "zero (detached branch)"
-NOT_A_NUMBER = "not a number"
-DETACHED = "a detached branch, or a hook (every rule that ran is right)"
+UNSEEN = f"{Cause.DETACHED}, or a hook (every rule that ran is right)"
+COARSE = "the gradient has fewer digits than the function"
 SECOND = "right by itself, but its own derivative is wrong (does the rule leave the graph?)"
-EXPLAINED = 1e-3  # how much of the discrepancy an explanation may leave
 
 
 @dataclass(frozen=True)
 class Culprit:
-    """A rule that is wrong by itself, and what is wrong with it."""
+    """A rule that is wrong by itself, what is wrong with it, and where, if that is known."""
 
     call: Call
     cause: str
+    errors: ErrorMap | None = None
 
 
 def diagnosed(
@@ -53,25 +58,77 @@ def diagnosed(
     """
     culprit = first_wrong_rule(levels, order, rng)
     if culprit is not None:
-        return blamed(report, culprit.call, culprit.cause)
+        return blamed(report, culprit.call, culprit.cause, culprit.errors)
     try:
         check_nothing_written(levels[-1], rng)
     except ViolationError as violation:
         return blamed(report, violation.call, str(violation))
     if found is None:
-        return replace(report, cause=report.cause or UNKNOWN)
-    cause = cause_of(found)
-    final = cause in (ZERO, NOT_A_NUMBER) or report.max_error <= GROSS
-    return replace(report, cause=cause if final or not all(map(seen_through, levels)) else DETACHED)
+        return replace(report, cause=report.cause or Cause.UNKNOWN)
+    return around(report, levels, found, rng)
 
 
-def blamed(report: Report, call: Call | None, cause: str) -> Report:
+def blamed(report: Report, call: Call | None, cause: str, errors: ErrorMap | None = None) -> Report:
     """The report with the cause, and the operation to blame if it is known."""
     if call is None:
         return replace(report, cause=cause)
-    return replace(report, op=call.op.name, place=call.place, formula=call.formula, cause=cause)
+    return replace(
+        report,
+        op=call.op.name,
+        module=call.module,
+        place=call.place,
+        formula=call.formula,
+        cause=cause,
+        op_errors=errors,
+    )
 
 
+def around(
+    report: Report, levels: Sequence[Problem], found: Comparison, rng: np.random.Generator
+) -> Report:
+    """The report on a wrong gradient though no rule is wrong by itself."""
+    if not np.isfinite(found.analytic[np.isfinite(found.numeric)]).all():
+        return replace(report, cause=Cause.NOT_A_NUMBER)
+    if len(levels) == 1:
+        lost = astray(levels[0], rng)
+        if lost is not None:
+            cause, node = lost
+            scope = node.scope.path if node.scope else ""
+            if not cause.startswith(Cause.OVERWRITTEN) or node.op is None:
+                return replace(report, cause=cause, module=scope)
+            return replace(
+                report, op=node.op.name, module=scope, place=f"{node.label}, in a sum", cause=cause
+            )
+    cause = of_numbers(found)
+    if cause.startswith(Cause.DETACHED) or report.max_error <= GROSS:
+        return replace(report, cause=cause)
+    if not all(map(seen_through, levels)):
+        return replace(report, cause=cause)
+    call = detached_at(levels[0], rng)
+    if call is None:
+        return replace(report, cause=UNSEEN)
+    cause = (
+        f"{Cause.DETACHED}: {call.name} of {call.label} counts as a constant, yet depends on the "
+        "inputs (every rule that ran is right)"
+    )
+    return replace(report, cause=cause, module=call.module)
+
+
+def imprecise(report: Report, problem: Problem, rng: np.random.Generator) -> Report | None:
+    """The report that a rule computes with fewer digits than its operation; None if none does.
+
+    Such errors look like rounding, so that a comparison alone cannot judge them.
+    """
+    calls, _ = calls_of(problem, upstream(rng, (problem.outputs.size,)))
+    for call in calls:
+        evidence = gathered(call, calls, {})
+        cause = evidence and low_precision(evidence)
+        if cause:
+            return blamed(replace(report, verdict="wrong", reason=COARSE), call, cause)
+    return None
+
+
+# ── the first wrong rule ─────────────────────────────────────────────────────────────────────────
 def first_wrong_rule(
     levels: Sequence[Problem], order: int, rng: np.random.Generator
 ) -> Culprit | None:
@@ -83,66 +140,106 @@ def first_wrong_rule(
     lowest = order - len(levels) + 1
     for local, problem in enumerate(reversed(levels), lowest):
         rules, _ = calls_of(problem, upstream(rng, (problem.outputs.size,)))
-        for call in [*(kernel_calls(problem) if local == 1 else ()), *rules]:
-            culprit = checked(call, local, rng)
-            if culprit is not None:
-                return culprit
+        calls = [*(kernel_calls(problem) if local == 1 else ()), *rules]
+        for call in calls:
+            try:
+                wrong = checked(call, local, rng)
+                if wrong is not None:
+                    return culprit_of(call, wrong, local, problem, calls, rng)
+            except RuleFailedError as failed:
+                return Culprit(call, of_failure(call, failed, rng))
+            except ViolationError as violation:
+                return Culprit(call, str(violation))
     return None
 
 
-def checked(call: Call, order: int, rng: np.random.Generator) -> Culprit | None:
-    """A rule by itself: first a few random numbers; if they are wrong, as much as for a function.
+def checked(call: Call, order: int, rng: np.random.Generator) -> Problem | None:
+    """A rule by itself, as the problem that it gets wrong; None if it is right.
 
-    More strictly than a function, since what is small here may have been large where it was seen.
+    A few random numbers, more strictly than for a function, since what is small here may have been
+    large where it was seen.
+
+    Raises:
+        RuleFailedError: the rule raised an error.
+        ViolationError: it gives other numbers when it is recorded.
     """
-    try:
-        problem = call.problem()
-        for _ in range(order - 1):
-            problem = differentiated(problem, rng)
-            check_recorded(problem)
-        return numerically_wrong(call, problem, order, rng)
-    except RuleFailedError as failed:
-        return Culprit(call, f"the rule raises {failed.__cause__!r}")
-    except ViolationError as violation:
-        return Culprit(call, str(violation))
-
-
-def numerically_wrong(
-    call: Call, problem: Problem, order: int, rng: np.random.Generator
-) -> Culprit | None:
-    """The culprit if the problem of a call differs from its numeric derivative."""
+    problem = call.problem()
+    for _ in range(order - 1):
+        problem = differentiated(problem, rng)
+        check_recorded(problem)
+    g, u = (upstream(rng, (3, size)) for size in (problem.outputs.size, problem.inputs.size))
     method, _ = chosen_method(problem, rng)
     strict = TOLERANCE[method] / 100
-    g, u = (upstream(rng, (3, size)) for size in (problem.outputs.size, problem.inputs.size))
-    if compared(problem, probes(g, u), method, strict, rng, alone=True).verdict != "wrong":
-        return None
-    found = compared(problem, chosen_probes(problem, rng), method, strict, rng, alone=True)
-    cause = cause_of(found)
-    return Culprit(call, SECOND if order > 1 and cause in (ZERO, UNKNOWN) else cause)
+    found = compared(problem, probes(g, u), method, strict, rng, alone=True)
+    return problem if found.verdict == "wrong" else None
 
 
-def explanations(found: Comparison) -> Iterator[tuple[str, Array]]:
-    """For each fault that is known, what the analytic values would be if the rule had it."""
-    analytic, numeric = found.analytic, found.numeric
-    yield ZERO, np.zeros_like(numeric)
-    yield "sign flipped", -numeric
-    size = float((numeric * numeric).sum())
-    factor = float((analytic * numeric).sum()) / size if size else 0.0
-    digits = 6 if abs(factor - 1) > 1e-3 else 12
-    yield f"constant factor {float(f'{factor:.{digits}g}')}", factor * numeric
-    shape = found.problem.inputs.shapes[0]
-    full = analytic.shape[1] == found.problem.inputs.size == int(np.prod(shape))
-    if full and len(shape) > 1 and shape[-1] == shape[-2]:
-        stacked = numeric.reshape(-1, *shape)
-        yield "transposed", np.swapaxes(stacked, -1, -2).reshape(numeric.shape)
+def culprit_of(
+    call: Call,
+    wrong: Problem,
+    order: int,
+    whole: Problem,
+    calls: Sequence[Call],
+    rng: np.random.Generator,
+) -> Culprit:
+    """What is wrong with a wrong rule.
+
+    Args:
+        wrong: what the rule gets wrong: the operation by itself, or its derivative.
+        whole, calls: the function that is checked, and every rule of its backward pass.
+    """
+    evidence = gathered(call, calls, lengths_of(whole, calls)) if order == 1 else None
+    if evidence is not None:
+        errors = np.abs(evidence.found - evidence.right).max(axis=0).reshape(evidence.in_shape)
+        title = f"d{call.name} in the rule of {call.label} alone"
+        return Culprit(call, explained(evidence), ErrorMap(title, errors))
+    method, _ = chosen_method(wrong, rng)
+    strict = TOLERANCE[method] / 100
+    found = compared(wrong, chosen_probes(wrong, rng), method, strict, rng, alone=True)
+    cause = of_numbers(found)
+    vague = cause.startswith((Cause.DETACHED, Cause.UNKNOWN))
+    return Culprit(call, SECOND if order > 1 and vague else cause)
 
 
-def cause_of(found: Comparison) -> str:
-    """The first explanation that leaves next to nothing of the discrepancy, else "unknown"."""
-    if not np.isfinite(found.analytic[np.isfinite(found.numeric)]).all():
-        return NOT_A_NUMBER
-    discrepancy = np.abs(found.analytic - found.numeric).max()
-    for cause, values in explanations(found):
-        if np.abs(found.analytic - values).max() <= EXPLAINED * discrepancy:
+def of_numbers(found: Comparison) -> str:
+    """A cause that shows in any numbers, or "unknown"."""
+    known = np.isfinite(found.numeric)
+    if not np.isfinite(found.analytic[known]).all():
+        return Cause.NOT_A_NUMBER
+    numbers = Numbers(np.where(known, found.analytic, 0), np.where(known, found.numeric, 0))
+    for explanation in (nothing_arrives, sign_flipped, some_factor):
+        cause = explanation(numbers)
+        if cause is not None:
             return cause
-    return UNKNOWN
+    return Cause.UNKNOWN
+
+
+def of_failure(call: Call, failed: RuleFailedError, rng: np.random.Generator) -> str:
+    """Why a rule raised an error: a gradient with its axes in another order is told from others."""
+    error = failed.__cause__
+    plain = f"{Cause.RAISES} {error!r}"
+    if not isinstance(call.op, Primitive) or isinstance(call.out, tuple):
+        return plain
+    g, wanted = upstream(rng, call.out.shape), np.shape(call.arrays[call.argument])
+    try:
+        part = np.asarray(call.pulled(g, {}))
+    except Exception:
+        return plain
+    if part.dtype != g.dtype and part.dtype.kind in "fc":
+        return f"{Cause.DTYPE}: the rule gives {part.dtype} for {g.dtype}"
+    right = right_pull(call, g)
+    for order in permutations(range(part.ndim)) if part.ndim <= 4 else ():
+        turned = part.transpose(order)
+        if turned.shape == wanted and right is not None and np.allclose(turned, right):
+            permuting = {"axes", "source", "axis1"} & set(call.options)
+            cause = Cause.PERMUTATION if permuting else Cause.TRANSPOSED
+            return f"{cause}: the rule gives the shape {part.shape}, not {wanted}"
+    return plain
+
+
+def right_pull(call: Call, g: Array) -> Array | None:
+    """gᵀ∂f/∂x of a call by numeric derivatives."""
+    jacobian = jacobian_of(call)
+    if jacobian is None:
+        return None
+    return np.asarray((g.ravel() @ jacobian).reshape(np.shape(call.arrays[call.argument])))

@@ -21,9 +21,10 @@ import numpy as np
 
 from ..engine import DTypeError
 from ..engine.settings import changed
-from .compare import Method, chosen_method, compared, localised
+from .causes import Cause
+from .compare import GROSS, Method, chosen_method, compared, localised
 from .describe import DIFFERS, described, unjudgeable
-from .diagnose import blamed, diagnosed
+from .diagnose import blamed, diagnosed, imprecise
 from .modules import with_parameters
 from .numeric import NotAnalyticError
 from .orders import differentiated
@@ -181,8 +182,8 @@ class Check:
         """
         problem = self.levels[-1]
         doubt = unjudgeable(problem)
-        if doubt:
-            return Report("undecided", doubt)
+        if doubt is not None:
+            return doubt
         method, note = (self.method, "") if self.method else chosen_method(problem, self.rng)
         notes = (note,) if note else ()
         if order > 1:
@@ -197,7 +198,8 @@ class Check:
                 replacing=self.method is None,
             )
         except NotAnalyticError as error:
-            return Report("undecided", f"f does not run on complex numbers: {error}")
+            reason = f"f does not run on complex numbers: {error}"
+            return Report("undecided", reason, cause=Cause.NOT_ANALYTIC)
         if found.verdict == "wrong":
             report = replace(described(localised(found, self.rng), notes), entries=found.error.size)
             return diagnosed(report, self.levels, order, found, self.rng)
@@ -205,6 +207,10 @@ class Check:
             report = diagnosed(described(found, notes), self.levels, order, None, self.rng)
             if report.op:
                 return replace(report, verdict="wrong", reason=DIFFERS)
+        if found.verdict == "undecided" and order == 1 and found.badness.max() < GROSS:
+            coarse = imprecise(described(found, notes), problem, self.rng)
+            if coarse is not None:
+                return coarse
         if found.verdict == "right" and order == 1:
             check_properties(problem, self.user_inputs, self.rng)
             check_untouched(self.given)

@@ -51,3 +51,10 @@ class Layout:
 def joined(arrays: Sequence[Any], dtype: Any = np.float64) -> Array:
     """The elements of all `arrays`, end to end."""
     return np.concatenate([np.ravel(a) for a in arrays]) if arrays else np.zeros(0, dtype)
+
+
+def element(name: str, index: Index | None) -> str:
+    """A name with its index, `x[1, 2]`; without one it stands for a random combination."""
+    if index is None:
+        return f"{name} (random combination)"
+    return f"{name}[{', '.join(map(str, index))}]" if index else name

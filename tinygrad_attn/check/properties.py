@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, Tensor
+from ..engine import Array, DTypeError, Tensor
+from .causes import Cause
 from .layout import joined
 from .problem import Problem, upstream
 from .trace import Call, calls_of, traced
@@ -63,9 +64,7 @@ def check_repeatable(problem: Problem, rng: np.random.Generator) -> None:
                 f"is {x.dtype}{list(x.shape)}"
             )
         if not np.array_equal(a, b, equal_nan=True):
-            raise ViolationError(
-                f"backward twice through one graph gives different gradients of {name}"
-            )
+            raise ViolationError(f"{Cause.NOT_REPEATABLE} of {name}, through one graph")
 
 
 def check_linear(problem: Problem, rng: np.random.Generator) -> None:
@@ -77,7 +76,7 @@ def check_linear(problem: Problem, rng: np.random.Generator) -> None:
     known = np.isfinite(wanted)
     error = relative((both - wanted)[known], wanted[known])
     if error > LINEAR:
-        raise ViolationError(f"backward is not linear in the upstream gradient (error {error:.3g})")
+        raise ViolationError(f"{Cause.NOT_LINEAR} in the upstream gradient (error {error:.3g})")
 
 
 def check_nothing_written(problem: Problem, rng: np.random.Generator) -> None:
@@ -92,8 +91,7 @@ def check_nothing_written(problem: Problem, rng: np.random.Generator) -> None:
     _, failed = traced(problem, upstream(rng, (problem.outputs.size,)), protect)
     if failed is not None and "read-only" in str(failed.__cause__):
         raise ViolationError(
-            "a rule writes into the gradient it is given, which other rules may "
-            f"share ({failed.__cause__})",
+            f"{Cause.WRITES} it is given, which other rules may share ({failed.__cause__})",
             calls,
         )
 
@@ -113,7 +111,9 @@ def check_single_precision(problem: Problem, rng: np.random.Generator) -> None:
         return
     calls, failed = calls_of(single, upstream(rng, (single.outputs.size,)))
     if failed is not None:
-        raise ViolationError(f"with float32 inputs backward fails: {failed.__cause__}", calls)
+        error = failed.__cause__
+        kind = Cause.DTYPE if isinstance(error, DTypeError) else Cause.RAISES
+        raise ViolationError(f"{kind}: with float32 inputs backward fails: {error}", calls)
 
 
 def check_recorded(problem: Problem) -> None:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from math import inf, nan
 
 from ..engine import TensorError
+from .causes import Cause, kind_of
 from .compare import Verdict
-from .layout import Index
+from .layout import Index, element
+from .page import page
+from .picture import ErrorMap
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,13 @@ class Report:
             each; an index is None for a random combination of elements.
         analytic, numeric: the two values there.
         op: the first wrong operation, in the order of the backward pass, if it could be found.
+        module: the path of the module in which it was recorded, "" outside all modules.
         place: that operation with its scope and argument.
         formula: its rule, as written beside it in the source.
-        cause: what is wrong with it, e.g. "sign flipped" or "constant factor 2.0"; "unknown" if
-            nothing fits.
+        cause: what is wrong with it, e.g. "sign flipped" or "constant factor 2.0", beginning with
+            one of the phrases of `Cause`; "unknown" if nothing fits.
+        errors: of the input named above, every element's error, where all were compared.
+        op_errors: of the argument of the first wrong operation, checked by itself.
         evaluations, walks, entries: how many forward passes, backward passes and comparisons.
         notes: remarks, such as why no complex step was possible.
     """
@@ -47,9 +53,12 @@ class Report:
     analytic: float = nan
     numeric: float = nan
     op: str | None = None
+    module: str = ""
     place: str = ""
     formula: str = ""
     cause: str | None = None
+    errors: ErrorMap | None = None
+    op_errors: ErrorMap | None = None
     evaluations: int = 0
     walks: int = 0
     entries: int = 0
@@ -67,6 +76,16 @@ class Report:
             return inf if self.analytic else nan
         return self.analytic / self.numeric
 
+    @property
+    def kind(self) -> Cause | None:
+        """The cause without its particulars; None where there is none."""
+        return kind_of(self.cause)
+
+    @property
+    def advice(self) -> str:
+        """What usually makes such a gradient wrong, in one sentence, or ""."""
+        return self.kind.advice if self.kind else ""
+
     def __bool__(self) -> bool:
         return self.ok
 
@@ -83,6 +102,7 @@ class Report:
             f"  first wrong operation: {self.place}": self.op,
             f"  its rule: {self.formula}": self.formula,
             f"  cause: {self.cause}": self.cause,
+            f"  usually: {self.advice}": self.advice,
             f"  {self.entries} numbers compared, {self.evaluations} forward and {self.walks} "
             "backward passes": True,
         }
@@ -90,20 +110,26 @@ class Report:
             [
                 *(line for line, said in parts.items() if said),
                 *(f"  note: {note}" for note in self.notes),
+                *(f"  {line}" for drawn in self.pictures for line in drawn.lines()),
             ]
         )
+
+    @property
+    def pictures(self) -> tuple[ErrorMap, ...]:
+        """Where the errors are: in the function's input and in the wrong operation's argument."""
+        return tuple(drawn for drawn in (self.errors, self.op_errors) if drawn is not None)
+
+    def to_html(self) -> str:
+        """One page with everything the check found; it needs nothing from outside."""
+        return page(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
 
 def ordinal(order: int) -> str:
     """1 as "first", and so on."""
     return {1: "first", 2: "second", 3: "third"}.get(order, f"{order}th")
-
-
-def element(name: str, index: Index | None) -> str:
-    """A name with its index, `x[1, 2]`; without one it stands for a random combination."""
-    if index is None:
-        return f"{name} (random combination)"
-    return f"{name}[{', '.join(map(str, index))}]" if index else name
 
 
 class GradientError(TensorError, AssertionError):

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from ..engine import Array, Fused, Node, Primitive, Tensor, keep_values
 from ..engine.results import Result
 from .problem import Problem, RuleFailedError
@@ -29,27 +31,57 @@ class Call:
     arrays: tuple[Array, ...]
     options: dict[str, Any]
     out: Any
-    label: str = ""
+    node: Node | None = None
+
+    @property
+    def label(self) -> str:
+        """The operation with its scope."""
+        return self.op.name if self.node is None else self.node.label
+
+    @property
+    def module(self) -> str:
+        """The scope it was recorded in, or ""."""
+        return self.node.scope.path if self.node is not None and self.node.scope else ""
 
     @property
     def place(self) -> str:
         """The operation with its scope, and the argument."""
-        return f"{self.label or self.op.name}, argument {self.name}"
+        return f"{self.label}, argument {self.name}"
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all array arguments."""
+        if isinstance(self.op, Primitive):
+            return [self.op.argument(i) for i in range(len(self.arrays))]
+        return list(signature(self.op.definition).parameters)[: len(self.arrays)]
 
     @property
     def name(self) -> str:
         """The name of the argument."""
-        if isinstance(self.op, Primitive):
-            return self.op.argument(self.argument)
-        return list(signature(self.op.definition).parameters)[self.argument]
+        return self.names[self.argument]
+
+    @property
+    def rule(self) -> Any:
+        """The rule for the argument that is in force now; only primitives have one."""
+        assert isinstance(self.op, Primitive)
+        return rule_for(self.op, self.argument)
 
     @property
     def formula(self) -> str:
         """The rule as it is written beside it in the source."""
         if isinstance(self.op, Primitive):
-            formula: str = rule_for(self.op, self.argument).formula
+            formula: str = self.rule.formula
             return formula
         return "computed by a kernel"
+
+    def pulled(self, g: Any, values: dict[str, Any]) -> Any:
+        """What the bare rule makes of `g`, with these values for some of what it asks for."""
+        assert isinstance(self.op, Primitive)
+        arrays = {} if self.op.variadic else dict(zip(self.op.arrays, self.arrays, strict=True))
+        shapes = tuple(np.shape(a) for a in self.arrays)
+        extras = (self.out, shapes[self.argument], self.argument, self.arrays, shapes)
+        known = {**arrays, **self.options, **dict(zip(VARIADIC, extras, strict=True)), **values}
+        return self.rule.fn(g, *(known[need] for need in self.rule.needs))
 
     def __call__(self, x: Tensor) -> Any:
         """The operation on the same arguments, but for `x` in the place of the one in question."""
@@ -104,10 +136,15 @@ def observed(op: Primitive, argument: int, seen: Callable[[Call, Any], None]) ->
             seen(Call(op, known["i"], tuple(arrays), options, known["out"]), g)
         return rule.fn(g, *(known[need] for need in rule.needs))
 
-    watching.__signature__ = Signature(  # type: ignore[attr-defined]  # what the engine reads
-        [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("g", *names)]
+    return with_signature(watching, names)
+
+
+def with_signature(rule: Callable[..., Any], needs: Iterable[str]) -> Callable[..., Any]:
+    """A rule that asks for `needs`: the engine reads that from its signature."""
+    rule.__signature__ = Signature(  # type: ignore[attr-defined]
+        [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("g", *needs)]
     )
-    return watching
+    return rule
 
 
 def traced(
@@ -140,9 +177,11 @@ def calls_of(problem: Problem, g: Array) -> tuple[list[Call], RuleFailedError | 
     """Every rule that backward runs, in that order, and the error that ended it, if one did."""
     calls: list[Call] = []
     nodes, failed = traced(problem, g, lambda call, _: calls.append(call))
-    labels = {id(node.value): node.label for node in nodes if node.value is not None}
+    made = {id(node.value): node for node in nodes if node.value is not None}
     for call in calls:
-        call.label = labels.get(id(call.out), call.op.name)
+        several = isinstance(call.out, tuple)
+        node = made.get(id(call.out[0] if several else call.out))
+        call.node = node.parents[0] if several and node is not None else node
     return calls, failed
 
 
@@ -154,7 +193,7 @@ def kernel_calls(problem: Problem) -> list[Call]:
         if isinstance(node.op, Fused):
             arrays = tuple(array for array, _ in node.edges.inputs)
             calls += [
-                Call(node.op, i, arrays, node.edges.options, node.value, node.label)
+                Call(node.op, i, arrays, node.edges.options, node.value, node)
                 for i, parent in enumerate(node.parents)
                 if parent is not None
             ]

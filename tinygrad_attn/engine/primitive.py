@@ -96,17 +96,11 @@ class Primitive:
             ShapeError: there is no such argument.
             DTypeError: it has no rules yet, or `rule` asks for something unknown.
         """
-        at = self.arrays.index(argument) if argument in self.arrays else argument
-        if not isinstance(at, int) or not 0 <= at < len(self.arrays):
-            raise ShapeError(
-                f"{self.name}.replaced_vjp: expected one of {self.arrays} or its "
-                f"position, got {argument!r}"
-            )
+        at = position(f"{self.name}.replaced_vjp", self.arrays, argument)
         if not self.rules:
             raise DTypeError(f"{self.name}: it has no rules yet; give them with .defvjp(...)")
         before = self.rules, self.per_argument
-        planted = Rule(rule, self)
-        self.rules = (*self.rules[:at], planted, *self.rules[at + 1 :])
+        self.rules = (*self.rules[:at], planted := Rule(rule, self), *self.rules[at + 1 :])
         self.per_argument = self.per_argument or planted.per_argument
         PLANTED.append(self)
         try:
@@ -291,6 +285,15 @@ ATOMS = frozenset({int, float, bool, str, type(None)})  # options that need no c
 def primitive(forward: Callable[..., Any]) -> Primitive:
     """Make `forward` (arrays before `/`, then options) a primitive; `.defvjp` gives its rules."""
     return Primitive(forward)
+
+
+def position(who: str, arrays: list[str], argument: int | str) -> int:
+    """Where among `arrays` an argument stands, given by name or position."""
+    if argument in arrays:
+        return arrays.index(str(argument))
+    if isinstance(argument, int) and 0 <= argument < len(arrays):
+        return argument
+    raise ShapeError(f"{who}: expected one of {arrays} or its position, got {argument!r}")
 
 
 def weakened(arrays: tuple[Any, ...], raw: list[Any]) -> tuple[list[Any], bool]:

@@ -5,6 +5,7 @@ differentiated twice and checked; most of it has kernels beside it (see kernels)
 as masks drawn beforehand.
 
     definitions.py the formulas
+    operation.py   what they become: rules can be planted in them
     layers.py      linear, embedding, norms, activations, dropout
     attention.py   attention and its stages
     stages.py      its steps, when they are asked for

@@ -20,7 +20,6 @@ import numpy as np
 
 from ... import ops
 from ...engine import Array, DTypeError, ShapeError, Tensor
-from ...engine.fused import Fused
 from ...engine.node import noted
 from ...engine.tensor import locked, wrapped
 from ...kernels import Factors, Limits, Plan, finder
@@ -28,6 +27,7 @@ from ...rng import generator
 from .layers import choice, flag, probability, real
 from .limits import limiting, total_bias
 from .masks import Window
+from .operation import Operation, around
 from .stages import Stages
 
 EMPTY_ROWS = ("zero", "uniform", "nan", "error")
@@ -37,6 +37,60 @@ LARGE = 1 << 24  # weights: more take up more than 64 MiB in float32
 LARGE_BAND = 1 << 22  # the same with a limit of distance: "tiled" leaves out what lies beyond
 
 
+# ── the definition ───────────────────────────────────────────────────────────────────────────────
+def steps(q: Tensor, k: Tensor, v: Tensor, added: Any, plan: Plan) -> Stages:
+    """The definition: every step, from primitives."""
+    groups = q.shape[-3] // k.shape[-3] if q.ndim > 2 and k.ndim > 2 else 1
+    keys, values = (ops.repeat(x, groups, -3) if groups > 1 else x for x in (k, v))
+    bias = total_bias(plan.limits, added, plan.shape, q.dtype)
+    cap, alive, empty_row = plan.softcap, plan.limits.alive, plan.limits.empty_row
+    raw = ops.matmul(q, keys.mT)  # R = Q Kᵀ
+    scores = raw * plan.scale  # S = R/√d
+    capped = scores if cap is None else ops.tanh(scores / cap) * cap
+    masked = capped if bias is None else plus(capped, bias)  # S′
+    weights = normalised(masked, alive, empty_row)  # P = softmax(S′)
+    dropped = weights if plan.factors is None else weights * plan.factors.whole()
+    context = ops.matmul(dropped, values)  # C = P V
+    if empty_row == "nan" and not plan.shape[-1]:
+        context = context + np.asarray(np.nan, q.dtype)  # the sum over no key
+    return Stages(q, k, v, raw, scores, masked, weights, context)
+
+
+def plus(scores: Tensor, bias: Any) -> Tensor:
+    """The sum; drawings call a constant `bias` "mask", unless it has a name, and know its shape."""
+    if isinstance(scores, Tensor) and not isinstance(bias, Tensor):
+        bias = wrapped(bias, None, "mask")
+    elif isinstance(bias, Tensor) and bias.node is None and bias.name is None:
+        bias = wrapped(bias._data, None, "mask")
+    masked = scores + bias
+    if isinstance(masked, Tensor) and masked.node is not None and bias.node is None:
+        masked.node.constants = (None, noted(bias))  # `add` saves nothing that could tell
+    return masked
+
+
+def definition(q: Tensor, k: Tensor, v: Tensor, added: Any, *, plan: Plan) -> Tensor:
+    """softmax(Q Kᵀ · scale + mask) V, from primitives."""
+    return steps(q, k, v, added, plan).context
+
+
+def normalised(masked: Tensor, alive: Array | None, empty_row: str) -> Tensor:
+    """Softmax over the keys; rows without any are set aside, so that ∞ − ∞ does not arise."""
+    weights: Tensor = ops.softmax(masked if alive is None else ops.where(alive, masked, 0.0))
+    if alive is not None and empty_row != "uniform":
+        weights = ops.where(alive, weights, 0.0 if empty_row == "zero" else np.nan)
+    return weights
+
+
+FUSED = Operation(definition, finder("attention"), "attention")
+TILED = Operation(definition, finder("tiled"), "attention")
+IMPLEMENTATIONS: dict[str, Callable[..., Tensor]] = {
+    "definition": definition,
+    "fused": FUSED,
+    "tiled": TILED,
+}
+
+
+# ── the public function ──────────────────────────────────────────────────────────────────────────
 def widened(function: F) -> F:
     """Compute attention of float16 in float32: a sum of many float16 is worth little."""
 
@@ -62,6 +116,7 @@ def narrowed(result: Any) -> Any:
     return ops.astype(result, np.float16)
 
 
+@around(FUSED)
 @widened
 def attention(
     q: Tensor,
@@ -184,50 +239,10 @@ def drawn(
     return Factors(int(source.integers(1 << 63)), p, shape, dtype)
 
 
-def steps(q: Tensor, k: Tensor, v: Tensor, added: Any, plan: Plan) -> Stages:
-    """The definition: every step, from primitives."""
-    groups = q.shape[-3] // k.shape[-3] if q.ndim > 2 and k.ndim > 2 else 1
-    keys, values = (ops.repeat(x, groups, -3) if groups > 1 else x for x in (k, v))
-    bias = total_bias(plan.limits, added, plan.shape, q.dtype)
-    cap, alive, empty_row = plan.softcap, plan.limits.alive, plan.limits.empty_row
-    raw = ops.matmul(q, keys.mT)  # R = Q Kᵀ
-    scores = raw * plan.scale  # S = R/√d
-    capped = scores if cap is None else ops.tanh(scores / cap) * cap
-    masked = capped if bias is None else plus(capped, bias)  # S′
-    weights = normalised(masked, alive, empty_row)  # P = softmax(S′)
-    dropped = weights if plan.factors is None else weights * plan.factors.whole()
-    context = ops.matmul(dropped, values)  # C = P V
-    if empty_row == "nan" and not plan.shape[-1]:
-        context = context + np.asarray(np.nan, q.dtype)  # the sum over no key
-    return Stages(q, k, v, raw, scores, masked, weights, context)
-
-
-def plus(scores: Tensor, bias: Any) -> Tensor:
-    """The sum; drawings call a constant `bias` "mask", unless it has a name, and know its shape."""
-    if isinstance(scores, Tensor) and not isinstance(bias, Tensor):
-        bias = wrapped(bias, None, "mask")
-    elif isinstance(bias, Tensor) and bias.node is None and bias.name is None:
-        bias = wrapped(bias._data, None, "mask")
-    masked = scores + bias
-    if isinstance(masked, Tensor) and masked.node is not None and bias.node is None:
-        masked.node.constants = (None, noted(bias))  # `add` saves nothing that could tell
-    return masked
-
-
-def definition(q: Tensor, k: Tensor, v: Tensor, added: Any, *, plan: Plan) -> Tensor:
-    """softmax(Q Kᵀ · scale + mask) V, from primitives."""
-    return steps(q, k, v, added, plan).context
-
-
-IMPLEMENTATIONS: dict[str, Callable[..., Tensor]] = {
-    "definition": definition,
-    "fused": Fused(definition, finder("attention"), "attention"),
-    "tiled": Fused(definition, finder("tiled"), "attention"),
-}
-
-
 def chosen(method: str, plan: Plan) -> str:
-    """The method itself; for "auto" one that suits the size."""
+    """The method itself; for "auto" one that suits the size; "fused" has the planted rules."""
+    if FUSED.planted:
+        return "fused"
     if method != "auto":
         return method
     unbounded = plan.limits.low is None and plan.limits.high is None
@@ -265,7 +280,7 @@ def self_attention(
     scale = 1 / sqrt(width // (3 * heads))
     plan = Plan(shape, limits, scale, None, drawn(dropout, rng, shape, dtype))
     method = chosen(method, plan)
-    if method == "fused":
+    if method == "fused" and not FUSED.planted:
         return TOGETHER(qkv, added, heads=heads, plan=plan)
     q, k, v = (divided(x, heads) for x in parted(qkv))
     return joined(IMPLEMENTATIONS[method](q, k, v, added, plan=plan))
@@ -277,7 +292,7 @@ def together(qkv: Tensor, added: Any, *, heads: int, plan: Plan) -> Tensor:
     return joined(definition(q, k, v, added, plan=plan))
 
 
-TOGETHER = Fused(together, finder("self_attention"), "self_attention")
+TOGETHER = Operation(together, finder("self_attention"), "self_attention")
 
 
 # Where there is nothing to record, these three make views, in a tenth of the time.
@@ -307,14 +322,6 @@ def joined(context: Tensor) -> Tensor:
     if context.node is None:
         return wrapped(locked(context._data.transpose(0, 2, 1, 3).reshape(beside)), None)
     return ops.transpose(context, (0, 2, 1, 3)).reshape(beside)
-
-
-def normalised(masked: Tensor, alive: Array | None, empty_row: str) -> Tensor:
-    """Softmax over the keys; rows without any are set aside, so that ∞ − ∞ does not arise."""
-    weights: Tensor = ops.softmax(masked if alive is None else ops.where(alive, masked, 0.0))
-    if alive is not None and empty_row != "uniform":
-        weights = ops.where(alive, weights, 0.0 if empty_row == "zero" else np.nan)
-    return weights
 
 
 def score_shape(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:

@@ -13,13 +13,13 @@ from typing import Any
 
 from ... import ops
 from ...engine import Array, Tensor
-from ...engine.fused import Fused
 from ...kernels import finder
+from .operation import Operation
 
 
-def fused(definition: Callable[..., Any]) -> Fused:
+def fused(definition: Callable[..., Any]) -> Operation:
     """The definition with the kernels of its name beside it."""
-    return Fused(definition, finder(definition.__name__))
+    return Operation(definition, finder(definition.__name__))
 
 
 @fused

@@ -15,6 +15,7 @@ from ...engine.dispatch import plain
 from ...engine.tensor import locked
 from ...rng import generator
 from . import definitions
+from .operation import around
 
 
 def operand(x: Any) -> Any:
@@ -48,6 +49,7 @@ def parameter(who: str, name: str, x: Any, axes: str, length: int | None = None)
     return x
 
 
+@around(definitions.linear)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b: (..., d_in) with weight (d_out, d_in) -> (..., d_out).
 
@@ -61,6 +63,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out
 
 
+@around(definitions.embedding)
 def embedding(tokens: Any, weight: Tensor) -> Tensor:
     """Rows of `weight` (n, d) named by integers: (...) -> (..., d).
 
@@ -111,6 +114,7 @@ def whole_numbers(who: str, what: str, values: Any, limit: int) -> Array:
     return array
 
 
+@around(definitions.layer_norm)
 def layer_norm(
     x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
@@ -126,6 +130,7 @@ def layer_norm(
     return out
 
 
+@around(definitions.rms_norm)
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tensor:
     """x / √(mean x² + eps) ∘ weight over the last axis (Zhang and Sennrich 2019, eq. 4).
 
@@ -139,6 +144,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tens
     return out
 
 
+@around(definitions.gelu)
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016).
 
@@ -152,6 +158,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     return out
 
 
+@around(definitions.silu)
 def silu(x: Tensor) -> Tensor:
     """x·σ(x), also called swish (Elfwing et al. 2018)."""
     out: Tensor = definitions.silu(floating(operand(x)))

@@ -11,8 +11,10 @@ from ...engine import DTypeError, ShapeError, Tensor
 from ...engine.tensor import locked
 from . import definitions
 from .layers import array_of, choice, floating, operand, real, whole_numbers
+from .operation import around
 
 
+@around(definitions.cross_entropy)
 def cross_entropy(
     logits: Tensor,
     targets: Any,
