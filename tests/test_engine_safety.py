@@ -188,9 +188,9 @@ def test_arrays_inside_tensors_are_read_only(name: str) -> None:
 @pytest.mark.parametrize("name", results())
 def test_data_cannot_be_made_writable(name: str) -> None:
     t = results()[name]
-    for array in (t.data, np.asarray(t.detach())):
+    for values in (t.data, np.asarray(t.detach())):
         with pytest.raises(ValueError, match="WRITEABLE"):
-            array.flags.writeable = True
+            values.flags.writeable = True
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (5,), (2, 3)])

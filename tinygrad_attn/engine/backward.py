@@ -144,7 +144,6 @@ def fitted(part: Any, node: Node, parent: Node) -> Any:
 
 def hooked(node: Node, g: Any) -> Any:
     """`g` after the node's hooks."""
-    bare = not isinstance(g, Tensor)
     for hook in node.hooks or ():
         seen = as_tensor(g)
         new = hook.fn(seen)
@@ -156,7 +155,7 @@ def hooked(node: Node, g: Any) -> Any:
                 f"a hook must return None or a Tensor like the gradient it was given, "
                 f"{seen.dtype}{list(seen.shape)}; got {got}"
             )
-        g = new._data if bare else new
+        g = new if isinstance(g, Tensor) else new._data
     return g
 
 

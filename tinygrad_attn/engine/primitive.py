@@ -319,9 +319,8 @@ def shares(out: Array, raw: list[Any]) -> bool:
 
 def constant(a: Any, out: Any) -> Any:
     """A constant operand as a node saves it: safe from writes, a scalar in the result's dtype."""
-    if isinstance(a, ndarray):
-        return frozen(a)
-    return np.array(a, (out[0] if type(out) is tuple else out).dtype)  # copied: it may be a buffer
+    dtype = (out[0] if type(out) is tuple else out).dtype
+    return frozen(a) if isinstance(a, ndarray) else np.array(a, dtype)  # copied: maybe a buffer
 
 
 def by_position(forward: Callable[..., Any], names: list[str]) -> Callable[..., Any]:

@@ -67,7 +67,7 @@ class Tensor(Operators):
         """The array, as a read-only view; assign to replace it: `t.data = t.data - step`."""
         # A view of a writable array can be made writable; one of a read-only buffer cannot.
         risky = isinstance(base := self._data.base, np.ndarray) and base.flags.writeable
-        return np.asarray(memoryview(self._data)) if risky else self._data.view()
+        return np.asarray(self._data.data) if risky else self._data.view()
 
     @data.setter
     def data(self, new: Any) -> None:
@@ -287,12 +287,17 @@ def locked(array: Any) -> Array:
 
 
 def frozen(value: Any) -> Any:
-    """`value` in a form nobody can write into: writable arrays are copied, in lists too."""
+    """`value` in a form nobody can write into: arrays are copied into bytes, in lists too.
+
+    A read-only flag is no promise: whoever owns the array can take it back, and views made earlier
+    can be written into.  What lies in bytes is ours already, and stays as it is.
+    """
     if isinstance(value, np.ndarray):
         owner: Any = value
-        while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        while isinstance(owner, np.ndarray):
             owner = owner.base
-        return value if owner is None else locked(value.copy())
+        ours = type(owner) is bytes
+        return value if ours else np.ndarray(value.shape, value.dtype, value.tobytes())
     if type(value) in (tuple, list):
         return type(value)([frozen(item) for item in value])
     return value
