@@ -9,84 +9,14 @@ and booleans are constants).  A new operation needs its rule in tinygrad_attn/op
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
+import optable_shapes  # noqa: F401  (its rows)
+from oprow import ROWS, UNARY, Array, Row, S, apart, between, fraction, positive, row
 from scipy import special
 
 import tinygrad_attn as ta
-from tinygrad_attn.engine import PRIMITIVES
 
-Array = np.ndarray[Any, Any]
-Domain = Callable[[np.random.Generator, tuple[int, ...], int], Any]
-
-
-def normal(rng: np.random.Generator, shape: tuple[int, ...], i: int) -> Array:
-    """Any real numbers."""
-    return rng.standard_normal(shape)
-
-
-def positive(rng: np.random.Generator, shape: tuple[int, ...], i: int) -> Array:
-    """Numbers in [0.5, 2)."""
-    return rng.uniform(0.5, 2, shape)
-
-
-def apart(rng: np.random.Generator, shape: tuple[int, ...], i: int) -> Array:
-    """Numbers at least 0.1 from 0, from each other and the other arguments': no kink is near."""
-    n = int(np.prod(shape))
-    return 0.4 * (rng.permutation(n).reshape(shape) - n // 2) + 0.17 + 0.1 * i
-
-
-class S:
-    """One call of an operation: shapes or arrays, and options."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.arguments, self.options = arguments, options
-
-    def __repr__(self) -> str:
-        shown = [
-            str(a if isinstance(a, (tuple, int, float)) else np.shape(a)) for a in self.arguments
-        ]
-        return ", ".join([*shown, *(f"{k}={v}" for k, v in self.options.items())]).replace("\n", "")
-
-    def arrays(self, domain: Domain) -> list[Any]:
-        """The arguments, shapes filled; the same numbers every time."""
-        rng = np.random.default_rng(7)
-        return [
-            np.asarray(domain(rng, a, i)) if isinstance(a, tuple) else a
-            for i, a in enumerate(self.arguments)
-        ]
-
-
-@dataclass(frozen=True)
-class Row:
-    """What an operation is compared with, and where."""
-
-    name: str  # in PRIMITIVES, or of a composed operation
-    reference: Callable[..., Any]  # NumPy's or SciPy's function, or an independent definition
-    samples: tuple[S, ...]
-    smooth: bool  # analytic: judged by the complex step, else by differences
-    domain: Domain
-    call: Callable[..., Any]  # the operation as the samples call it
-
-
-ROWS: list[Row] = []
-
-
-def row(
-    name: str,
-    reference: Callable[..., Any],
-    *samples: S,
-    smooth: bool = True,
-    domain: Domain = normal,
-    call: Callable[..., Any] | None = None,
-) -> None:
-    """Add a row; without `call` the operation is `ta.<name>` or the primitive of that name."""
-    call = call or getattr(ta, name, None) or PRIMITIVES[name]
-    ROWS.append(Row(name, reference, samples, smooth, domain, call))
-
+__all__ = ["ROWS", "Row", "S", "row"]
 
 # A table: rows as long as they fit, not one argument a line.
 # fmt: off
@@ -94,7 +24,6 @@ def row(
 # ── arithmetic ────────────────────────────────────────────────────────────────────────────────────
 BINARY = (S((3, 5), (3, 5)), S((2, 1, 5), (3, 1)), S((), (3,)), S((5,), ()), S((0, 3), (3,)),
           S((), ()), S((2, 3), 1.5), S(0.75, (3, 2)), S((3,), np.array([[1, 2, 3], [5, 7, 11]])))
-UNARY = (S((3, 5)), S((7,)), S(()), S((2, 0, 3)), S((2, 3, 5)))
 
 row("add", np.add, *BINARY)
 row("subtract", np.subtract, *BINARY)
@@ -115,9 +44,38 @@ row("square", np.square, *UNARY)
 row("reciprocal", np.reciprocal, *UNARY, domain=positive)
 row("sign", np.sign, *UNARY, smooth=False, domain=apart)
 row("absolute", np.absolute, *UNARY, smooth=False, domain=apart)
+row("exp2", np.exp2, *UNARY)
+row("log2", np.log2, *UNARY, domain=positive)
+row("log10", np.log10, *UNARY, domain=positive)
+row("logaddexp", np.logaddexp, *BINARY)
+row("logaddexp2", np.logaddexp2, *BINARY)
+
+# ── trigonometry, rounding ────────────────────────────────────────────────────────────────────────
 row("sin", np.sin, *UNARY)
 row("cos", np.cos, *UNARY)
+row("tan", np.tan, *UNARY, domain=fraction)
+row("arcsin", np.arcsin, *UNARY, domain=fraction)
+row("arccos", np.arccos, *UNARY, domain=fraction)
+row("arctan", np.arctan, *UNARY)
+row("arctan2", np.arctan2, *BINARY)
+row("hypot", np.hypot, *BINARY, domain=apart)
+row("sinh", np.sinh, *UNARY)
+row("cosh", np.cosh, *UNARY)
 row("tanh", np.tanh, *UNARY)
+row("arcsinh", np.arcsinh, *UNARY)
+row("arccosh", lambda x: np.arccosh(x), *UNARY, domain=lambda *given: 0.7 + positive(*given))
+row("arctanh", np.arctanh, *UNARY, domain=fraction)
+row("floor", np.floor, *UNARY, smooth=False, domain=between)
+row("ceil", np.ceil, *UNARY, smooth=False, domain=between)
+row("trunc", np.trunc, *UNARY, smooth=False, domain=between)
+row("round", np.round, *UNARY, S((3, 5), decimals=1), S((7,), decimals=-1), smooth=False,
+    domain=lambda *given: 0.013 + apart(*given))
+
+# ── choices ───────────────────────────────────────────────────────────────────────────────────────
+row("fmax", np.fmax, *BINARY, smooth=False, domain=apart)
+row("fmin", np.fmin, *BINARY, smooth=False, domain=apart)
+row("nan_to_num", lambda x, **options: np.nan_to_num(x, **options), *UNARY,
+    S((2, 3), nan=1.0, posinf=7.0), smooth=False)
 
 MASK = np.array([[True, False, True], [False, False, True]])
 row("where", np.where, S(MASK, (2, 3), (2, 3)), S(MASK, (3,), ()), S(MASK[0], (2, 1), (5, 1, 3)),
@@ -128,6 +86,8 @@ row("masked_fill", lambda x, mask, value: np.where(mask, value, x), S((2, 3), MA
 row("clip", np.clip, S((3, 5), a_min=-0.7, a_max=0.9), S((7,), a_min=0.0, a_max=None),
     S((2, 3), a_min=None, a_max=0.0), S((2, 3), a_min=np.array([-1.0, 0.0, 0.05]), a_max=1.0),
     S((0,), a_min=0, a_max=1), S((), a_min=0.1, a_max=1.0), smooth=False, domain=apart)
+row("clip", np.clip, S((3, 5), (3, 5), (5,)), S((2, 3), (2, 1), 1.03), S((3,), (2, 1), (3,)),
+    S((), (), ()), S((3, 5), (), None), smooth=False, domain=apart)
 row("astype", lambda x, dtype: x.astype(dtype), S((2, 3), dtype=np.float64),
     S((), dtype=np.float64), smooth=False)
 
@@ -148,8 +108,32 @@ row("gelu", lambda x,
     S((3, 5), approximate="tanh"))
 row("silu", lambda x: x * special.expit(x), *UNARY)
 row("softplus", lambda x: np.logaddexp(0, x), *UNARY)
+row("erfc", special.erfc, *UNARY, S(np.linspace(-5.9, 9.9, 23)))
+row("mish", lambda x: x * np.tanh(np.log1p(np.exp(x))), *UNARY)
+row("logsigmoid", special.log_expit, *UNARY)
+row("softsign", lambda x: x / (1 + np.sqrt(x * x)), *UNARY, smooth=False, domain=apart)
+row("tanhshrink", lambda x: x - np.tanh(x), *UNARY)
+row("glu", lambda x, axis=-1: np.multiply(*(f(part) for f, part in zip(
+    (np.positive, special.expit), np.split(x, 2, axis)))),
+    S((3, 4)), S((2, 3, 5), axis=0), S((2,)), S((3, 6, 2), axis=-2), S((0, 2)))
+row("prelu", lambda x, w: np.maximum(x, 0) + w * np.minimum(x, 0), S((3, 5), ()),
+    S((2, 3, 5), (3, 1)), S((7,), (1,)), S((3, 5), 0.25), S((0, 3), (3,)), smooth=False,
+    domain=apart)
+row("selu", lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * (np.exp(x) - 1)),
+    *UNARY, smooth=False, domain=apart)
+row("celu", lambda x, alpha=1.0: np.maximum(x, 0) + np.minimum(0, alpha * (np.exp(x / alpha) - 1)),
+    *UNARY, S((3, 5), alpha=0.7), S((3, 5), alpha=2), smooth=False, domain=apart)
+row("hardtanh", lambda x, min_val=-1.0, max_val=1.0: np.minimum(np.maximum(x, min_val), max_val),
+    *UNARY, S((3, 5), min_val=-0.5, max_val=2.0), smooth=False, domain=apart)
+row("relu6", lambda x: np.clip(x, 0, 6), *UNARY, smooth=False, domain=between)
+row("hardsigmoid", lambda x: np.clip(x / 6 + 0.5, 0, 1), *UNARY, smooth=False, domain=between)
+row("hardswish", lambda x: x * np.clip(x + 3, 0, 6) / 6, *UNARY, smooth=False, domain=between)
+row("threshold", lambda x, threshold, value: np.where(x > threshold, x, value),
+    S((3, 5), threshold=0.3, value=-2.0), S((), threshold=0, value=7),
+    S((0,), threshold=0, value=1), smooth=False, domain=apart)
 row("softmax", lambda x, axis=-1: special.softmax(x, axis), *ROWWISE)
 row("log_softmax", lambda x, axis=-1: special.log_softmax(x, axis), *ROWWISE)
+row("softmin", lambda x, axis=-1: special.softmax(-x, axis), *ROWWISE)
 
 # ── reductions ────────────────────────────────────────────────────────────────────────────────────
 FILLED = (S((3, 5)), S((2, 3, 5), axis=1), S((2, 3, 5), axis=-1, keepdims=True),
@@ -167,6 +151,26 @@ row("logsumexp", lambda x, axis=None,
     keepdims=False: np.log(np.exp(x).sum(axis=axis, keepdims=keepdims)), *FILLED)
 row("cumsum", np.cumsum, S((7,)), S((2, 3)), S((2, 3, 5), axis=1), S((2, 3), axis=-1), S((0,)),
     S((3, 0), axis=0), S(()), S((), axis=0))
+RUNNING = (S((7,)), S((2, 3)), S((2, 3, 5), axis=1), S((2, 3), axis=-1), S((0,)), S((3, 0), axis=0),
+           S((0, 3), axis=0), S(()), S((), axis=0))
+row("cumprod", np.cumprod, *RUNNING, S(np.array([[2.0, 0.0, 3.0, 0.0, 5.0]]).T, axis=0))
+row("logcumsumexp", lambda x, axis=None: np.log(np.cumsum(np.exp(x), axis)), *RUNNING)
+ALONG = (S((7,), axis=0), S((2, 3, 5), axis=1), S((3, 5), axis=-1), S((0, 3), axis=1))
+row("cummax", lambda x, axis: np.maximum.accumulate(x, axis), *ALONG, smooth=False, domain=apart,
+    call=lambda x, axis: ta.cummax(x, axis)[0])
+row("cummin", lambda x, axis: np.minimum.accumulate(x, axis), *ALONG, smooth=False, domain=apart,
+    call=lambda x, axis: ta.cummin(x, axis)[0])
+row("median", np.median, S((7,)), S((2, 3)), S((2, 3, 5), axis=1), S((2, 3, 5), axis=(0, -1)),
+    S((3, 5), axis=0, keepdims=True), S((3, 5), keepdims=True), S(()), S((0, 3), axis=1),
+    smooth=False, domain=apart)
+row("topk", lambda x, k, axis=-1, largest=True: np.take(
+    -np.sort(-x, axis) if largest else np.sort(x, axis), range(k), axis),
+    S((7,), k=3), S((3, 5), k=2, axis=0), S((2, 3, 5), k=5, largest=False), S((3, 5), k=0),
+    S((0, 3), k=1), smooth=False, domain=apart, call=lambda x, **options: ta.topk(x, **options)[0])
+row("kthvalue", lambda x, k, axis=-1, keepdims=False: np.sort(x, axis).take(
+    [k - 1] if keepdims else k - 1, axis), S((7,), k=3), S((3, 5), k=1, axis=0),
+    S((2, 3, 5), k=3, axis=1, keepdims=True), S((0, 3), k=1), smooth=False, domain=apart,
+    call=lambda x, **options: ta.kthvalue(x, **options)[0])
 row("norm", lambda x, axis=None,
     keepdims=False: np.sqrt((x * x).sum(axis=axis, keepdims=keepdims)), *FILLED)
 row("norm", np.linalg.norm, S((2, 3, 5), axis=1), S((3, 5), ord=2, axis=-1), S((7,)),
@@ -174,132 +178,17 @@ row("norm", np.linalg.norm, S((2, 3, 5), axis=1), S((3, 5), ord=2, axis=-1), S((
 row("norm", np.linalg.norm, S((3, 5), ord=1, axis=-1), S((7,), ord=1),
     S((2, 3), ord=np.inf, axis=0), S((2, 3, 5), ord=np.inf, axis=1, keepdims=True), smooth=False,
     domain=apart)
+row("norm", np.linalg.norm, S((3, 5), ord=3, axis=-1), S((7,), ord=0.5), S((7,), ord=-1),
+    S((2, 3), ord=-np.inf, axis=0), S((2, 3, 5), ord=1.5, axis=1, keepdims=True),
+    S((3, 5), ord=1), S((3, 5), ord=-1), S((2, 3, 5), ord=np.inf, axis=(0, -1)),
+    S((3, 5), ord=-np.inf, keepdims=True), S((3, 5), ord=0, axis=1), smooth=False, domain=apart)
+row("norm", np.linalg.norm, S((3, 5), ord="fro"),
+    S((2, 3, 5), ord="fro", axis=(0, 1), keepdims=True))
 row("var", np.var, *FILLED, S((3, 5), axis=1, ddof=1),
     S((2, 3, 5), axis=(0, 1), ddof=2, keepdims=True))
-row("std", np.std, S((3, 5)), S((2, 3, 5), axis=1), S((2, 3, 5), axis=-1, keepdims=True, ddof=1),
+row("std", np.std, S((3, 5), ddof=1.5), S((3, 5)), S((2, 3, 5), axis=1),
+    S((2, 3, 5), axis=-1, keepdims=True, ddof=1),
     S((2, 3, 5), axis=(0, 2)), S((7,), axis=0), S((3, 0, 2), axis=0))
-
-# ── shapes ────────────────────────────────────────────────────────────────────────────────────────
-row("reshape", lambda x, shape: np.reshape(x, shape), S((2, 3), shape=(3, 2)), S((2, 3), shape=-1),
-    S((2, 3, 5), shape=(5, -1)), S((), shape=(1, 1)), S((1,), shape=()), S((0, 3), shape=(3, 0)))
-row("transpose", np.transpose, S((2, 3)), S((2, 3, 5)), S((2, 3, 5), axes=(1, 2, 0)),
-    S((2, 3, 5), axes=(-1, 0, 1)), S((7,)), S(()), S((0, 3)))
-row("swapaxes", np.swapaxes, S((2, 3, 5), axis1=0, axis2=-1), S((2, 3), axis1=1, axis2=1))
-row("moveaxis", np.moveaxis, S((2, 3, 5), source=0, destination=-1),
-    S((2, 3, 5), source=(0, -1), destination=(1, 0)), S((7,), source=0, destination=0))
-row("squeeze", np.squeeze, S((1, 3, 1)), S((1, 3, 1), axis=0), S((1, 3, 1), axis=(0, -1)),
-    S((1, 1)), S((2, 3)))
-row("expand_dims", np.expand_dims, S((2, 3), axis=0), S((2, 3), axis=-1), S((2, 3), axis=(0, 2)),
-    S((), axis=0))
-row("broadcast_to", np.broadcast_to, S((3,), shape=(2, 3)), S((2, 1, 5), shape=(7, 2, 3, 5)),
-    S((), shape=(3, 2)), S((1, 3), shape=(0, 3)), S((2, 3), shape=(2, 3)))
-row("concatenate", lambda *xs, axis=0: np.concatenate(xs, axis), S((2, 3), (5, 3)),
-    S((2, 3), (2, 1), (2, 5), axis=-1), S((2, 3), (5,), axis=None), S((3,)), S((0, 3), (2, 3)),
-    S((2,), np.array([1, 2, 3])), call=lambda *xs, axis=0: ta.concat(xs, axis))
-row("stack", lambda *xs, axis=0: np.stack(xs, axis), S((2, 3), (2, 3)),
-    S((2, 3), (2, 3), (2, 3), axis=-1), S((3,), (3,), axis=1), S((), ()), S((0,), (0,)),
-    call=lambda *xs, axis=0: ta.stack(xs, axis))
-row("split", np.split, S((6, 2), indices_or_sections=3),
-    S((2, 7), indices_or_sections=[2, 3], axis=1),
-    S((3, 5), indices_or_sections=[0, 2, 9], axis=-1), S((2, 6), indices_or_sections=2, axis=-1),
-    S((5,), indices_or_sections=[]))
-row("pad", np.pad, S((2, 3), pad_width=1), S((2, 3), pad_width=(1, 2)),
-    S((2, 3), pad_width=((0, 1), (2, 0))), S((5,), pad_width=((2, 3),), constant_values=1.5),
-    S((0, 2), pad_width=1), S((), pad_width=2))
-row("flip", np.flip, S((2, 3)), S((2, 3, 5), axis=1), S((2, 3, 5), axis=(0, -1)), S((7,)), S(()),
-    S((0,)))
-row("roll", np.roll, S((7,), shift=2), S((2, 3), shift=-1), S((2, 3), shift=1, axis=-1),
-    S((2, 3), shift=[1, -2], axis=[0, 1]), S((3, 5), shift=(1, -2), axis=(0, 1)),
-    S((3, 5), shift=2, axis=(0, 1)), S((0, 3), shift=1))
-row("tile", np.tile, S((2, 3), reps=2), S((2, 3), reps=(3, 1)), S((3,), reps=(2, 3)),
-    S((2, 3, 5), reps=(2,)), S((), reps=(2, 3)), S((), reps=3), S((3,), reps=0),
-    S((2, 3), reps=[2, 2]), S((3,), reps=np.int64(2)))
-row("repeat", np.repeat, S((2, 3), repeats=2), S((2, 3), repeats=3, axis=0),
-    S((2, 3), repeats=2, axis=-1), S((2, 3), repeats=np.array([1, 0, 4]), axis=1),
-    S((3,), repeats=[2, 0, 1]), S((), repeats=3), S((), repeats=2, axis=0), S((2, 3), repeats=0),
-    S((0, 3), repeats=2, axis=0), S((3,), repeats=[2], axis=0))
-row("tril", np.tril, S((3, 5)), S((5, 3), k=1), S((2, 3, 3), k=-1), S((0, 3)), S((7, 7), k=9))
-row("triu", np.triu, S((3, 5)), S((5, 3), k=1), S((2, 3, 3), k=-1), S((0, 3)), S((7, 7), k=-9))
-
-# ── indexing ──────────────────────────────────────────────────────────────────────────────────────
-def scattered(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
-    """Zeros with g added element by element."""
-    out = np.zeros(shape)
-    places = np.arange(out.size).reshape(shape)[index]
-    np.add.at(out.reshape(-1), places, g)
-    return out
-
-
-def scattered_rows(g: Array, indices: Array, axis: int, shape: tuple[int, ...]) -> Array:
-    """Zeros with the slices of g added at `indices`."""
-    return scattered(g, (slice(None),) * axis + (indices,), shape)
-
-
-def scatter_add(x: Array, updates: Array, indices: Array, axis: int = -1) -> Array:
-    """x with each update added in a loop."""
-    out = x.copy()
-    for k in np.ndindex(updates.shape):
-        place = list(k)
-        place[axis] = indices[k]
-        out[tuple(place)] += updates[k]
-    return out
-
-
-EACH = np.array([[0, 2, -1, 0, 2], [1, 1, 1, 0, -2], [2, 0, 1, 2, 0]])      # (3, 5)
-row("getitem", lambda x, index: x[index], S((5, 7), index=2),
-    S((5, 7), index=(slice(1, 4), slice(None, None, -2))), S((5, 7), index=[0, 0, -1, 3]),
-    S((2, 3, 5), index=(..., None, 1)), S((2, 3), index=MASK),
-    S((2, 3, 5), index=(slice(None), np.array([[0, 2], [2, 2]]), [1, -1])),
-    S((2, 3, 5), index=(1, slice(None), [4, 4, 0])), S((), index=()), S((), index=None),
-    S((5, 7), index=slice(3, 3)), S((2, 3, 5), index=(MASK, slice(0, 2))), S((2, 3), index=(0, 1)))
-row("scatter", scattered, S((2,), index=[0, 3], shape=(5,)), S((3,), index=[1, 1, 0], shape=(2,)),
-    S((3, 2), index=(slice(None), [4, 4]), shape=(3, 5)), S((3,), index=(MASK,), shape=(2, 3)),
-    S((2, 3), index=slice(1, 3), shape=(5, 3)))
-row("take", np.take, S((5, 3), indices=[0, -1, 0], axis=0),
-    S((2, 3, 5), indices=np.array([[0, 4], [4, -5]]), axis=-1), S((2, 3), indices=4),
-    S((2, 3), indices=[[0, 5], [5, 5]]), S((5, 3), indices=2, axis=0),
-    S((3, 2), indices=[], axis=1), S((7,), indices=EACH))
-row("untaken", scattered_rows, S((3, 2), indices=np.array([0, 4, 0]), axis=0, shape=(5, 2)),
-    S((3, 2, 2), indices=np.array([[0, -1], [-1, 1]]), axis=1, shape=(3, 2)),
-    S((2, 0), indices=np.array([], int), axis=1, shape=(2, 3)),
-    S((3,), indices=np.array(2), axis=0, shape=(5, 3)))
-row("take_along_axis", np.take_along_axis, S((3, 3), indices=EACH, axis=-1),
-    S((3, 5), indices=EACH, axis=0), S((3, 3), indices=EACH[:, :2], axis=1),
-    S((3, 5), indices=EACH[:1], axis=0))
-row("scatter_add", scatter_add, S((3, 3), (3, 5), indices=EACH, axis=-1),
-    S((3, 5), (3, 5), indices=EACH, axis=0), S((3, 4), (3, 2), indices=EACH[:, :2]), call=lambda x,
-    updates, indices, axis=-1: ta.scatter_add(x, indices, updates, axis))
-row("one_hot", lambda x, indices: x @ np.eye(3)[indices].swapaxes(-1, -2),
-    S((2, 3), indices=[2, 0, 2, 1]), call=lambda x,
-    indices: ta.matmul(x, ta.one_hot(indices, 3, np.float32).data.T))
-row("sort", np.sort, S((7,)), S((3, 5)), S((2, 3, 5), axis=0), S((2, 3, 5), axis=-2),
-    S((3, 5), axis=None), S((0, 3)), smooth=False, domain=apart)
-row("diagonal", np.diagonal, S((3, 5)), S((5, 3), offset=-1), S((3, 5), offset=2),
-    S((2, 3, 5), axis1=-1, axis2=0), S((3, 3), offset=7), S((2, 3, 5), offset=1, axis1=1, axis2=2))
-
-# ── products ──────────────────────────────────────────────────────────────────────────────────────
-row("matmul", np.matmul, S((2, 3), (3, 5)), S((3,), (3,)), S((3,), (3, 5)), S((2, 3), (3,)),
-    S((3,), (2, 3, 5)), S((2, 5, 3), (3,)), S((2, 3, 5), (2, 5, 7)), S((2, 1, 3, 5), (7, 5, 2)),
-    S((3, 5), (2, 5, 7)), S((2, 0), (0, 3)), S((0, 3), (3, 2)), S((0,), (0,)), S((1, 3), (3, 1)),
-    S((2, 3), np.arange(6.0).reshape(3, 2)))
-
-
-def of(subscripts: str, *shapes: tuple[int, ...]) -> S:
-    return S(*shapes, subscripts=subscripts)
-
-
-row("einsum", lambda *xs, subscripts: np.einsum(subscripts, *xs), of("ij,jk->ik", (2, 3), (3, 5)),
-    of("ij,jk", (2, 3), (3, 5)), of("ba", (2, 3)), of("i,i", (3,), (3,)), of("ij->", (2, 3)),
-    of("ij->j", (2, 3)), of("ii->i", (3, 3)), of("ii", (3, 3)), of("iij->j", (3, 3, 2)),
-    of("iii->i", (2, 2, 2)), of("ii,ij->j", (3, 3), (3, 2)), of("ii,jj->ij", (2, 2), (3, 3)),
-    of("...ij,...jk->...ik", (2, 3, 5), (5, 7)), of("...ij,jk", (7, 2, 3), (3, 5)),
-    of("i...->...i", (2, 3, 5)), of("...ii->...i", (2, 3, 3)), of("...,...", (2, 3), (3,)),
-    of("bhqd,bhkd->bhqk", (2, 3, 5, 2), (2, 3, 7, 2)), of("ij,jk,kl->il", (2, 3), (3, 5), (5, 2)),
-    of("ij,k->i", (2, 3), (5,)), of("i,j->ij", (2,), (3,)), of("ij,ij->i", (3, 5), (3, 1)),
-    of("ij,ij->ij", (3, 5), (1, 5)), of("ij,ij", (3, 1), (3, 5)),
-    of("ij , jk -> k i", (2, 3), (3, 5)), of(",ij->ji", (), (2, 3)),
-    of("ij,jk->ik", (2, 0), (0, 3)), call=lambda *xs, subscripts: ta.einsum(subscripts, *xs))
-row("outer", np.outer, S((3,), (5,)), S((2, 3), (5,)), S((), (3,)))
 
 # ── recurrent cells ───────────────────────────────────────────────────────────────────────────────
 def gru(gi: Array, gh: Array, h: Array) -> Array:

@@ -45,8 +45,9 @@ LAYERS: dict[str, set[str]] = {
     "train": BASE
     | {"kernels", "nn.functional", "nn", "optim", "models", "study", "data", "checkpoint", "viz"},
     "check": BASE,
-    "check.suite": BASE | {"check", "nn.functional", "nn", "models"},
-    "check.zoo": BASE | {"check", "nn.functional", "nn"},
+    "check.functions": BASE | {"check", "nn.functional"},
+    "check.suite": BASE | {"check", "check.functions", "nn.functional", "nn", "models"},
+    "check.zoo": BASE | {"check", "check.suite", "kernels", "nn.functional", "nn"},
     "viz": BASE,
     "viz.anatomy": BASE | {"viz", "nn.functional", "nn", "study", "check"},
     "interop": BASE | {"nn", "models"},

@@ -48,7 +48,7 @@ def test_only_some() -> None:
 
 def test_a_wrong_rule_shows_in_the_table() -> None:
     with ta.tanh.replaced_vjp("x", lambda g, out: g * (1 + out * out)):
-        rows = list(suite.rows("tanh"))
+        rows = [row for row in suite.rows("tanh") if row.name == "tanh"]
     assert [(row.order, row.verdict, row.report.op) for row in rows] == [(1, "wrong", "tanh")]
 
 

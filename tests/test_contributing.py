@@ -20,7 +20,10 @@ OPERATION, ROW, LOOK = re.findall(r"^```python\n(.*?)^```$", STEPS, re.S | re.M)
 SHOWN = STEPS.partition("```text\n")[2].partition("```")[0]
 NAME = re.findall(r"^def (\w+)", OPERATION, re.M)[0]
 OPS, TABLE = "tinygrad_attn/ops/activations.py", "tests/optable.py"
-FILES = ("conftest.py", "derivatives.py", "numeric.py", "optable.py", "test_ops_table.py")
+FILES = (
+    "conftest.py", "derivatives.py", "numeric.py", "oprow.py", "optable.py", "optable_shapes.py",
+    "test_ops_table.py",
+)  # fmt: skip
 
 
 def python(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -59,6 +59,11 @@ def positive(*shape: int) -> Array:
     return RNG.uniform(0.5, 2, shape)
 
 
+def between(*shape: int) -> Array:
+    """Random numbers in (−0.9, 0.9)."""
+    return RNG.uniform(-0.9, 0.9, shape)
+
+
 def apart(*shape: int) -> Array:
     """Random numbers that lie at least 0.1 from each other and from 0, in random order."""
     n = int(np.prod(shape))
@@ -210,6 +215,99 @@ OPERATIONS = {
         # cells of recurrent networks
         Sample("gru_cell", gru_cell, (normal(2, 9), normal(2, 9), normal(2, 3))),
         Sample("lstm_cell", lstm_cell, (normal(2, 12), normal(2, 3))),
+        Sample("arccos", ops.arccos, (between(3, 5),)),
+        Sample("arccosh", ops.arccosh, (0.7 + positive(3, 5),)),
+        Sample("arcsin", ops.arcsin, (between(3, 5),)),
+        Sample("arctan2", ops.arctan2, (normal(2, 3, 5), normal(3, 1))),
+        Sample("arctanh", ops.arctanh, (between(3, 5),)),
+        Sample("hypot", ops.hypot, (normal(2, 3, 5), normal(3, 1))),
+        Sample("logaddexp", ops.logaddexp, (normal(2, 3, 5), normal(3, 1))),
+        Sample("logaddexp2", ops.logaddexp2, (normal(2, 3, 5), normal(3, 1))),
+        Sample("tan", ops.tan, (between(3, 5),)),
+        # steps and choices
+        *(
+            Sample(op.name, op, (apart(3, 5) + 0.06,), analytic=False)
+            for op in (ops.ceil, ops.floor, ops.round, ops.trunc, ops.nan_to_num)
+        ),
+        Sample("fmax", ops.fmax, (apart(3, 5), apart(5) + 0.1), analytic=False),
+        Sample("fmin", ops.fmin, (apart(3, 5), apart(5) + 0.1), analytic=False),
+        # nonlinearities
+        *(
+            Sample(op.name, op, (apart(3, 5) + 0.06,), analytic=False)
+            for op in (ops.hardtanh, ops.hardsigmoid, ops.hardswish, ops.relu6, ops.selu)
+        ),
+        Sample("celu", lambda x: ops.celu(x, 0.7), (apart(3, 5),), analytic=False),
+        Sample("prelu", ops.prelu, (apart(2, 3, 5), normal(3, 1)), analytic=False),
+        Sample("threshold", lambda x: ops.threshold(x, 0.2, -7.0), (apart(3, 5),), analytic=False),
+        Sample("softsign", ops.softsign, (apart(3, 5),), analytic=False),
+        Sample("erfc", ops.erfc, (3 * normal(3, 5),)),
+        Sample("glu", lambda x: (ops.glu(x), ops.glu(x, axis=0)), (normal(4, 6),)),
+        Sample("softmin", along(ops.softmin), (normal(3, 5),)),
+        *(
+            Sample(op.name, op, (normal(3, 5),))
+            for op in (ops.logsigmoid, ops.mish, ops.tanhshrink)
+        ),
+        # along an axis
+        Sample("median", reduced(ops.median), (apart(2, 3, 5),), analytic=False),
+        Sample("cumprod", along(lambda x, axis=1: ops.cumprod(x, axis)), (normal(3, 5),)),
+        Sample("logcumsumexp", along(lambda x, axis=1: ops.logcumsumexp(x, axis)), (normal(3, 5),)),
+        Sample("cummax", lambda x: ops.cummax(x, 1)[0], (apart(3, 5),), analytic=False),
+        Sample("cummin", lambda x: ops.cummin(x, 1)[0], (apart(3, 5),), analytic=False),
+        Sample("topk", lambda x: ops.topk(x, 2)[0], (apart(3, 5),), analytic=False),
+        Sample("kthvalue", lambda x: ops.kthvalue(x, 2)[0], (apart(3, 5),), analytic=False),
+        # shapes
+        *(
+            Sample(op.name, op, (normal(2, 3),))
+            for op in (
+                ops.atleast_1d,
+                ops.atleast_2d,
+                ops.atleast_3d,
+                ops.fliplr,
+                ops.flipud,
+                ops.ravel,
+                ops.rot90,
+            )
+        ),
+        *(
+            Sample(op.name, lambda a, b, op=op: op([a, b]), (normal(2, 3), normal(2, 3)))
+            for op in (ops.column_stack, ops.dstack, ops.hstack, ops.vstack)
+        ),
+        Sample("array_split", lambda x: ops.array_split(x, 2, axis=1), (normal(2, 5),)),
+        Sample("unstack", lambda x: ops.unstack(x, 1), (normal(2, 3),)),
+        Sample("sliding_window_view", lambda x: ops.sliding_window_view(x, 2, 1), (normal(3, 5),)),
+        Sample("diag", lambda x, m: (ops.diag(x, 1), ops.diag(m, -1)), (normal(3), normal(3, 5))),
+        Sample("diag_embed", lambda x: ops.diag_embed(x, -1), (normal(2, 3),)),
+        Sample("trace", lambda x: ops.trace(x, 1), (normal(3, 5),)),
+        # writing
+        Sample(
+            "index_put",
+            lambda x, v: (ops.index_put(x, ROWS, v), ops.index_put(x, ROWS, v, accumulate=True)),
+            (normal(3, 5), normal(4, 5)),
+        ),
+        Sample(
+            "put_along_axis",
+            lambda x, v: ops.put_along_axis(x, EACH, v, 1),
+            (normal(3, 5), normal(3, 5)),
+        ),
+        Sample(
+            "scatter_reduce",
+            lambda x, v: [
+                ops.scatter_reduce(x, EACH, v, 1, how) for how in ("prod", "mean", "max")
+            ],
+            (apart(3, 5), apart(3, 5) + 0.1),
+            analytic=False,
+        ),
+        # products
+        Sample("dot", lambda a, b: (ops.dot(a, b), ops.dot(a[0], b)), (normal(2, 3), normal(3, 5))),
+        Sample("inner", ops.inner, (normal(2, 3), normal(5, 3))),
+        Sample("vdot", ops.vdot, (normal(2, 3), normal(2, 3))),
+        Sample("tensordot", ops.tensordot, (normal(2, 3, 5), normal(3, 5, 2))),
+        Sample("kron", ops.kron, (normal(2, 3), normal(3, 2))),
+        Sample(
+            "multi_dot",
+            lambda a, b, c: ops.multi_dot([a, b, c]),
+            (normal(2, 3), normal(3, 5), normal(5)),
+        ),
     )
 }
 

@@ -18,11 +18,11 @@ from .. import nn
 from ..engine import PRIMITIVES, Tensor, TensorError
 from ..models import GPT, GPTConfig
 from ..nn import functional
+from .functions import FUNCTIONS
 from .gradcheck import reports
 from .report import Report
 from .samples import OPERATIONS, Sample, normal, ours
 
-TARGETS = np.array([[3, 0, 6], [1, -100, 2]])
 ALLOWED = np.array([[1, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 1]], bool)
 SOMEONE = np.array([[1], [0], [1]], bool)
 
@@ -222,16 +222,6 @@ LAYERS = {
             (normal(2, 3, 3), normal(2, 4, 5), normal(2, 4, 2)),
         ),
         Sample(
-            "cross_entropy",
-            lambda x: (
-                functional.cross_entropy(x, TARGETS),
-                functional.cross_entropy(x, TARGETS, label_smoothing=0.1),
-                functional.cross_entropy(x, TARGETS, reduction="none"),
-            ),
-            (normal(2, 3, 7),),
-        ),
-        Sample("mse_loss", functional.mse_loss, (normal(3, 5), normal(3, 5))),
-        Sample(
             "GPT",
             Called(
                 GPT(GPTConfig(7, max_length=4, num_layers=1, num_heads=2, d_model=6), rng=seeded()),
@@ -242,7 +232,7 @@ LAYERS = {
     )
 }
 
-SAMPLES: dict[str, Sample] = {**OPERATIONS, **LAYERS}
+SAMPLES: dict[str, Sample] = {**OPERATIONS, **FUNCTIONS, **LAYERS}
 
 
 def missing() -> list[str]:

@@ -5,6 +5,7 @@ A layer knows that its own parameters fit, so it goes to the definition without 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from sys import maxsize
 from typing import Any
@@ -15,7 +16,8 @@ from ..engine import ShapeError, Tensor
 from ..rng import generator
 from . import functional
 from .functional import definitions
-from .functional.layers import epsilon, flag, floating, last_axis, operand, probability
+from .functional.layers import flag, floating, last_axis, operand, probability
+from .functional.norms import epsilon
 from .module import Module
 from .parameter import Parameter
 
@@ -89,21 +91,29 @@ class Embedding(Module):
 
 
 class LayerNorm(Module):
-    """Zero mean and unit variance over the last axis, then weight and bias (Ba et al. 2016).
+    """Zero mean, unit variance over the last axis or axes, then weight and bias (Ba et al. 2016).
+
+    Args:
+        d: length of the last axis; for several axes together the lengths of all of them.
+        eps: added to the variance.
+        bias: add one.
 
     Attributes:
         weight: (d,), ones.
         bias: (d,), zeros; None with bias=False.
     """
 
-    def __init__(self, d: int, eps: float = 1e-5, bias: bool = True) -> None:
-        positive("LayerNorm", d=d)
-        self.weight = Parameter(np.ones(d))
-        self.bias = Parameter(np.zeros(d)) if flag("LayerNorm", "bias", bias) else None
+    def __init__(self, d: int | Sequence[int], eps: float = 1e-5, bias: bool = True) -> None:
+        shape = lengths("LayerNorm", d)
+        self.weight = Parameter(np.ones(shape))
+        self.bias = Parameter(np.zeros(shape)) if flag("LayerNorm", "bias", bias) else None
         self.eps = epsilon("LayerNorm", eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
+        if self.weight.ndim > 1:
+            axes = self.weight.ndim
+            return functional.layer_norm(x, self.weight, self.bias, self.eps, axes=axes)
         x = floating(operand(x))
         last_axis("LayerNorm", x, self.weight.size)
         out: Tensor = definitions.layer_norm(x, self.weight, self.bias, eps=self.eps)
@@ -111,23 +121,28 @@ class LayerNorm(Module):
 
     def extra_repr(self) -> str:
         """d, eps."""
-        return f"{self.weight.size}, eps={self.eps}"
+        return f"{listed(self.weight.shape)}, eps={self.eps}"
 
 
 class RMSNorm(Module):
-    """x / √(mean x² + eps) over the last axis, times weight (Zhang and Sennrich 2019).
+    """x / √(mean x² + eps) over the last axis or axes, times weight (Zhang and Sennrich 2019).
+
+    Args:
+        d: length of the last axis; for several axes together the lengths of all of them.
+        eps: added to the mean.
 
     Attributes:
         weight: (d,), ones.
     """
 
-    def __init__(self, d: int, eps: float = 1e-6) -> None:
-        positive("RMSNorm", d=d)
-        self.weight = Parameter(np.ones(d))
+    def __init__(self, d: int | Sequence[int], eps: float = 1e-6) -> None:
+        self.weight = Parameter(np.ones(lengths("RMSNorm", d)))
         self.eps = epsilon("RMSNorm", eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
+        if self.weight.ndim > 1:
+            return functional.rms_norm(x, self.weight, self.eps, axes=self.weight.ndim)
         x = floating(operand(x))
         last_axis("RMSNorm", x, self.weight.size)
         out: Tensor = definitions.rms_norm(x, self.weight, eps=self.eps)
@@ -135,7 +150,20 @@ class RMSNorm(Module):
 
     def extra_repr(self) -> str:
         """d, eps."""
-        return f"{self.weight.size}, eps={self.eps}"
+        return f"{listed(self.weight.shape)}, eps={self.eps}"
+
+
+def lengths(who: str, d: int | Sequence[int]) -> tuple[int, ...]:
+    """The shape that a norm covers, one axis or several."""
+    shape = tuple(d) if isinstance(d, (tuple, list)) and d else (d,)
+    for length in shape:
+        positive(who, d=length)
+    return shape
+
+
+def listed(shape: tuple[int, ...]) -> str:
+    """A shape as `lengths` takes it."""
+    return f"{shape[0]}" if len(shape) == 1 else f"{shape}"
 
 
 class Dropout(Module):

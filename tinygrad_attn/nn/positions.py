@@ -18,6 +18,7 @@ from ..engine import Array, DTypeError, ShapeError, Tensor
 from ..engine.tensor import locked
 from ..rng import generator
 from .functional.layers import flag, operand, real
+from .functional.rotary import rotary
 from .layers import natural, positive
 from .module import Module
 from .parameter import Parameter
@@ -135,13 +136,9 @@ class RotaryPositions(Module):
         """
         x = operand(x)
         span = stretch("RotaryPositions", x, (None, self.d_head), offset)
-        axis = -1 if self.interleaved else -2  # the axis of a and b
-        angles = np.expand_dims(np.arange(span.start, span.stop)[:, None] * self.rates, axis)
+        angles = np.arange(span.start, span.stop)[:, None] * self.rates
         cos, sin = (locked(wave(angles).astype(x.dtype)) for wave in (np.cos, np.sin))
-        pair = (self.d_head // 2, 2) if self.interleaved else (2, self.d_head // 2)
-        a, b = ops.split(ops.reshape(x, (*x.shape[:-1], *pair)), 2, axis)
-        turned: Tensor = ops.concat([a * cos - b * sin, b * cos + a * sin], axis)
-        return turned.reshape(x.shape)
+        return rotary(x, cos, sin, interleaved=self.interleaved)
 
     def extra_repr(self) -> str:
         """d_head, and what is not as usual."""

@@ -1,4 +1,4 @@
-"""The nonlinearities of networks, and softmax with its relatives."""
+"""The smooth nonlinearities of networks, and softmax with its relatives."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, ShapeError, primitive
-from .arithmetic import floating
-from .erf import error_function
+from ..engine import Array, ShapeError, composed, primitive
+from .arithmetic import absolute, floating, negative
+from .erf import complementary_error_function, error_function
+from .joining import split
+from .shapes import length
+from .trigonometry import tanh
 
 __all__ = [
-    "elu", "erf", "gelu", "leaky_relu", "log_softmax", "relu", "sigmoid", "silu", "softmax",
-    "softplus",
+    "erf", "erfc", "gelu", "glu", "log_softmax", "logsigmoid", "mish", "sigmoid", "silu", "softmax",
+    "softmin", "softplus", "softsign", "tanhshrink",
 ]  # fmt: skip
 
 
@@ -31,39 +34,6 @@ sigmoid.defvjp(
 
 
 @primitive
-def relu(x: Array, /) -> Array:
-    """max(x, 0); at 0 the gradient is 0."""
-    return np.maximum(x, 0)
-
-
-relu.defvjp(
-    lambda g, x: g * (x > 0),  # dx = dy∘[x>0]
-)
-
-
-@primitive
-def leaky_relu(x: Array, /, negative_slope: float = 0.01) -> Array:
-    """x where positive, else negative_slope·x; at 0 the gradient is negative_slope."""
-    return np.where(x.real > 0, x, negative_slope * x)
-
-
-leaky_relu.defvjp(
-    lambda g, x, negative_slope: np.where(x > 0, g, negative_slope * g),  # dx = dy∘{1, slope}
-)
-
-
-@primitive
-def elu(x: Array, /, alpha: float = 1.0) -> Array:
-    """x where positive, else alpha·(eˣ − 1) (Clevert et al. 2016)."""
-    return np.where(x.real > 0, x, alpha * np.expm1(np.where(x.real > 0, 0, x)))
-
-
-elu.defvjp(
-    lambda g, x, out, alpha: g * np.where(x > 0, 1, out + alpha),  # dx = dy∘([x>0] + (y + α)∘[x≤0])
-)
-
-
-@primitive
 def erf(x: Array, /) -> Array:
     """2/√π ∫₀ˣ e^−t² dt."""
     return error_function(floating(x))
@@ -71,6 +41,17 @@ def erf(x: Array, /) -> Array:
 
 erf.defvjp(
     lambda g, x: g * (2 / sqrt(pi)) * np.exp(-x * x),  # dx = dy∘2/√π∘e^−x²
+)
+
+
+@primitive
+def erfc(x: Array, /) -> Array:
+    """1 − erf(x), accurate to the last digits where that is tiny."""
+    return complementary_error_function(floating(x))
+
+
+erfc.defvjp(
+    lambda g, x: g * (-2 / sqrt(pi)) * np.exp(-x * x),  # dx = −dy∘2/√π∘e^−x²
 )
 
 
@@ -135,6 +116,39 @@ softplus.defvjp(
 )
 
 
+@composed
+def logsigmoid(x: Any) -> Any:
+    """ln σ(x), computed so that it cannot overflow."""
+    return -softplus(negative(x))
+
+
+@composed
+def mish(x: Any) -> Any:
+    """x·tanh(softplus(x)) (Misra 2019)."""
+    return x * tanh(softplus(x))
+
+
+@composed
+def softsign(x: Any) -> Any:
+    """x / (1 + |x|)."""
+    return x / (1 + absolute(x))
+
+
+@composed
+def tanhshrink(x: Any) -> Any:
+    """x − tanh x."""
+    return x - tanh(x)
+
+
+@composed
+def glu(x: Any, axis: int = -1) -> Any:
+    """a∘σ(b) for the halves a, b of x along `axis` (Dauphin et al. 2017)."""
+    if length("glu", x, axis) % 2:
+        raise ShapeError(f"glu: axis {axis} of {np.shape(x)} must have an even length")
+    a, b = split(x, 2, axis)
+    return a * sigmoid(b)
+
+
 @primitive
 def softmax(x: Array, /, axis: int = -1) -> Array:
     """exp(x) / Σ exp(x) along `axis`, shifted by the maximum so that it cannot overflow."""
@@ -161,3 +175,9 @@ def log_softmax(x: Array, /, axis: int = -1) -> Array:
 log_softmax.defvjp(
     lambda g, out, axis: g - np.exp(out) * g.sum(axis=axis, keepdims=True),  # dx = dy − eʸ∘Σ dy
 )
+
+
+@composed
+def softmin(x: Any, axis: int = -1) -> Any:
+    """softmax(−x): the smallest elements have the largest shares."""
+    return softmax(negative(x), axis)

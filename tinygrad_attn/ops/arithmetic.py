@@ -1,4 +1,4 @@
-"""Arithmetic, powers, exponentials and the like: one derivative per line.
+"""Arithmetic, powers and roots: one derivative per line.
 
 In the formulas g is the gradient of the result y, d + a name the gradient of an argument, ∘ the
 elementwise product.  Sums over broadcast axes are the engine's business.
@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, DTypeError, Tensor, adapts, composed, inner, primitive
+from ..engine import Array, DTypeError, Tensor, adapts, inner, primitive
 
 __all__ = [
-    "abs", "absolute", "add", "astype", "clip", "cos", "divide", "exp", "expm1", "log", "log1p",
-    "masked_fill", "maximum", "minimum", "multiply", "negative", "power", "reciprocal", "rsqrt",
-    "sign", "sin", "sqrt", "square", "subtract", "tanh", "where",
+    "abs", "absolute", "add", "astype", "divide", "multiply", "negative", "power", "reciprocal",
+    "rsqrt", "sign", "sqrt", "square", "subtract",
 ]  # fmt: skip
 
 
@@ -23,9 +22,6 @@ def floating(x: Any) -> Array:
     """`x`, integers and booleans as float64, so that nothing wraps around or is cut off."""
     array = np.asarray(x)
     return array.astype(np.float64) if array.dtype.kind in "biu" else array
-
-
-# ── two arguments ─────────────────────────────────────────────────────────────────────────────────
 
 
 @primitive
@@ -94,32 +90,6 @@ def one_less(g: Any, a: Any, b: Any) -> Any:
 
 
 @primitive
-def maximum(a: Array, b: Array, /) -> Array:
-    """The larger of a and b; where they are equal each gets half the gradient."""
-    return np.maximum(a, b)
-
-
-maximum.defvjp(
-    lambda g, a, b: g * (a > b) + g / 2 * (a == b),  # da = dy∘[a>b] + ½dy∘[a=b]
-    lambda g, a, b: g * (b > a) + g / 2 * (a == b),  # db = dy∘[b>a] + ½dy∘[a=b]
-)
-
-
-@primitive
-def minimum(a: Array, b: Array, /) -> Array:
-    """The smaller of a and b; where they are equal each gets half the gradient."""
-    return np.minimum(a, b)
-
-
-minimum.defvjp(
-    lambda g, a, b: g * (a < b) + g / 2 * (a == b),  # da = dy∘[a<b] + ½dy∘[a=b]
-    lambda g, a, b: g * (b < a) + g / 2 * (a == b),  # db = dy∘[b<a] + ½dy∘[a=b]
-)
-
-# ── one argument ──────────────────────────────────────────────────────────────────────────────────
-
-
-@primitive
 def negative(x: Array, /) -> Array:
     """−x."""
     return np.negative(x)
@@ -127,50 +97,6 @@ def negative(x: Array, /) -> Array:
 
 negative.defvjp(
     lambda g: -g,  # dx = −dy
-)
-
-
-@primitive
-def exp(x: Array, /) -> Array:
-    """eˣ."""
-    return np.exp(x)
-
-
-exp.defvjp(
-    lambda g, out: g * out,  # dx = dy∘y
-)
-
-
-@primitive
-def expm1(x: Array, /) -> Array:
-    """eˣ − 1, accurate near 0."""
-    return np.expm1(x)
-
-
-expm1.defvjp(
-    lambda g, out: g * (out + 1),  # dx = dy∘(y + 1)
-)
-
-
-@primitive
-def log(x: Array, /) -> Array:
-    """ln x; at 0 the gradient is infinite."""
-    return np.log(x)
-
-
-log.defvjp(
-    lambda g, x: g / x,  # dx = dy/x
-)
-
-
-@primitive
-def log1p(x: Array, /) -> Array:
-    """ln(1 + x), accurate near 0."""
-    return np.log1p(x)
-
-
-log1p.defvjp(
-    lambda g, x: g / (1 + x),  # dx = dy/(1 + x)
 )
 
 
@@ -246,81 +172,6 @@ absolute.defvjp(
 
 
 abs = absolute
-
-
-@primitive
-def sin(x: Array, /) -> Array:
-    """sin x, x in radians."""
-    return np.sin(x)
-
-
-sin.defvjp(
-    lambda g, x: g * np.cos(x),  # dx = dy∘cos x
-)
-
-
-@primitive
-def cos(x: Array, /) -> Array:
-    """cos x, x in radians."""
-    return np.cos(x)
-
-
-cos.defvjp(
-    lambda g, x: -g * np.sin(x),  # dx = −dy∘sin x
-)
-
-
-@primitive
-def tanh(x: Array, /) -> Array:
-    """The hyperbolic tangent."""
-    return np.tanh(x)
-
-
-tanh.defvjp(
-    lambda g, out: g * (1 - out * out),  # dx = dy∘(1 − y²)
-)
-
-# ── choices ───────────────────────────────────────────────────────────────────────────────────────
-
-
-@primitive
-def where(condition: Array, x: Array, y: Array, /) -> Array:
-    """x where `condition` holds, else y.
-
-    The branch not taken gets gradient 0, and 0 times an infinite slope is not a number: for a
-    function with an infinite slope at the edge put a `where` inside too: where(x > 0, sqrt(where(x
-    > 0, x, 1)), 0).
-    """
-    return np.where(condition, x, y)
-
-
-where.defvjp(
-    None,
-    lambda g, condition: np.where(condition, g, 0),  # da = dy∘[c], c the condition
-    lambda g, condition: np.where(condition, 0, g),  # db = dy∘[not c], c the condition
-)
-
-
-@primitive
-def clip(x: Array, /, a_min: Any = None, a_max: Any = None) -> Array:
-    """x limited to [a_min, a_max]; gradient 1 inside and at the limits, 0 outside."""
-    return np.clip(x, a_min, a_max)
-
-
-clip.defvjp(
-    lambda g, x, a_min, a_max: g * within(x, a_min, a_max),  # dx = dy∘[a_min ≤ x ≤ a_max]
-)
-
-
-def within(x: Any, low: Any, high: Any) -> Any:
-    """Where low ≤ x ≤ high, None being no limit."""
-    return (True if low is None else x >= low) & (True if high is None else x <= high)
-
-
-@composed
-def masked_fill(x: Any, mask: Any, value: Any) -> Any:
-    """x with `value` wherever `mask` is True (attention masks are the other way round)."""
-    return where(mask, value, x)
 
 
 @inner("astype")

@@ -1,4 +1,4 @@
-"""The error function, which NumPy lacks: W. J. Cody's rational approximations.
+"""The error functions, which NumPy lacks: W. J. Cody's rational approximations.
 
 W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969), in
 the three ranges and with the coefficients of his CALERF.  Rational functions take complex
@@ -58,18 +58,40 @@ def ratio(coefficients: tuple[list[float], list[float]], x: Array) -> Array:
     return top / bottom
 
 
-def error_function(x: Array) -> Array:
-    """erf of each element, real or complex near the real axis, to about 3e-16."""
-    y = np.where(x.real < 0, -x, x)
-    small, middle = y.real <= 0.46875, y.real <= 4.0
-    near = np.where(small, x, 0)
-    near = near * ratio(SMALL, near * near)
-    y = np.where(small, 1, np.where(y.real > 27, 27, y))  # beyond 27 erfc underflows to 0
+def near_zero(x: Array) -> Array:
+    """erf for |x| ≤ 0.46875."""
+    return x * ratio(SMALL, x * x)
+
+
+def scaled_tail(y: Array) -> Array:
+    """e^y²·erfc(y) for y > 0.46875."""
     inverse = 1 / (y * y)
-    tail = np.where(
-        middle,
-        ratio(MIDDLE, np.where(middle, y, 1)),
+    return np.where(
+        y.real <= 4.0,
+        ratio(MIDDLE, np.where(y.real <= 4.0, y, 1)),
         (1 / sqrt(pi) - inverse * ratio(LARGE, inverse)) / y,
     )
-    far = 1 - np.exp(-y * y) * tail
-    return np.where(small, near, np.where(x.real < 0, -far, far)).astype(x.dtype, copy=False)
+
+
+def halves(x: Array) -> tuple[Array, Array, Array]:
+    """Where |x| ≤ 0.46875; x there; |x| elsewhere, to 27, beyond which erfc underflows to 0."""
+    y = np.where(x.real < 0, -x, x)
+    small = y.real <= 0.46875
+    return small, np.where(small, x, 0), np.where(small, 1, np.where(y.real > 27, 27, y))
+
+
+def error_function(x: Array) -> Array:
+    """erf of each element, real or complex near the real axis, to about 3e-16."""
+    small, near, y = halves(x)
+    far = 1 - np.exp(-y * y) * scaled_tail(y)
+    out = np.where(small, near_zero(near), np.where(x.real < 0, -far, far))
+    return out.astype(x.dtype, copy=False)
+
+
+def complementary_error_function(x: Array) -> Array:
+    """1 − erf of each element, with as many digits where that is tiny."""
+    small, near, y = halves(x)
+    coarse = np.trunc(y.real * 16) / 16  # its square is exact: e^−y² keeps its digits
+    far = np.exp(-coarse * coarse) * np.exp((coarse - y) * (coarse + y)) * scaled_tail(y)
+    out = np.where(small, 1 - near_zero(near), np.where(x.real < 0, 2 - far, far))
+    return out.astype(x.dtype, copy=False)

@@ -21,10 +21,10 @@ from ..engine import (
 )
 from ..engine.dispatch import plain
 from ..engine.settings import SETTINGS
-from .shapes import moveaxis, reshape
+from .shapes import reshape
 
 __all__ = [
-    "diagonal", "getitem", "one_hot", "scatter_add", "sort", "take", "take_along_axis",
+    "getitem", "one_hot", "take", "take_along_axis",
 ]  # fmt: skip
 
 
@@ -144,19 +144,6 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
 
 
 @composed
-def scatter_add(x: Any, indices: Any, updates: Any, axis: int = -1) -> Any:
-    """x with `updates` added at `indices` along `axis`: `np.put_along_axis`, but adding up."""
-    where = grid("scatter_add", indices, axis, np.shape(x))
-    target = np.broadcast_shapes(*(part.shape for part in where))
-    if np.shape(updates) != target:
-        raise ShapeError(
-            f"scatter_add: updates must have the shape {target} that indices name, "
-            f"got {np.shape(updates)}"
-        )
-    return x + scatter(updates, where, np.shape(x))
-
-
-@composed
 def one_hot(indices: Any, depth: int, dtype: npt.DTypeLike | None = None) -> Tensor:
     """Rows of the identity: shape indices.shape + (depth,), a constant."""
     array = integers("one_hot", indices)
@@ -167,21 +154,3 @@ def one_hot(indices: Any, depth: int, dtype: npt.DTypeLike | None = None) -> Ten
     return Tensor(
         array[..., None] == np.arange(operator.index(depth)), dtype=dtype or SETTINGS.get().dtype
     )
-
-
-@composed
-def sort(x: Any, axis: int | None = -1) -> Any:
-    """Elements in ascending order along `axis` (None: all); gradients go where each came from."""
-    if axis is None:
-        x, axis = reshape(x, (-1,)), 0
-    order = np.argsort(x, axis=axis, kind="stable")
-    return take_along_axis(x, order, axis)
-
-
-@composed
-def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """The diagonal of two axes, as a new last axis."""
-    ends = moveaxis(x, (axis1, axis2), (-2, -1))
-    below, right = max(-operator.index(offset), 0), max(operator.index(offset), 0)
-    steps = np.arange(max(0, min(ends.shape[-2] - below, ends.shape[-1] - right)))
-    return element(ends, (..., steps + below, steps + right))

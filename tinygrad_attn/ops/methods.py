@@ -7,7 +7,24 @@ from typing import Any
 import numpy as np
 
 from ..engine import Tensor, register
-from . import arithmetic, indexing, linalg, reductions, shapes
+from . import (
+    arithmetic,
+    choices,
+    contractions,
+    diagonals,
+    exponentials,
+    indexing,
+    joining,
+    linalg,
+    norms,
+    reductions,
+    rounding,
+    running,
+    shapes,
+    sorting,
+    trigonometry,
+    windows,
+)
 
 
 def binary(op: Any) -> tuple[Any, Any]:
@@ -58,17 +75,27 @@ METHODS = {
     "__getitem__": indexing.getitem,
     "sum": reductions.sum,
     "mean": reductions.mean,
-    "var": reductions.var,
-    "std": reductions.std,
+    "var": norms.var,
+    "std": norms.std,
     "prod": reductions.prod,
     "max": reductions.max,
     "min": reductions.min,
-    "cumsum": reductions.cumsum,
+    "cumsum": running.cumsum,
+    "cumprod": running.cumprod,
+    "clip": choices.clip,
+    "round": rounding.round,
+    "take": indexing.take,
+    "repeat": joining.repeat,
+    "diagonal": diagonals.diagonal,
+    "trace": diagonals.trace,
+    "dot": contractions.dot,
+    "ravel": shapes.ravel,
     "swapaxes": shapes.swapaxes,
     "squeeze": shapes.squeeze,
     "astype": arithmetic.astype,
     "argmax": lambda self, axis=None, keepdims=False: np.argmax(self, axis, keepdims=keepdims),
     "argmin": lambda self, axis=None, keepdims=False: np.argmin(self, axis, keepdims=keepdims),
+    "argsort": lambda self, axis=-1: np.argsort(self, axis),
 }
 
 for name, op in OPERATORS.items():
@@ -86,12 +113,19 @@ Tensor.flatten = lambda self: shapes.reshape(self, (-1,))  # type: ignore[method
 Tensor.T = property(lambda self: shapes.transpose(self))  # type: ignore[assignment]
 Tensor.mT = property(lambda self: shapes.swapaxes(self, -1, -2))  # type: ignore[assignment]
 
-for module in (arithmetic, reductions, shapes, indexing, linalg):
+SUBJECTS = (
+    arithmetic, exponentials, trigonometry, rounding, choices, reductions, norms, running, sorting,
+    shapes, joining, windows, diagonals, indexing, linalg, contractions,
+)  # fmt: skip
+for module in SUBJECTS:  # scattering is left out: NumPy's put_along_axis writes in place
     for name in module.__all__:
         if callable(getattr(np, name, None)):
             register(getattr(module, name), getattr(np, name))
-register(shapes.concat, np.concatenate)
-register(reductions.norm, np.linalg.norm)
+register(joining.concat, np.concatenate)
+register(norms.norm, np.linalg.norm)
+register(contractions.multi_dot, np.linalg.multi_dot)
+register(rounding.round, np.around, np.rint)
+register(windows.sliding_window_view, np.lib.stride_tricks.sliding_window_view)
 register(reductions.max, np.amax)
 register(reductions.min, np.amin)
 register(arithmetic.absolute, np.fabs)

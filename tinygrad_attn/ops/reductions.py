@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, ShapeError, adapts, composed, inner, primitive
-from .arithmetic import absolute, floating, square
+from ..engine import Array, primitive
+from .arithmetic import floating
 
 __all__ = [
-    "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod", "std", "sum", "var",
+    "logsumexp", "max", "mean", "min", "prod", "sum",
 ]  # fmt: skip
 
 Axis = int | tuple[int, ...] | None
@@ -139,64 +139,3 @@ logsumexp.defvjp(
 def shares(x: Any, out: Any, axis: Axis) -> Any:
     """Each element's share in Σ exp(x): the softmax of x over `axis`."""
     return np.exp(x - restored(finite(out), x.shape, axis))
-
-
-@primitive
-def cumsum(x: Array, /, axis: int | None = None) -> Array:
-    """Running sums along `axis` (None: of the flattened array)."""
-    return np.cumsum(x, axis=axis)
-
-
-cumsum.defvjp(
-    lambda g, in_shape, axis: sums_from_here(g, axis).reshape(in_shape),  # dxᵢ = Σⱼ≥ᵢ dyⱼ
-)
-
-
-def sums_from_here(g: Any, axis: int | None) -> Any:
-    """Running sums from the other end."""
-    return np.flip(np.cumsum(np.flip(g, axis), axis), axis)
-
-
-@inner("norm")
-def euclidean_norm(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
-    """√Σx² over `axis`; the gradient of ‖0‖ is 0."""
-    x = floating(x)
-    return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
-
-
-euclidean_norm.defvjp(
-    lambda g, x, out, axis: restored(g / (out + (out == 0)), x.shape, axis) * x,  # dx = dy∘x/y
-)
-
-
-@adapts(euclidean_norm)
-def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Norm of vectors, NumPy's `linalg.norm`: ord None or 2 (Euclidean), 1, or np.inf, over `axis`.
-
-    Without `axis` the whole array is one vector (ord must be None).  ‖0‖ has gradient 0.
-    """
-    if ord is not None and (axis is None or isinstance(axis, tuple)) and np.ndim(x) != 1:
-        raise ShapeError(
-            f"norm: ord={ord!r} needs one axis (matrix norms are not supported), got axis={axis!r}"
-        )
-    if ord is None or ord == 2:
-        return euclidean_norm(x, axis, keepdims)
-    if ord == 1:
-        return sum(absolute(x), axis, keepdims)
-    if ord == np.inf:
-        return max(absolute(x), axis, keepdims)
-    raise ShapeError(f"norm: ord must be None, 1, 2 or np.inf, got {ord!r}")
-
-
-@composed
-def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
-    """Σ(x − mean)² / (n − ddof) over `axis`."""
-    n = count(np.shape(x), axis)
-    return sum(square(x - mean(x, axis, True)), axis, keepdims) / (n - ddof)
-
-
-@composed
-def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
-    """√var, as a norm: where all elements are equal the gradient is 0."""
-    n = count(np.shape(x), axis)
-    return euclidean_norm(x - mean(x, axis, True), axis, keepdims) / (n - ddof) ** 0.5

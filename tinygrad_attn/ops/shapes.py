@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..engine import Array, DTypeError, ShapeError, adapts, inner, primitive
+from ..engine import Array, ShapeError, composed, primitive
 
 __all__ = [
-    "broadcast_to", "concat", "expand_dims", "flip", "moveaxis", "pad", "repeat",
-    "reshape", "roll", "split", "squeeze", "stack", "swapaxes", "tile", "transpose", "tril",
-    "triu",
+    "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_to", "expand_dims", "flip", "fliplr",
+    "flipud", "moveaxis", "ravel", "reshape", "roll", "rot90", "squeeze", "swapaxes", "transpose",
 ]  # fmt: skip
 
 Axes = int | tuple[int, ...] | None
@@ -107,101 +106,6 @@ broadcast_to.defvjp(
 
 
 @primitive
-def concatenate(*arrays: Array, axis: int = 0) -> Array:
-    """Arrays joined along `axis`."""
-    return np.concatenate(arrays, axis=axis)
-
-
-concatenate.defvjp(
-    lambda g, i, in_shapes, axis: g[
-        along(axis, section(i, in_shapes, axis))
-    ],  # dxᵢ = the i-th section of dy
-)
-
-
-def along(axis: int, part: slice | int) -> Any:
-    """The index that takes `part` of `axis`, which may be negative."""
-    return (
-        (slice(None),) * axis + (part,) if axis >= 0 else (..., part) + (slice(None),) * (-1 - axis)
-    )
-
-
-def section(i: int, shapes: Sequence[tuple[int, ...]], axis: int) -> slice:
-    """Where the i-th of several concatenated arrays lies."""
-    start = sum(shape[axis] for shape in shapes[:i])
-    return slice(start, start + shapes[i][axis])
-
-
-@adapts(concatenate)
-def concat(arrays: Sequence[Any], axis: int | None = 0) -> Any:
-    """Arrays joined along `axis` (None: flattened first); also NumPy's `concatenate`."""
-    if hasattr(axis, "shape"):
-        raise DTypeError("concat: expected one list of arrays: concat([a, b]), not concat(a, b)")
-    if axis is None:
-        return concatenate(*(reshape(x, (-1,)) for x in arrays), axis=0)
-    return concatenate(*arrays, axis=axis)
-
-
-@inner("stack")
-def stacked(*arrays: Array, axis: int = 0) -> Array:
-    """Arrays of one shape joined along a new axis."""
-    return np.stack(arrays, axis=axis)
-
-
-stacked.defvjp(
-    lambda g, i, axis: g[along(axis, i)],  # dxᵢ = the i-th slice of dy
-)
-
-
-@adapts(stacked)
-def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
-    """Arrays of one shape joined along a new axis."""
-    return stacked(*arrays, axis=axis)
-
-
-@primitive
-def split(
-    x: Array, /, indices_or_sections: int | Sequence[int], axis: int = 0
-) -> tuple[Array, ...]:
-    """A tuple of parts along `axis`: so many equal ones, or cut at the given places."""
-    if np.ndim(indices_or_sections) == 0 and indices_or_sections == 0:
-        raise ShapeError("split: expected one section or more, got indices_or_sections=0")
-    return tuple(np.split(x, indices_or_sections, axis))
-
-
-split.defvjp(
-    lambda g, axis: concat(g, axis),  # dx = the parts' gradients, joined
-)
-
-
-@inner("pad")
-def padded(x: Array, /, widths: tuple[tuple[int, int], ...], value: float = 0) -> Array:
-    """x with (before, after) elements of `value` around each axis."""
-    return np.pad(x, widths or 0, constant_values=value)
-
-
-padded.defvjp(
-    lambda g, widths, in_shape: g[
-        tuple([slice(w[0], w[0] + n) for w, n in zip(widths, in_shape)])
-    ],  # dx = dy without the border
-)
-
-
-@adapts(padded)
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Any:
-    """x with a border of `constant_values`; `pad_width`: n, (before, after) or a pair an axis."""
-    if mode != "constant":
-        raise ShapeError(f'pad: mode must be "constant", got {mode!r}')
-    widths = np.asarray(pad_width)
-    if widths.dtype.kind not in "iu":
-        raise DTypeError(f"pad: pad_width must be integers, got {pad_width!r}")
-    widths = np.broadcast_to(widths, (np.ndim(x), 2))
-    return padded(
-        x, tuple([(int(before), int(after)) for before, after in widths]), constant_values
-    )
-
-
-@primitive
 def flip(x: Array, /, axis: Axes = None) -> Array:
     """Elements in reverse order along `axis` (None: along every axis)."""
     return np.flip(x, axis)
@@ -223,69 +127,60 @@ roll.defvjp(
 )
 
 
-@primitive
-def tile(x: Array, /, reps: int | tuple[int, ...]) -> Array:
-    """The whole array repeated `reps` times along each axis."""
-    return np.tile(x, reps)
+def length(who: str, x: Any, axis: int) -> int:
+    """How long x is along `axis`, one that it has."""
+    shape = np.shape(x)
+    if not -len(shape) <= axis < len(shape):
+        raise ShapeError(f"{who}: axis {axis} is out of bounds for shape {shape}")
+    return shape[axis]
 
 
-tile.defvjp(
-    lambda g, reps, in_shape: sum_tiles(g, reps, in_shape),  # dx = Σ dy over the copies
-)
+@composed
+def ravel(x: Any) -> Any:
+    """All elements along one axis."""
+    return reshape(x, (-1,))
 
 
-def sum_tiles(g: Any, reps: int | tuple[int, ...], shape: tuple[int, ...]) -> Any:
-    """Undo `tile` by summing the copies: each axis becomes (copies, length)."""
-    copies = (1,) * g.ndim + ((reps,) if isinstance(reps, int) else tuple(reps))
-    lengths = (1,) * g.ndim + shape
-    pairs = zip(copies[-g.ndim :], lengths[-g.ndim :]) if g.ndim else ()
-    split = g.reshape([n for pair in pairs for n in pair])
-    return split.sum(axis=tuple(range(0, 2 * g.ndim, 2))).reshape(shape)
+@composed
+def atleast_1d(x: Any) -> Any:
+    """x, a number as an array of one element."""
+    return x if np.ndim(x) >= 1 else reshape(x, (1,))
 
 
-@primitive
-def repeat(x: Array, /, repeats: int | Sequence[int], axis: int | None = None) -> Array:
-    """Each element repeated (`repeats`: a number, or one an element) along `axis` (None: flat)."""
-    return np.repeat(x, repeats, axis)
+@composed
+def atleast_2d(x: Any) -> Any:
+    """x, a 1-d array as one row."""
+    return x if np.ndim(x) >= 2 else reshape(x, (1, -1))
 
 
-repeat.defvjp(
-    lambda g, repeats, axis, in_shape: sum_runs(g, repeats, axis, in_shape),  # dxᵢ = Σ dy, copies
-)
+@composed
+def atleast_3d(x: Any) -> Any:
+    """x, a 1-d array of length N as (1, N, 1), a matrix (M, N) as (M, N, 1)."""
+    if np.ndim(x) >= 3:
+        return x
+    return expand_dims(x, -1) if np.ndim(x) == 2 else reshape(x, (1, -1, 1))
 
 
-def sum_runs(g: Any, repeats: Any, axis: int | None, shape: tuple[int, ...]) -> Any:
-    """Undo `repeat` by summing each run of copies."""
-    if axis is None or not shape:
-        g, at, n = g.reshape((-1,)), 0, int(np.prod(shape))
-    else:
-        at, n = axis % len(shape), shape[axis]
-    runs = np.broadcast_to(repeats, (n,))
-    if n and (runs == runs[0]).all():
-        rows = g.reshape((*g.shape[:at], n, int(runs[0]), *g.shape[at + 1 :]))
-        return rows.sum(axis=at + 1).reshape(shape)
-    ends = [0, *accumulate(int(run) for run in runs)]
-    parts = [g[along(at, slice(a, b))].sum(axis=at, keepdims=True) for a, b in pairwise(ends)]
-    return (concat(parts, at) if parts else g).reshape(shape)
+@composed
+def fliplr(x: Any) -> Any:
+    """Elements in reverse order along axis 1."""
+    return flip(x, 1)
 
 
-@primitive
-def tril(x: Array, /, k: int = 0) -> Array:
-    """Zeros above the k-th diagonal of the last two axes."""
-    return np.tril(x, k)
+@composed
+def flipud(x: Any) -> Any:
+    """Elements in reverse order along axis 0."""
+    return flip(x, 0)
 
 
-tril.defvjp(
-    lambda g, k: np.tril(g, k),  # dx = lower triangle of dy
-)
-
-
-@primitive
-def triu(x: Array, /, k: int = 0) -> Array:
-    """Zeros below the k-th diagonal of the last two axes."""
-    return np.triu(x, k)
-
-
-triu.defvjp(
-    lambda g, k: np.triu(g, k),  # dx = upper triangle of dy
-)
+@composed
+def rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
+    """The plane of two axes turned by k right angles, from the first towards the second."""
+    places = normalize_axis_tuple(axes, np.ndim(x))
+    if len(places) != 2:
+        raise ShapeError(f"rot90: axes must be two, got {axes!r}")
+    first, second = places
+    if k % 4 == 2:
+        return flip(x, places)
+    turned = swapaxes(flip(x, second), first, second) if k % 4 == 1 else x
+    return flip(swapaxes(x, first, second), second) if k % 4 == 3 else turned

@@ -150,16 +150,22 @@ def shrunken(call: Call) -> Call | None:
     """The call on the first few elements along every long axis; None if that makes no sense.
 
     Equal lengths stay equal and different ones different, so that no axes can be confused.
+    Integers, which may be indices, are brought into the shorter range.
     """
-    shapes = [a.shape for a in call.arrays if isinstance(a, np.ndarray)]
-    lengths = {n for shape in shapes for n in shape}
+    given = [*call.arrays, *call.options.values()]
+    lengths = {n for a in given if isinstance(a, np.ndarray) for n in a.shape}
     fresh = (n for n in count(2) if n not in lengths)
     short = {n: next(fresh) if n > SHORT else n for n in sorted(lengths)}
-    arrays = tuple(
-        a[tuple(slice(short[n]) for n in a.shape)] if isinstance(a, np.ndarray) else a
-        for a in call.arrays
-    )
-    return recomputed(replace(call, arrays=arrays))
+    least = min((short[n] for n in lengths if n > SHORT), default=0)
+
+    def cut(a: Any) -> Any:
+        if not isinstance(a, np.ndarray):
+            return a
+        part = a[tuple(slice(short[n]) for n in a.shape)]
+        return part % least if least and a.dtype.kind in "iu" else part
+
+    options = {name: cut(option) for name, option in call.options.items()}
+    return recomputed(replace(call, arrays=tuple(map(cut, call.arrays)), options=options))
 
 
 def recomputed(call: Call) -> Call | None:

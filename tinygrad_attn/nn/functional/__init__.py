@@ -6,46 +6,59 @@ as masks drawn beforehand.
 
     definitions.py the formulas
     operation.py   what they become: rules can be planted in them
-    layers.py      linear, embedding, norms, activations, dropout
+    layers.py      linear, bilinear, embedding, activations, dropout
+    norms.py       layer, RMS, group, instance and batch norm
     attention.py   attention and its stages
     stages.py      its steps, when they are asked for
     masks.py       nn.Mask; limits.py: what a mask comes to
-    losses.py      cross-entropy, mean squared error
+    rotary.py      pairs of features turned by angles
+    losses.py      of classes: cross-entropy
+    divergences.py of probabilities: binary cross-entropy, Kullback and Leibler's divergence
+    distances.py   of numbers: mean squared error, Huber's loss, cosines
 """
 
 from ...ops import log_softmax, relu, sigmoid, softmax, tanh
 from .attention import attention
-from .layers import (
-    dropout,
-    dropout_mask,
-    embedding,
-    gelu,
-    layer_norm,
-    linear,
-    rms_norm,
-    silu,
-)
-from .losses import cross_entropy, mse_loss
+from .distances import cosine_similarity, huber_loss, l1_loss, mse_loss, normalize, smooth_l1_loss
+from .divergences import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
+from .layers import bilinear, dropout, dropout_mask, embedding, gelu, linear, silu
+from .losses import cross_entropy, nll_loss
 from .masks import Mask
+from .norms import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from .rotary import rotary
 from .stages import Stages
 
 __all__ = [
     "Mask",
     "Stages",
     "attention",
+    "batch_norm",
+    "bilinear",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "dropout_mask",
     "embedding",
     "gelu",
+    "group_norm",
+    "huber_loss",
+    "instance_norm",
+    "kl_div",
+    "l1_loss",
     "layer_norm",
     "linear",
     "log_softmax",
     "mse_loss",
+    "nll_loss",
+    "normalize",
     "relu",
     "rms_norm",
+    "rotary",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
     "softmax",
     "tanh",
 ]

@@ -1,9 +1,8 @@
-"""Linear maps, embeddings, norms, activations and dropout: what definitions.py says, checked."""
+"""Linear maps, embeddings, activations and dropout: what definitions.py says, checked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 from numbers import Real
 from typing import Any
 
@@ -63,6 +62,21 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out
 
 
+def bilinear(x: Tensor, y: Any, weight: Tensor, bias: Any = None) -> Tensor:
+    """Σᵢⱼ xᵢ Wₖᵢⱼ yⱼ + bₖ: (..., d_x) and (..., d_y) with weight (d_out, d_x, d_y) -> (..., d_out).
+
+    Raises:
+        ShapeError: the last axes are not d_x and d_y, the axes before them do not broadcast, or
+            weight and bias have other shapes.
+    """
+    x, y, weight = operand(x), operand(y), parameter("Bilinear", "weight", weight, "d_out d_x d_y")
+    last_axis("Bilinear", x, weight.shape[1])
+    last_axis("Bilinear", y, weight.shape[2])
+    bias = None if bias is None else parameter("Bilinear", "bias", bias, "d_out", len(weight))
+    out: Tensor = ops.einsum("...kj,...j->...k", ops.einsum("...i,kij->...kj", x, weight), y)
+    return out if bias is None else out + bias
+
+
 @around(definitions.embedding)
 def embedding(tokens: Any, weight: Tensor) -> Tensor:
     """Rows of `weight` (n, d) named by integers: (...) -> (..., d).
@@ -114,36 +128,6 @@ def whole_numbers(who: str, what: str, values: Any, limit: int) -> Array:
     return array
 
 
-@around(definitions.layer_norm)
-def layer_norm(
-    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
-) -> Tensor:
-    """(x − mean) / √(var + eps) ∘ weight + bias over the last axis (Ba et al. 2016, eq. 4).
-
-    Raises:
-        ShapeError: weight or bias do not fit the last axis of x, or eps is not finite.
-        DTypeError: eps is not a number.
-    """
-    x, eps = floating(operand(x)), epsilon("LayerNorm", eps)
-    weight, bias = (fitting("LayerNorm", x, scale) for scale in (weight, bias))
-    out: Tensor = definitions.layer_norm(x, weight, bias, eps=eps)
-    return out
-
-
-@around(definitions.rms_norm)
-def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tensor:
-    """x / √(mean x² + eps) ∘ weight over the last axis (Zhang and Sennrich 2019, eq. 4).
-
-    Raises:
-        ShapeError: weight does not fit the last axis of x, or eps is not finite.
-        DTypeError: eps is not a number.
-    """
-    x, eps = floating(operand(x)), epsilon("RMSNorm", eps)
-    weight = fitting("RMSNorm", x, weight)
-    out: Tensor = definitions.rms_norm(x, weight, eps=eps)
-    return out
-
-
 @around(definitions.gelu)
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016).
@@ -163,23 +147,6 @@ def silu(x: Tensor) -> Tensor:
     """x·σ(x), also called swish (Elfwing et al. 2018)."""
     out: Tensor = definitions.silu(floating(operand(x)))
     return out
-
-
-def fitting(who: str, x: Any, scale: Any) -> Any:
-    """What a norm multiplies with or adds, if it is as long as the last axis of `x`."""
-    if scale is None:
-        return None
-    scale = parameter(who, "weight and bias", scale, "d")
-    last_axis(who, x, scale.size)
-    return scale
-
-
-def epsilon(who: str, eps: Any) -> float:
-    """`eps`, if it is a finite number; whether the root stays real the data decide."""
-    number = eps if isinstance(eps, float) else real(who, "eps", eps)
-    if not isfinite(number):
-        raise ShapeError(f"{who}: eps must be finite, got {eps}")
-    return number
 
 
 def flag(who: str, what: str, value: Any) -> bool:
