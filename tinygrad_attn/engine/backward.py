@@ -164,6 +164,13 @@ def as_tensor(g: Any) -> Tensor:
     return g if isinstance(g, Tensor) else wrapped(locked(g), None)
 
 
+def expect_flags(who: str, **flags: Any) -> None:
+    """Refuse what is not True or False."""
+    for name, flag in flags.items():
+        if not isinstance(flag, (int, np.bool_)):
+            raise DTypeError(f"{who}: {name} must be True or False, got {flag!r:.80}")
+
+
 def upstream(output: Tensor, g: Any, create_graph: bool, who: str) -> Any:
     """The gradient to start with, an array or (create_graph) a Tensor: 1 or a copy of `g`."""
     if output.dtype.kind not in "fc":
@@ -203,6 +210,7 @@ def backward(
         DTypeError: `g` is of another kind, or the output is not floating.
         GraphError: there is no graph, or it was freed.  Leaf gradients are untouched by an error.
     """
+    expect_flags("backward", retain_graph=retain_graph, create_graph=create_graph)
     root = output.need_node("backward")
     reached = walk(
         root,
@@ -238,7 +246,8 @@ def grad(
     """
     if not isinstance(output, Tensor):
         raise DTypeError(f"grad: output must be a Tensor, got {type(output).__name__}")
-    several = isinstance(inputs, Iterable) and not isinstance(inputs, Tensor)
+    expect_flags("grad", create_graph=create_graph, retain_graph=retain_graph)
+    several = isinstance(inputs, Iterable) and not hasattr(inputs, "ndim")
     tensors: tuple[Any, ...] = tuple(inputs) if several else (inputs,)
     nodes = [leaf_or_result(i, t) for i, t in enumerate(tensors)]
     root = output.need_node("grad")
