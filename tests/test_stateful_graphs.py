@@ -15,7 +15,7 @@ from machine import GraphMachine
 import tinygrad_attn as ta
 from tinygrad_attn import Tensor
 
-ALWAYS = settings(max_examples=200, stateful_step_count=50, derandomize=True, deadline=None)
+ALWAYS = settings(max_examples=140, stateful_step_count=50, derandomize=True, deadline=None)
 
 
 class TestGraphs(GraphMachine.TestCase):
