@@ -83,7 +83,7 @@ def walk(
                     heappush(heap, -order)
         except Exception as error:
             explain(error, node, rule)
-        if not (retain_graph or create_graph):
+        if edges and not (retain_graph or create_graph):
             node.edges = None
     return reached
 
@@ -98,14 +98,15 @@ def explain(error: Exception, node: Node, rule: EdgeRule) -> NoReturn:
 
 def opened(node: Node, g: Any, create_graph: bool, relevant: set[Node] | None) -> list[Edge]:
     """The edges of a node that does not hold a list of them: it makes them now, or it was freed."""
+    if relevant is not None and relevant.isdisjoint(node.parents):
+        return []  # an input of `grad`: nothing of the node itself is needed
     if node.edges is None:
         raise GraphError(
             f"backward reached `{node.label}`, whose saved arrays were freed by an earlier "
             "backward (one that failed counts); pass retain_graph=True to that one, or run the "
             "forward pass again"
         )
-    edges: list[Edge] = node.edges.open(node, g, create_graph, relevant)
-    return edges
+    return node.edges.open(node, g, create_graph, relevant)
 
 
 def prepared(
@@ -153,7 +154,6 @@ def hooked(node: Node, g: Any, guard: Any) -> Any:
     """`g` after the node's hooks."""
     if guard is not None:
         guard.gradient(node, g, "sum")
-    bare = not isinstance(g, Tensor)
     for hook in node.hooks or ():
         seen = as_tensor(g)
         new = hook.fn(seen)
@@ -165,7 +165,7 @@ def hooked(node: Node, g: Any, guard: Any) -> Any:
                 f"a hook must return None or a Tensor like the gradient it was given, "
                 f"{seen.dtype}{list(seen.shape)}; got {got}"
             )
-        g = new._data if bare else new
+        g = new if isinstance(g, Tensor) else new._data
         if guard is not None:
             guard.gradient(node, g, "hook")
     return g
@@ -174,6 +174,13 @@ def hooked(node: Node, g: Any, guard: Any) -> Any:
 def as_tensor(g: Any) -> Tensor:
     """A gradient as users see it."""
     return g if isinstance(g, Tensor) else wrapped(locked(g), None)
+
+
+def expect_flags(who: str, **flags: Any) -> None:
+    """Refuse what is not True or False."""
+    for name, flag in flags.items():
+        if not isinstance(flag, (int, np.bool_)):
+            raise DTypeError(f"{who}: {name} must be True or False, got {flag!r:.80}")
 
 
 def upstream(output: Tensor, g: Any, create_graph: bool, who: str) -> Any:
@@ -217,6 +224,7 @@ def backward(
         DTypeError: `g` is of another kind, or the output is not floating.
         GraphError: there is no graph, or it was freed.  Leaf gradients are untouched by an error.
     """
+    expect_flags("backward", retain_graph=retain_graph, create_graph=create_graph)
     root = output.need_node("backward")
     reached = walk(
         root,
@@ -252,7 +260,8 @@ def grad(
     """
     if not isinstance(output, Tensor):
         raise DTypeError(f"grad: output must be a Tensor, got {type(output).__name__}")
-    several = isinstance(inputs, Iterable) and not isinstance(inputs, Tensor)
+    expect_flags("grad", create_graph=create_graph, retain_graph=retain_graph)
+    several = isinstance(inputs, Iterable) and not hasattr(inputs, "ndim")
     tensors: tuple[Any, ...] = tuple(inputs) if several else (inputs,)
     nodes = [leaf_or_result(i, t) for i, t in enumerate(tensors)]
     root = output.need_node("grad")

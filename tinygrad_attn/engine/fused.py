@@ -126,7 +126,8 @@ class Fused(Adapter):
             settings.guard.fused(self, args, options, out)
         if not settings.recording or not any(nodes):
             return wrapped(out, None)
-        inputs = [(x if node else frozen(x), node) for x, node in zip(raw, nodes)]
+        given = zip(args, raw, nodes)
+        inputs = [(x if isinstance(a, Tensor) else frozen(x), node) for a, x, node in given]
         kept = {name: frozen(option) for name, option in options.items()}
         call = KernelCall(self.definition, kernel, inputs, kept, residuals)
         return wrapped(out, record(self, tuple(nodes), call, out))

@@ -114,6 +114,8 @@ class scope(ContextDecorator):
     """
 
     def __init__(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise DTypeError(f"scope: the name must be a string, got {name!r:.80}")
         self.name = name
 
     def __enter__(self) -> Scope:

@@ -58,6 +58,8 @@ def where(condition: Array, x: Array, y: Array, /) -> Array:
     function with an infinite slope at the edge put a `where` inside too: where(x > 0, sqrt(where(x
     > 0, x, 1)), 0).
     """
+    if np.asarray(condition).dtype.kind not in "biuf":
+        raise TypeError("the condition must be boolean")
     return np.where(condition, x, y)
 
 

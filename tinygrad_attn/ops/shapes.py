@@ -120,6 +120,8 @@ flip.defvjp(
 @primitive
 def roll(x: Array, /, shift: int | tuple[int, ...], axis: Axes = None) -> Array:
     """Elements moved on by `shift`, those that leave coming back at the other end."""
+    if np.asarray(shift).dtype.kind not in "iu":
+        raise TypeError("shift must be an integer, or one for each axis")
     return np.roll(x, shift, axis)
 
 

@@ -15,12 +15,14 @@ from ...engine import Array, DTypeError, ShapeError, Tensor
 from ...engine.dispatch import plain
 from . import definitions
 from .layers import array_of, choice, floating, operand, parameter, real, whole_numbers
+from .naming import named
 from .operation import around
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
 @around(definitions.cross_entropy)
+@named
 def cross_entropy(
     logits: Tensor,
     targets: Any,

@@ -15,10 +15,12 @@ from ... import ops
 from ...engine import DTypeError, ShapeError, Tensor
 from . import definitions
 from .layers import floating, last_axis, operand, parameter, real
+from .naming import named
 from .operation import around
 
 
 @around(definitions.layer_norm)
+@named
 def layer_norm(
     x: Tensor,
     weight: Tensor | None = None,
@@ -48,6 +50,7 @@ def layer_norm(
 
 
 @around(definitions.rms_norm)
+@named
 def rms_norm(
     x: Tensor, weight: Tensor | None = None, eps: float = 1e-6, *, axes: int = 1
 ) -> Tensor:
