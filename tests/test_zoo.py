@@ -105,7 +105,9 @@ def test_a_bug_is_found_by_its_name() -> None:
 
 def test_the_page_shows_every_bug() -> None:
     page = (Path(__file__).parent.parent / "docs" / "trust.md").read_text("utf-8")
-    shown = re.findall(r"^\| ([a-z0-9][a-z0-9-]*) \|", page.partition("## The kill matrix")[2], re.M)
+    shown = re.findall(
+        r"^\| ([a-z0-9][a-z0-9-]*) \|", page.partition("## The kill matrix")[2], re.M
+    )
     assert shown == ["bug", *BUGS]
 
 
