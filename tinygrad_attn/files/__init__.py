@@ -1,0 +1,23 @@
+"""Files that are whole or not there, and bytes that can mean one thing only.
+
+header.py    the header of a safetensors file, read strictly
+arrays.py    a safetensors file as arrays
+whole.py     writing a file so that the old one or the new one is there, never a part
+"""
+
+from .arrays import DTYPES, arrays_of, read
+from .header import MAX_HEADER, Entry, FormatError, Header, header_of
+from .whole import UnconfirmedError, write_whole
+
+__all__ = [
+    "DTYPES",
+    "MAX_HEADER",
+    "Entry",
+    "FormatError",
+    "Header",
+    "UnconfirmedError",
+    "arrays_of",
+    "header_of",
+    "read",
+    "write_whole",
+]
