@@ -22,9 +22,10 @@ def taken_apart(content: bytes) -> tuple[Head, dict[str, np.ndarray]]:
 
 
 def forged(head: Head | str, arrays: Mapping[str, np.ndarray]) -> bytes:
-    """A checkpoint with these; a text stands for metadata that JSON would not write."""
-    text = head if isinstance(head, str) else json.dumps({**head, "sha256": BLANK})
-    return sealed(save(dict(arrays), {KEY: text}))
+    """A checkpoint with these; a text stands for metadata that has no place for a digest."""
+    if isinstance(head, str):
+        return save(dict(arrays), {KEY: head})
+    return sealed(save(dict(arrays), {KEY: json.dumps({**head, "sha256": BLANK})}))
 
 
 def sealed(content: bytes) -> bytes:

@@ -34,6 +34,8 @@ LAYERS: dict[str, set[str]] = {
     "rng": {"engine"},
     "extras": {"engine"},
     "kernels": BARE,  # arrays alone
+    "environment": BARE | {"kernels"},
+    "files": {"engine", "extras"},
     "ops": {"engine", "engine.errors", "engine.settings"},
     "nn.functional": BASE | {"kernels"},
     "nn": BASE | {"kernels", "nn.functional"},
@@ -41,16 +43,17 @@ LAYERS: dict[str, set[str]] = {
     "models": BASE | {"nn.functional", "nn", "optim"},
     "study": BASE | {"nn.functional", "nn"},
     "data": BASE,
-    "checkpoint": BASE | {"nn", "optim", "models"},
+    "checkpoint": BASE | {"nn", "optim", "models", "files", "environment"},
     "train": BASE
-    | {"kernels", "nn.functional", "nn", "optim", "models", "study", "data", "checkpoint", "viz"},
+    | {"kernels", "nn.functional", "nn", "optim", "models", "study", "data", "checkpoint", "viz"}
+    | {"environment", "files"},
     "check": BASE,
     "check.functions": BASE | {"check", "nn.functional"},
     "check.suite": BASE | {"check", "check.functions", "nn.functional", "nn", "models"},
     "check.zoo": BASE | {"check", "nn.functional", "nn"},
     "viz": BASE,
     "viz.anatomy": BASE | {"viz", "nn.functional", "nn", "study", "check"},
-    "interop": BASE | {"nn", "models"},
+    "interop": BASE | {"nn", "models", "files"},
 }
 LAYERS["cli"] = set(LAYERS)  # the top: everything is below it
 LAYERS["__main__"] = {"cli"}

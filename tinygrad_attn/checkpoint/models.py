@@ -22,6 +22,8 @@ from ..rng import OWN
 from .errors import CheckpointError
 from .values import Packing
 
+FLOATING = ("float16", "float32", "float64")
+TOO_LARGE = "its sizes ask for more numbers than the file holds"
 REDRAWN = 4  # a model may draw a weight again that a layer has drawn, and give it away
 TABLES = {"Transformer": ("max_length", "d_model")}  # sizes of what is computed, not saved
 SMALL_TABLE = 1 << 22  # numbers that every file may ask for
@@ -84,6 +86,8 @@ def rebuilt(
     if name not in models.__all__ or f"{name}Config" not in models.__all__:
         raise ValueError(f"unknown model {name!r}")
     config = getattr(models, f"{name}Config")(**saved["config"])
+    if saved["dtype"] not in FLOATING:
+        raise ValueError(f"the dtype {saved['dtype']!r} is none of {', '.join(FLOATING)}")
     numbers = sum(array.size for array in weights.values())
     table = [getattr(config, size) for size in TABLES.get(name, ())]
     if prod(table) > max(numbers, SMALL_TABLE):
@@ -91,16 +95,12 @@ def rebuilt(
     getattr(models, name)(config, rng=Budget(REDRAWN * numbers))
     with own_left_alone():
         model: Module = getattr(models, name)(config, rng=rng)
-    model.astype(np.dtype(saved["dtype"]) if saved["dtype"] in FLOATING else "float32")
+    model.astype(saved["dtype"])
     model.load_state_dict(weights)
     parameters = dict(model.named_parameters())
     for frozen in saved["frozen"]:
         parameters[frozen].requires_grad = False
     return model.eval()
-
-
-FLOATING = ("float16", "float32", "float64")
-TOO_LARGE = "its sizes ask for more numbers than the file holds"
 
 
 class Budget(np.random.Generator):

@@ -128,9 +128,13 @@ def serialised(arrays: dict[str, Array], text: str) -> bytes:
     """
     text.encode()
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    content: bytes = need("safetensors.numpy", PURPOSE).save(whole, {KEY: text})
+    need("safetensors.numpy", PURPOSE)
+    safetensors = need("safetensors", PURPOSE)
     try:
+        content: bytes = safetensors.numpy.save(whole, {KEY: text})
         header_of(content)
+    except safetensors.SafetensorError as error:  # an older one that lacks a dtype
+        raise ValueError(str(error)) from error
     except FormatError as error:
         raise ValueError(f"{error}; keep long lists as arrays") from error
     if content[DIGITS] != BLANK.encode():

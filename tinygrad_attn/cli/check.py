@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..check.suite import Row, named, rows
-from ..train.environment import limited_blas
+from ..environment import limited_blas
 from .options import Parser, integer, subparser
 from .tables import print_table, watched
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from json.decoder import JSONDecodeError
 from typing import Any, NoReturn
 
-MAX_HEADER = 4 << 20  # bytes; 30,000 arrays with names of usual lengths
+MAX_HEADER = 2 << 20  # bytes; 15,000 arrays with names of usual lengths
 MAX_DIMS = 64  # NumPy's limit
 METADATA = "__metadata__"
 FIELDS = {"dtype", "shape", "data_offsets"}
@@ -185,7 +185,8 @@ def unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 STRICT = json.JSONDecoder(object_pairs_hook=unique, parse_constant=refused)
-BLANKS = re.compile(r"[ \t\n\r]*+")
+BLANK = " \t\n\r"
+BLANKS = re.compile(f"[{BLANK}]*+")
 RECORD = re.compile(r"\{[^{}]{0,2000}+\}")  # nothing inside that could be deep or long
 
 
@@ -202,9 +203,11 @@ class Scanner:
 
     def next(self) -> str:
         """The character after the blanks; "" at the end."""
-        blanks = BLANKS.match(self.text, self.at)
-        self.at = self.at if blanks is None else blanks.end()
-        return self.text[self.at : self.at + 1]
+        found = self.text[self.at : self.at + 1]
+        if found in BLANK and found and (blanks := BLANKS.match(self.text, self.at)):
+            self.at = blanks.end()
+            return self.text[self.at : self.at + 1]
+        return found
 
     def expect(self, mark: str) -> None:
         """Go past a mark."""
@@ -236,8 +239,10 @@ class Scanner:
         if self.next() != '"':
             self.fail("a text")
         text: str = self.value()
-        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-            raise FormatError(f"the text {shown(text)} is no Unicode: a surrogate stands alone")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise FormatError(f"{shown(text)} is no text: a surrogate stands alone") from error
         return text
 
     def record(self) -> dict[str, Any]:
