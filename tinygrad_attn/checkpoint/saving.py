@@ -55,9 +55,8 @@ def save(
             writable.
         ExtraError: safetensors is not installed.
     """
-    parts = packed(Path(path), model, optimizer, schedule, step, rng, state)
     try:
-        write_whole(path, parts)
+        write_whole(path, packed(Path(path), model, optimizer, schedule, step, rng, state))
     except UnconfirmedError as error:
         raise CheckpointError(
             f"{path}: the checkpoint is written, but the disk did not confirm its name "
