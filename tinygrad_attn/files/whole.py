@@ -58,12 +58,13 @@ def write_whole(path: str | os.PathLike[str], parts: Sequence[Part]) -> None:
         check_written(handle, parts)
         if os.name == "nt":  # where an open file cannot be renamed
             os.close(handle)
+            handle = -1
         os.replace(draft, place)
     finally:
-        with suppress(OSError):  # it is gone where it was renamed
-            os.unlink(draft)
         with suppress(OSError):  # all of it is on the disk, or given up
             os.close(handle)
+        with suppress(OSError):  # it is gone where it was renamed
+            os.unlink(draft)
     sync_folder(place.parent)
 
 
@@ -88,11 +89,15 @@ def begun(folder: Path) -> tuple[int, Path]:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
         draft = folder / DRAFT.format(secrets.token_hex(8))
-        handle = os.open(draft, flags, 0o666)  # less the umask
-        locked(handle)
-        if os.path.lexists(draft):  # else another writer took it for stale before it was locked
+        handle, kept = os.open(draft, flags, 0o666), False  # less the umask
+        try:
+            locked(handle)
+            kept = os.path.lexists(draft)
+        finally:
+            if not kept:  # another writer took it for stale before it was locked; or interrupted
+                os.close(handle)
+        if kept:
             return handle, draft
-        os.close(handle)
 
 
 def remove_stale(folder: Path) -> None:
@@ -124,7 +129,10 @@ def write_all(handle: int, part: Part) -> None:
     """Write every byte, in as many calls as it takes."""
     left = memoryview(part).cast("B")
     while left:
-        left = left[os.write(handle, left) :]
+        written = os.write(handle, left)
+        if not written:
+            raise OSError(errno.EIO, "Nothing could be written")
+        left = left[written:]
 
 
 def check_written(handle: int, parts: Iterable[Part]) -> None:
