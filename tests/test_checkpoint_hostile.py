@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forged import changed, forged, taken_apart
+from forged import changed
 from hostile_files import COSTLY, FILES, random_bytes
 
+from benchmarks.fuzz.checkpoints import Arrays, Head, forged, taken_apart
 from tinygrad_attn import checkpoint, optim
 from tinygrad_attn.checkpoint import CheckpointError
 from tinygrad_attn.models import GPT, GPTConfig, Transformer, TransformerConfig
 
 CONFIG = GPTConfig(vocab_size=7, max_length=5, num_layers=1, num_heads=2, d_model=6, dropout=0.25)
-Head, Arrays = dict[str, Any], dict[str, np.ndarray]
 
 
 @pytest.fixture

@@ -50,7 +50,9 @@ def opened(path: str, flags: int) -> int:
 
 
 def arrays_of(content: bytes, purpose: str) -> dict[str, Array]:
-    """The arrays in a file's bytes, by name; bfloat16 as float32, which holds it exactly.
+    """The arrays in a file's bytes, by name, in the header's order.
+
+    bfloat16 comes as float32, which holds it exactly.
 
     Args:
         content: the whole file.
@@ -61,12 +63,12 @@ def arrays_of(content: bytes, purpose: str) -> dict[str, Array]:
         ExtraError: safetensors is not installed.
     """
     safetensors = need("safetensors", purpose)
-    header_of(content)
+    header = header_of(content)
     try:
-        entries = safetensors.deserialize(content)
+        entries = dict(safetensors.deserialize(content))  # in any order
     except safetensors.SafetensorError as error:
         raise FormatError(str(error)) from error
-    return {name: as_array(name, **entry) for name, entry in entries}
+    return {name: as_array(name, **entries[name]) for name in header.entries}
 
 
 def as_array(name: str, dtype: str, shape: list[int], data: bytes) -> Array:

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 MAX_HEADER = 2 << 20  # bytes; 15,000 arrays with names of usual lengths
 MAX_DIMS = 64  # NumPy's limit
 METADATA = "__metadata__"
-FIELDS = {"dtype", "shape", "data_offsets"}
+FIELDS = ["data_offsets", "dtype", "shape"]
 SIZES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "C64": 8, "BOOL": 1,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1,
@@ -125,11 +125,13 @@ def read_header(scanner: Scanner, available: int) -> Header:
 
 def entry_of(name: str, record: dict[str, Any]) -> Entry:
     """One array's description, checked by itself."""
-    if record.keys() != FIELDS:
+    if sorted(record) != FIELDS:
         raise FormatError(f"{shown(name)} has the fields {shown(list(record))}, not {FIELDS}")
     dtype, shape, places = record["dtype"], record["shape"], record["data_offsets"]
     if not isinstance(dtype, str) or dtype not in SIZES:
-        raise FormatError(f"{shown(name)} has the dtype {shown(dtype)}; expected one of {SIZES}")
+        raise FormatError(
+            f"{shown(name)} has the dtype {shown(dtype)}; expected one of {', '.join(SIZES)}"
+        )
     if not naturals(shape) or len(shape) > MAX_DIMS:
         raise FormatError(f"{shown(name)} has the shape {shown(shape)}; expected integers ≥ 0")
     if not naturals(places) or len(places) != 2:
