@@ -268,8 +268,6 @@ def test_the_engine_can_be_read_in_one_sitting() -> None:
 
 # ── habits ──────────────────────────────────────────────────────────────────────────────────────
 FORBIDDEN = {
-    "pickle": r"\b(import|from) (pickle|marshal|shelve|dill)\b|allow_pickle\s*=\s*True",
-    "eval and exec": r"(?<!def )(?<![\w.])(eval|exec)\(",
     "a shell": r"os\.system|shell\s*=\s*True",
     "a blanket ignore": r"#\s*type:\s*ignore(?!\[)|#\s*noqa(?!:)",
     "unfinished work": r"\b(TODO|FIXME|XXX|HACK)\b",
@@ -294,8 +292,6 @@ def test_what_the_package_does_without(habit: str) -> None:
 
 
 PLANTED = {
-    "pickle": ["import pickle", "from marshal import loads", "np.load(path, allow_pickle=True)"],
-    "eval and exec": ["eval(text)", "x = exec(code)"],
     "a shell": ["os.system(command)", "run(command, shell=True)"],
     "a blanket ignore": ["x = 1  # type: ignore", "import os  # noqa"],
     "unfinished work": ["# TODO: later", "return 0  # FIXME"],
@@ -303,9 +299,8 @@ PLANTED = {
     "a bare except": ["except:", "    except :"],
 }
 INNOCENT = [
-    "def eval(self) -> Self:", "model.eval()", "np.load(path, allow_pickle=False)",
-    "x = f()  # type: ignore[assignment]", "import os  # noqa: F401", "executor(code)",
-    "except ValueError:", "a global one",
+    "x = f()  # type: ignore[assignment]", "import os  # noqa: F401", "except ValueError:",
+    "a global one",
 ]  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,14 @@ import numpy as np
 
 from ..engine import Array, TensorError
 from ..extras import need
-from ..files import FormatError, arrays_of, read
-from ..files.header import STRICT, Header, shown
+from ..files import Header, arrays_of, object_of, read
+from ..files.strict import shown
 from ..nn import Module
 from .errors import CheckpointError
 from .layout import DIGITS, FORMAT, KEY, OPTIMIZER, PURPOSE, SCHEDULE, STATE, digest
 from .models import rebuilt
 from .values import Unpacking, natural, optimizer_state, put, restored
 
-MOST_VALUES = 1 << 18  # in the JSON; each takes up to a hundred bytes of memory
 DOUBTFUL = (
     TensorError,
     LookupError,
@@ -100,7 +98,7 @@ def head_of(path: Path, content: bytes, header: Header) -> dict[str, Any]:
             f"{path}: this safetensors file was not saved by tinygrad_attn; "
             "read it with safetensors and use load_state_dict"
         )
-    head = decoded(header.metadata[KEY])
+    head = object_of(header.metadata[KEY], "the metadata")
     found = head.get("format", 1)  # of the first, which had no number here
     right = hmac.compare_digest(content[DIGITS], digest(content).encode())
     if not right and found == FORMAT:
@@ -112,19 +110,6 @@ def head_of(path: Path, content: bytes, header: Header) -> dict[str, Any]:
             f"{path}: expected format {FORMAT}, got {shown(found)}; "
             "use the version of tinygrad_attn that saved it, or another copy"
         )
-    return head
-
-
-def decoded(text: str) -> dict[str, Any]:
-    """The JSON of the metadata's entry, whose number of values is counted before it is read."""
-    if sum(map(text.count, ",:[{")) > MOST_VALUES:
-        raise FormatError(f"the metadata holds more than {MOST_VALUES:,} values")
-    try:
-        head = STRICT.decode(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise FormatError(f"the metadata is not JSON ({error})") from error
-    if not isinstance(head, dict):
-        raise FormatError(f"the metadata is {shown(head)}, not an object")
     return head
 
 

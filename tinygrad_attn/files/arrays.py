@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import Any
 
 import numpy as np
 
 from ..engine import Array
 from ..extras import need
-from .header import FormatError, Header, header_end, header_of, parsed
+from .header import Header, header_end, header_of, parsed
+from .strict import FormatError, opened, size_of
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype(np.float64), "F32": np.dtype(np.float32), "F16": np.dtype(np.float16),
@@ -30,23 +30,16 @@ def read(path: str | os.PathLike[str]) -> tuple[bytes, Header]:
         ValueError: the path cannot be one.
     """
     with open(path, "rb", opener=opened) as file:
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise FormatError("this is a pipe or a device, not a file")
+        size = size_of(file)
         start = file.read(8)
-        end = header_end(start, info.st_size)
+        end = header_end(start, size)
         start += file.read(end - 8)
-        header = parsed(start[8:], info.st_size - end)
+        header = parsed(start[8:], size - end)
         file.seek(0)
-        content = file.read(info.st_size + 1)
-    if len(content) != info.st_size or not content.startswith(start):
+        content = file.read(size + 1)
+    if len(content) != size or not content.startswith(start):
         raise FormatError("the file changed while it was read")
     return content, header
-
-
-def opened(path: str, flags: int) -> int:
-    """Open without waiting for the other end of a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def arrays_of(content: bytes, purpose: str) -> dict[str, Array]:

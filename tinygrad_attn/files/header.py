@@ -6,18 +6,18 @@
     the rest    the arrays' bytes, each beginning where another ends
 
 Anybody may have written it.  It is read piece by piece and given up at the first wrong one, so that
-a hostile file costs little time and memory; no other library sees it before.  What JSON leaves open
-is refused: a name or a key that comes twice, numbers that are no integers, lone surrogates.
+a hostile file costs little time and memory; no other library sees it before.  A name or a key that
+comes twice is refused, as are numbers that are no integers, and lone surrogates.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from json.decoder import JSONDecodeError
 from typing import Any, NoReturn
+
+from .strict import STRICT, FormatError, shown
 
 MAX_HEADER = 2 << 20  # bytes; 15,000 arrays with names of usual lengths
 MAX_DIMS = 64  # NumPy's limit
@@ -34,10 +34,6 @@ FOREIGN = {
     b"\x80\x05": "a pickle", b"\x93NUMPY": "an array of np.save", b"\x89HDF": "an HDF5 file",
     b"GGUF": "a GGUF file",
 }  # fmt: skip
-
-
-class FormatError(ValueError):
-    """Bytes that are no safetensors file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,29 +160,7 @@ def check_places(entries: dict[str, Entry], available: int) -> None:
         raise FormatError(f"the arrays take {reached:,} bytes, but the file has {available:,}")
 
 
-def shown(value: object) -> str:
-    """A value from a file, short enough for a message."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:78]}…"
-
-
 # ── JSON, piece by piece ─────────────────────────────────────────────────────────────────────────
-def refused(literal: str) -> NoReturn:
-    """NaN and Infinity are not JSON."""
-    raise FormatError(f"{shown(literal)} is not JSON")
-
-
-def unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys come once."""
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise FormatError(f"the key {shown(key)} comes twice")
-        found[key] = value
-    return found
-
-
-STRICT = json.JSONDecoder(object_pairs_hook=unique, parse_constant=refused)
 BLANK = " \t\n\r"
 BLANKS = re.compile(f"[{BLANK}]*+")
 RECORD = re.compile(r"\{[^{}]{0,2000}+\}")  # nothing inside that could be deep or long
@@ -259,6 +233,8 @@ class Scanner:
         """The JSON value that stands here; what it may be is looked at before."""
         try:
             found, self.at = STRICT.raw_decode(self.text, self.at)
-        except (JSONDecodeError, RecursionError) as error:
+        except FormatError:
+            raise
+        except (ValueError, RecursionError) as error:
             raise FormatError(f"the header is not JSON near {self.at} ({error})") from error
         return found

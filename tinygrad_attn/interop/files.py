@@ -9,7 +9,7 @@ from typing import Any
 
 from ..engine import Array
 from ..extras import need
-from ..files import FormatError, arrays_of, write_whole
+from ..files import FormatError, arrays_of, read_object, write_whole
 from ..files import read as read_file
 from .errors import InteropError
 
@@ -25,22 +25,18 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         ExtraError: safetensors is not installed.
     """
     need("safetensors", PURPOSE)
+    name = CONFIG
     try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
-        arrays = arrays_of(read_file(folder / WEIGHTS)[0], PURPOSE)
+        config = read_object(folder / name)
+        name = WEIGHTS
+        return config, arrays_of(read_file(folder / name)[0], PURPOSE)
     except OSError as error:
-        name = Path(error.filename or folder).name
         raise InteropError(str(folder), [
             f"{name} cannot be read ({error.strerror}); expected a folder with {CONFIG} and "
             f"{WEIGHTS}, weights in one file; nothing is downloaded"
         ]) from error  # fmt: skip
     except FormatError as error:
-        raise InteropError(str(folder), [f"{WEIGHTS} is damaged ({error})"]) from error
-    except (ValueError, RecursionError) as error:
-        raise InteropError(str(folder), [f"{CONFIG} is not JSON ({error})"]) from error
-    if not isinstance(config, dict):
-        raise InteropError(str(folder), [f"{CONFIG} holds {type(config).__name__}, not an object"])
-    return config, arrays
+        raise InteropError(str(folder), [f"{name} is damaged ({error})"]) from error
 
 
 def write(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> Path:
