@@ -126,7 +126,7 @@ def serialised(arrays: dict[str, Array], text: str) -> bytes:
         ValueError: our own reading would refuse it: the text is too long, or no Unicode.
     """
     text.encode()
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     need("safetensors.numpy", PURPOSE)
     safetensors = need("safetensors", PURPOSE)
     try:
