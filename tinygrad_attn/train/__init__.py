@@ -11,7 +11,6 @@ config.py        TrainConfig: how
 run.py           a whole run with its files
 log.py           the log: one JSON object a line
 progress.py      a progress bar, or plain lines
-environment.py   versions and thread counts for the log
 """
 
 from . import presets

@@ -17,9 +17,9 @@ from typing import Any
 
 from .. import checkpoint
 from ..engine import TensorError
+from ..environment import environment, limited_blas
 from ..extras import need
 from ..viz import plots
-from .environment import environment, limited_blas
 from .errors import TrainError
 from .log import Log, read_log
 from .loop import Evaluation, Record, Step, Trainer
