@@ -201,8 +201,8 @@ def culprit_of(
         cause = explained(evidence)
         if cause == Cause.UNKNOWN and found.kinks(rng).any():  # numbers at a kink fit nothing
             moved = elsewhere_too(call)
-            evidence = moved and gathered(moved, calls, lengths)
-            cause = explained(evidence) if evidence else cause
+            smooth = None if moved is None else gathered(moved, calls, lengths)
+            cause = cause if smooth is None else explained(smooth)
         return Culprit(call, cause, ErrorMap(title, errors))
     wrong, method = found.problem, found.method
     strict = TOLERANCE[method] / 100
