@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,60 +10,91 @@ from typing import Any
 
 import numpy as np
 import pytest
+from words import STEPS, outcome, trainer
 
-import tinygrad_attn as ta
-from tinygrad_attn import data, train
-from tinygrad_attn.data.pairs import SPECIAL
-from tinygrad_attn.models import Transformer, TransformerConfig
+from tinygrad_attn import train
 from tinygrad_attn.rng import OWN
-
-STEPS = 60
-
-
-@pytest.fixture(scope="module")
-def pairs() -> data.Pairs:
-    """Seven pairs to learn from, so that batches of two, twice an update, end amid an epoch."""
-    every = [data.Pair(a + b, b + a) for a in "abc" for b in "abc"]
-    return data.Pairs("swaps", every[:7], every[7:], data.Vocabulary([*SPECIAL, *"abc"]))
+from tinygrad_attn.train.folder import number_of, steps_in
 
 
-def trainer(pairs: data.Pairs, seed: int = 3, **settings: Any) -> train.Trainer:
-    """A tiny Transformer whose dropout draws from three generators, one of them the library's."""
-    ta.seed(seed + 1)
-    rng = np.random.default_rng(seed)
-    sizes = TransformerConfig(
-        6, 6, max_length=4, num_layers=1, num_heads=1, d_model=2, d_ff=3, dropout=0.2
-    )
-    model = Transformer(sizes)
-    droppers = [m for m in model.modules() if hasattr(m, "p")]
-    droppers[0].rng, droppers[1].rng = rng, np.random.default_rng(seed + 2)
-    wanted = {
-        "steps": STEPS,
-        "batch": 2,
-        "accumulate": 2,
-        "lr": 0.02,
-        "warmup": 0.2,
-        "evaluate_every": 7,
-        "save_every": 1_000,
-    }
-    config = train.TrainConfig(**(wanted | settings))
-    return train.Trainer(train.Translation(model, pairs), config, rng)
-
-
-@pytest.fixture(autouse=True)
-def _library_generator_as_found() -> Iterator[None]:
+@pytest.fixture(autouse=True, scope="module")
+def _as_found() -> Iterator[None]:
+    """No pictures, which are drawn from the log; the library's generator as it was."""
     before = OWN.bit_generator.state
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tinygrad_attn.viz.plots.loss_curve", lambda *_, **__: Path())
+        yield
     OWN.bit_generator.state = before
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are drawn from the log, which is compared."""
-    monkeypatch.setattr("tinygrad_attn.train.run.draw", lambda log, picture: picture)
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """What comes out of a run that nobody stops, and a folder with its checkpoint at every step."""
+    folder = tmp_path_factory.mktemp("alone")
+    t, aside = trainer(save_every=1), folder / "aside"
+    aside.mkdir()
+    save = t.save
+
+    def saved_twice(path: Path, **state: Any) -> None:
+        save(path, **state)
+        shutil.copy(path, aside / path.name)
+        if path.name.startswith("step"):  # and the best until then
+            for best in folder.glob("best*"):
+                shutil.copy(best, aside / f"{t.step}-{best.name}")
+
+    t.save = saved_twice  # type: ignore[method-assign]
+    train.run(t, folder)
+    shutil.copy(folder / "log.jsonl", aside)
+    return aside, outcome(t, folder)
 
 
-def stopped_after(t: train.Trainer, step: int, folder: Path) -> train.Trainer:
+def killed_after(step: int, aside: Path, folder: Path) -> None:
+    """The folder of a run that was killed at some time after its checkpoint of this step."""
+    shutil.copy(aside / "log.jsonl", folder)
+    shutil.copy(next(p for p in steps_in(aside) if number_of(p) == step), folder)
+    best = aside / f"{step}-best.safetensors"
+    if best.exists():
+        shutil.copy(best, folder / "best.safetensors")
+
+
+def resumed(folder: Path, **made: Any) -> train.Trainer:
+    """A trainer that goes on in the folder, made from other seeds: all must come from the file."""
+    t = trainer(seed=44, **made)
+    t.resume(train.latest(folder))
+    return t
+
+
+def finished(t: train.Trainer, folder: Path) -> dict[str, Any]:
+    train.run(t, folder)
+    return outcome(t, folder)
+
+
+def unequal(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    assert found.keys() == expected.keys()
+    return [name for name in expected if found[name] != expected[name]]
+
+
+@pytest.mark.parametrize("step", range(STEPS + 1))
+def test_resumed_at_any_step_it_ends_the_same(
+    alone: tuple[Path, dict[str, Any]], tmp_path: Path, step: int
+) -> None:
+    aside, expected = alone
+    killed_after(step, aside, tmp_path)
+    assert unequal(finished(resumed(tmp_path), tmp_path), expected) == []
+
+
+def test_stopped_at_every_step_it_ends_the_same(
+    alone: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    t = trainer()
+    for step in range(1, STEPS + 1):
+        stopped_at(step, t, tmp_path)
+        t = resumed(tmp_path)
+        assert t.step == step
+    assert unequal(finished(t, tmp_path), alone[1]) == []
+
+
+def stopped_at(step: int, t: train.Trainer, folder: Path) -> None:
     """Run until a Ctrl-C that comes during this step."""
     update = t.update
 
@@ -74,80 +105,56 @@ def stopped_after(t: train.Trainer, step: int, folder: Path) -> train.Trainer:
         return record
 
     t.update = interrupted  # type: ignore[method-assign]
-    with pytest.raises(train.Stopped) as stop:
+    with pytest.raises(train.Stopped, match=rf"stopped after step {step} of 60, and saved") as stop:
         train.run(t, folder)
     assert stop.value.code == 130
-    assert t.step == step
-    return t
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def resumed(t: train.Trainer, folder: Path) -> train.Trainer:
-    t.resume(train.latest(folder))
-    train.run(t, folder)
-    return t
+# ── the comparison can fail ──────────────────────────────────────────────────────────────────────
+def forget_moments(t: train.Trainer) -> None:
+    t.optimizer.states = [{} for _ in t.optimizer.states]
 
 
-def everything(t: train.Trainer, folder: Path) -> dict[str, Any]:
-    """All that shall be the same: bytes of weights, moments and generators, and the log."""
-    optimizer = t.optimizer.state_dict()
-    moments = [
-        {k: v.tobytes() if isinstance(v, np.ndarray) else v for k, v in state.items()}
-        for state in optimizer["states"]
-    ]
-    generators = [t.rng, OWN, *(m.rng for m in t.task.model.modules() if getattr(m, "rng", None))]
-    return {
-        "weights": {k: v.tobytes() for k, v in t.task.model.state_dict().items()},
-        "moments": moments,
-        "groups": json.dumps(optimizer["groups"]),
-        "schedule": t.schedule.state_dict(),
-        "generators": [rng.bit_generator.state for rng in generators],
-        "waiting": t.batches.state_dict()["waiting"].tolist(),
-        "best": (t.best, t.evaluated, t.step),
-        "log": timeless(train.read_log(folder / "log.jsonl")),
-        "best model": (folder / "best.safetensors").read_bytes(),
-        "model": (folder / "model.safetensors").read_bytes(),
-    }
+def forget_weights(t: train.Trainer) -> None:
+    t.task.model.load_state_dict(trainer(seed=44).task.model.state_dict())
 
 
-def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Log lines without what differs from run to run."""
-    return [
-        {k: v for k, v in line.items() if k not in ("seconds", "began", "process")}
-        for line in lines
-    ]
+def forget_schedule(t: train.Trainer) -> None:
+    t.schedule.load_state_dict({**t.schedule.state_dict(), "done": 0})
 
 
-@pytest.fixture(scope="module")
-def alone(pairs: data.Pairs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What comes out of a run that nobody stops."""
-    folder, before = tmp_path_factory.mktemp("alone"), OWN.bit_generator.state
-    t = trainer(pairs)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tinygrad_attn.train.run.draw", lambda log, picture: picture)
-        train.run(t, folder)
-    found = everything(t, folder)
-    OWN.bit_generator.state = before
-    return found
+def forget_module(t: train.Trainer) -> None:
+    forget_generator(t.task.model.blocks[0].drop.rng)
 
 
-@pytest.mark.parametrize("step", range(1, STEPS + 1))
-def test_stopped_and_resumed_at_any_step_it_ends_the_same(
-    pairs: data.Pairs, alone: dict[str, Any], tmp_path: Path, step: int
+def forget_generator(rng: np.random.Generator) -> None:
+    rng.bit_generator.state = np.random.default_rng(44).bit_generator.state
+
+
+FAULTS: dict[str, tuple[Callable[[train.Trainer], object], str]] = {
+    "weights": (forget_weights, "weights"),
+    "moments": (forget_moments, "moments"),
+    "schedule": (forget_schedule, "groups"),
+    "position in the data": (lambda t: t.batches.load_state_dict({"waiting": []}), "data"),
+    "the run's generator": (lambda t: forget_generator(t.rng), "generators"),
+    "the library's generator": (lambda t: forget_generator(OWN), "generators"),
+    "a module's generator": (forget_module, "generators"),
+    "the step": (lambda t: setattr(t, "step", t.step - 1), "log"),
+    "the last evaluation": (lambda t: setattr(t, "evaluated", 0), "log"),
+    "the best": (lambda t: setattr(t, "best", 0.0), "reached"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_is_not_restored_shows(
+    alone: tuple[Path, dict[str, Any]], tmp_path: Path, fault: str
 ) -> None:
-    stopped_after(trainer(pairs), step, tmp_path)
-    ta.seed(99)  # everything must come from the file: this one is made from other seeds
-    t = resumed(trainer(pairs, seed=44), tmp_path)
-    found = everything(t, tmp_path)
-    assert [name for name in alone if found[name] != alone[name]] == []
-
-
-def test_stopped_at_every_step_it_ends_the_same(
-    pairs: data.Pairs, alone: dict[str, Any], tmp_path: Path
-) -> None:
-    stopped_after(trainer(pairs), 1, tmp_path)
-    for step in range(2, STEPS + 1):
-        t = trainer(pairs, seed=step)
-        t.resume(train.latest(tmp_path))
-        stopped_after(t, step, tmp_path)
-    found = everything(resumed(trainer(pairs, seed=44), tmp_path), tmp_path)
-    assert [name for name in alone if found[name] != alone[name]] == []
+    spoil, seen = FAULTS[fault]
+    aside, expected = alone
+    killed_after(30, aside, tmp_path)
+    t = resumed(tmp_path)
+    spoil(t)
+    found = unequal(finished(t, tmp_path), expected)
+    assert seen in found
+    assert fault in ("the last evaluation", "the best") or "weights" in found
