@@ -9,7 +9,6 @@ os.environ.setdefault("TINYGRAD_ATTN_KERNELS", "numpy")  # whether numba is inst
 
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -19,10 +18,14 @@ settings.register_profile("same", derandomize=True, deadline=None, max_examples=
 settings.load_profile("same")
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    """The same random numbers in every run."""
-    return np.random.default_rng(20)
+pytest_plugins = ["pytest_tinygrad_attn"]  # the project's own, from this folder: `rng` and others
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What runs under numba's kernels is of the tier `numba`."""
+    call = getattr(item, "callspec", None)
+    if call is not None and call.params.get("_kernel_set") == "numba":
+        item.add_marker("numba")
 
 
 @pytest.fixture(autouse=True)

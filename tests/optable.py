@@ -49,6 +49,7 @@ row("log2", np.log2, *UNARY, domain=positive)
 row("log10", np.log10, *UNARY, domain=positive)
 row("logaddexp", np.logaddexp, *BINARY)
 row("logaddexp2", np.logaddexp2, *BINARY)
+row("xlogy", special.xlogy, *BINARY, domain=positive)
 
 # ── trigonometry, rounding ────────────────────────────────────────────────────────────────────────
 row("sin", np.sin, *UNARY)
@@ -68,6 +69,10 @@ row("arctanh", np.arctanh, *UNARY, domain=fraction)
 row("floor", np.floor, *UNARY, smooth=False, domain=between)
 row("ceil", np.ceil, *UNARY, smooth=False, domain=between)
 row("trunc", np.trunc, *UNARY, smooth=False, domain=between)
+row("floor_divide", np.floor_divide, *BINARY, smooth=False, domain=lambda rng, shape, i:
+    2.6 + 0.001 * positive(rng, shape, i) if i else between(rng, shape, i))
+row("remainder", np.remainder, *BINARY)
+row("fmod", np.fmod, *BINARY)
 row("round", np.round, *UNARY, S((3, 5), decimals=1), S((7,), decimals=-1), smooth=False,
     domain=lambda *given: 0.013 + apart(*given))
 

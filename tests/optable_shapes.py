@@ -227,6 +227,31 @@ row("multi_dot", lambda *xs: np.linalg.multi_dot(xs), S((2, 3), (3, 5), (5, 7)),
     S((3,), (3, 5), (5, 2)), S((3,), (3, 5), (5,)), call=lambda *xs: ta.multi_dot(xs))
 
 
+def conv(x: Array, weight: Array, stride: int = 1, padding: int = 0, dilation: int = 1,
+         groups: int = 1) -> Array:
+    """In a loop over filters and places."""
+    n, filters, channels = weight.ndim - 2, weight.shape[0], weight.shape[1]
+    stride, padding, dilation = (np.broadcast_to(o, n) for o in (stride, padding, dilation))
+    x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
+    reach = dilation * (np.array(weight.shape[2:]) - 1) + 1
+    sizes = (np.array(x.shape[2:]) - reach) // stride + 1
+    out = np.zeros((len(x), filters, *sizes))
+    for place in np.ndindex(*out.shape[1:]):
+        k, first = place[0], np.array(place[1:]) * stride
+        cut = tuple(slice(a, a + r, d) for a, r, d in zip(first, reach, dilation))
+        group = k // (filters // groups)
+        part = x[:, group * channels : (group + 1) * channels][(slice(None), slice(None), *cut)]
+        out[(slice(None), *place)] = (part * weight[k]).sum(axis=tuple(range(1, x.ndim)))
+    return out
+
+
+row("conv", conv, S((2, 3, 7), (5, 3, 2)), S((2, 3, 7), (5, 3, 3), stride=2, padding=1),
+    S((1, 2, 5, 7), (3, 2, 2, 3), stride=(1, 2), dilation=(2, 1)),
+    S((2, 6, 5), (4, 3, 2), groups=2, dilation=2),
+    S((1, 3, 5, 5), (3, 1, 3, 3), groups=3, padding=1), S((2, 1, 3, 3, 3), (2, 1, 2, 2, 2)),
+    S((0, 2, 3), (1, 2, 3)))
+
+
 def of(subscripts: str, *shapes: tuple[int, ...]) -> S:
     return S(*shapes, subscripts=subscripts)
 

@@ -32,6 +32,7 @@ LAYERS: dict[str, set[str]] = {
     "engine.settings": {"engine.errors"},
     "engine": {"engine.errors", "engine.kernel", "engine.settings"},
     "rng": {"engine"},
+    "anomaly": {"engine", "engine.settings"},
     "extras": {"engine"},
     "kernels": BARE,  # arrays alone
     "ops": {"engine", "engine.errors", "engine.settings"},
@@ -47,7 +48,7 @@ LAYERS: dict[str, set[str]] = {
     "check": BASE,
     "check.functions": BASE | {"check", "nn.functional"},
     "check.suite": BASE | {"check", "check.functions", "nn.functional", "nn", "models"},
-    "check.zoo": BASE | {"check", "nn.functional", "nn"},
+    "check.zoo": BASE | {"check", "check.suite", "kernels", "nn.functional", "nn"},
     "viz": BASE,
     "viz.anatomy": BASE | {"viz", "nn.functional", "nn", "study", "check"},
     "interop": BASE | {"nn", "models"},

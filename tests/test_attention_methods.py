@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,11 +27,7 @@ TOLERANCE = 1e-12
 DRAWS = 300
 
 
-@pytest.fixture(autouse=True, params=["numpy", pytest.param("numba", marks=pytest.mark.numba)])
-def kernel_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every test runs with either set of kernels."""
-    with kernels.use(request.param):
-        yield request.param
+pytestmark = pytest.mark.every_kernels("numpy", "numba")
 
 
 @pytest.fixture(autouse=True)

@@ -88,4 +88,4 @@ def test_unit_vectors_take_columns_as_they_are() -> None:
     assert chosen.outputs.tolist() == [1, -1]
     assert chosen.inputs.tolist() == [2, -1]
     matrix = np.array([[np.inf, 2.0, 3.0]])
-    assert projected(matrix, chosen.directions[:1], chosen.inputs[:1]).tolist() == [[3.0]]
+    assert projected(matrix, chosen.directions[:1]).tolist() == [[3.0]]

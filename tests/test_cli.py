@@ -25,6 +25,7 @@ COMMANDS = [
     "sample",
     "predict",
     "check",
+    "zoo",
     "draw",
     "anatomy",
     "film",
@@ -196,7 +197,7 @@ def test_check_finds_a_planted_mistake(capsys):
         assert main(["check", "tanh"]) == 1
     shown = capsys.readouterr().out
     assert re.search(r"^ *tanh .* wrong", shown, flags=re.M)
-    assert "1 not right" in shown
+    assert re.search(r"; \d+ not right$", shown, flags=re.M)
 
 
 def test_check_without_rich_is_plain(capsys, monkeypatch):
@@ -249,7 +250,7 @@ def test_draw_without_a_layout_engine(tmp_path, monkeypatch, capsys):
 # ── what is wrong ────────────────────────────────────────────────────────────────────────────────
 MISTAKES = {
     "": "the following arguments are required: COMMAND",
-    "zoo": "invalid choice: 'zoo'",
+    "aviary": "invalid choice: 'aviary'",
     "train --text no.txt": "no.txt: expected a text file",
     "train --text empty.txt": "the file is empty",
     "train --text latin1.txt": "expected UTF-8 text, but byte 3",

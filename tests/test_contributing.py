@@ -50,7 +50,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in FILES:
         if (ROOT / "tests" / name).exists():
             shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
-    shutil.copy(ROOT / "setup.cfg", folder)
+    for name in ("setup.cfg", "pytest_tinygrad_attn.py"):
+        shutil.copy(ROOT / name, folder)
     path = folder / OPS
     text = path.read_text(encoding="utf-8")
     assert "__all__ = [" in text

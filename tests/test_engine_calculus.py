@@ -344,3 +344,15 @@ def test_recompute_passes_constant_tensors_as_tensors_again() -> None:
     x = Tensor(np.ones(2), requires_grad=True)
     ta.recompute(lambda x, m: x * m.detach(), x, Tensor(np.array([2.0, 3.0]))).sum().backward()
     np.testing.assert_array_equal(x.grad, [2.0, 3.0])
+
+
+@pytest.mark.parametrize("retain", [False, True])
+def test_grad_needs_and_frees_nothing_of_its_inputs_own_nodes(retain: bool) -> None:
+    x = leaf([1.0, 2.0])
+    y = ta.exp(x)
+    z = y * y
+    (gy,) = ta.grad(z, [y], [1.0, 1.0])
+    y.backward([1.0, 1.0], retain_graph=retain)  # `grad` stopped at y
+    np.testing.assert_allclose(gy.numpy(), 2 * np.exp([1.0, 2.0]))
+    (gy,) = ta.grad(y * 3.0, [y], [1.0, 1.0])  # y's own node is freed: it is not needed
+    np.testing.assert_array_equal(gy.numpy(), [3.0, 3.0])

@@ -248,6 +248,13 @@ def test_a_composed_operation_has_no_rule_to_replace() -> None:
 
 
 # ── other calling forms ─────────────────────────────────────────────────────────────────────────
+def test_a_dtype_among_the_arguments_does_not_spoil_the_message() -> None:
+    with pytest.raises(
+        DTypeError, match=r"one_hot\(\[1, 2\], 'x', dtype=<class 'numpy.float32'>\)"
+    ):
+        ta.one_hot([1, 2], "x", dtype=np.float32)
+
+
 def test_adapters_and_composed_operations_name_themselves_in_errors() -> None:
     @inner("double")
     def doubled(x, /):

@@ -185,10 +185,27 @@ def test_arrays_inside_tensors_are_read_only(name: str) -> None:
         np.testing.assert_array_equal(values, before)
 
 
-@pytest.mark.parametrize("name", ["leaf", "result", "view", "slice", "constant"])
+@pytest.mark.parametrize("name", results())
 def test_data_cannot_be_made_writable(name: str) -> None:
+    t = results()[name]
+    for values in (t.data, np.asarray(t.detach())):
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            values.flags.writeable = True
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (2, 3)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, complex, int, bool])
+def test_a_view_of_a_writable_array_cannot_be_made_writable(shape: Any, dtype: Any) -> None:
+    fresh = ta.primitive(lambda x, /: np.ones((2, *shape), dtype)[1, ...])
+    fresh.defvjp(lambda g: g)
+    t = fresh(leaf(np.ones(shape)))
+    data = t.data
+    assert isinstance(t._data.base, np.ndarray)
+    assert np.shares_memory(data, t._data) or not data.size
+    np.testing.assert_array_equal(data, np.ones(shape))
+    assert (data.shape, data.dtype) == (shape, dtype)
     with pytest.raises(ValueError, match="WRITEABLE"):
-        results()[name].data.flags.writeable = True
+        data.setflags(write=True)
 
 
 def test_numpy_gives_a_writable_copy_of_its_own() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, Tensor
+from tinygrad_attn.engine.settings import SETTINGS, Scope, Settings
 
 
 def leaf(values: Any, name: str | None = None) -> Tensor:
@@ -344,3 +346,18 @@ def test_a_default_dtype_set_inside_another_setting_stays() -> None:
         assert Tensor([1.0], requires_grad=True).requires_grad
     finally:
         ta.default_dtype(before)
+
+
+# ── the record ──────────────────────────────────────────────────────────────────────────────────
+def test_settings_are_replaced_and_never_changed() -> None:
+    before = SETTINGS.get()
+    with ta.no_grad(), ta.keep_grads(), ta.scope("here"), ta.detect_anomaly():
+        assert SETTINGS.get() is not before
+        assert before == Settings(kernels=before.kernels)
+
+
+def test_a_scope_leaves_every_other_switch_as_it_is() -> None:
+    names = [field.name for field in fields(Settings)]
+    odd: Any = {name: f"another {name}" for name in names}
+    inside = Scope("here", None)
+    assert Settings(**odd).within(inside) == Settings(**{**odd, "scope": inside})

@@ -250,7 +250,8 @@ def test_causes_are_named(name: str) -> None:
 
 
 # ── every rule of every operation ────────────────────────────────────────────────────────────────
-STEPS = {"ceil", "floor", "round", "sign", "trunc"}  # a rule that gives 0: these faults leave it so
+# Rules that give 0, which these faults leave as they are.
+STEPS = {"ceil", "floor", "floor_divide", "round", "sign", "trunc"}
 RULES = [
     (name, i)
     for name in OPERATIONS

@@ -5,7 +5,6 @@ That they agree with the definition under every combination of options: test_att
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,16 +19,11 @@ from tinygrad_attn.kernels import attention as whole
 from tinygrad_attn.nn.functional.attention import attention, definition, score_shape, together
 
 Array = np.ndarray[Any, Any]
-SETS = ["numpy", pytest.param("numba", marks=pytest.mark.numba)]
 NAMES = ["attention", "tiled"]
 DTYPES = [np.float32, np.float64]
 
 
-@pytest.fixture(autouse=True, params=SETS)
-def kernel_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every test runs with either set of kernels."""
-    with kernels.use(request.param):
-        yield request.param
+pytestmark = pytest.mark.every_kernels("numpy", "numba")
 
 
 def problem(rng: np.random.Generator, case: str, dtype: type) -> tuple[list[Array], Array, Plan]:

@@ -75,10 +75,10 @@ def test_lists_are_taken_too(name: str, rng: np.random.Generator) -> None:
     layer = made(name)
     arrays = inputs(layer, rng)
     lists = [x.tolist() for x in arrays]
-    np.testing.assert_allclose(layer(*lists).data, layer(*arrays).data, rtol=1e-6)
+    np.testing.assert_allclose(layer(*lists).data, layer(*arrays).data, rtol=1e-6, atol=1e-7)
     prepared = layer.prepare(arrays[1]).tolist()
     again = layer(*lists, prepared=prepared)
-    np.testing.assert_allclose(again.data, layer(*arrays).data, rtol=1e-6)
+    np.testing.assert_allclose(again.data, layer(*arrays).data, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("place", range(3))

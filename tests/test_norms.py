@@ -71,6 +71,7 @@ def test_batch_norm_with_averages_treats_each_sample_alone(rng: np.random.Genera
         np.testing.assert_allclose(out[:, c], expected, rtol=1e-13)
     alone = functional.batch_norm(x[1:2], mean=mean, var=var, eps=EPS)
     np.testing.assert_array_equal(out[1:2], alone)
+    assert functional.batch_norm(x[:0], mean=mean, var=var).shape == (0, 2, 5)
 
 
 def test_layers_over_several_axes(rng: np.random.Generator) -> None:
@@ -137,6 +138,11 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
         lambda: functional.batch_norm(X, mean=np.ones((6, 1))),
         ShapeError,
         r"batch_norm: expected mean \(6\), got \(6, 1\)",
+    ),
+    (
+        lambda: functional.batch_norm(X[:0]),
+        ShapeError,
+        r"batch_norm: nothing in \(0, 6, 5\) to take mean and var of; pass them",
     ),
     (lambda: functional.batch_norm(X, eps=np.inf), ShapeError, "batch_norm: eps must be finite"),
 ]

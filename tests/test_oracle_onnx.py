@@ -200,6 +200,14 @@ def test_quotients_of_integers_are_cut_off() -> None:
     np.testing.assert_array_equal(out, [3, -3, -3, -3])
     (out,) = run("Mod", [np.array([7, -7, -6, 7]), np.array([2, 2, 2, -2])])
     np.testing.assert_array_equal(out, [1, 1, 0, -1])
+    (out,) = run("Mod", [np.array([7.5, -7.5]), np.array([2.0, 2.0])], fmod=1)
+    np.testing.assert_array_equal(out, [1.5, -1.5])
+
+
+def test_pads_of_a_convolution_are_those_before_then_those_after() -> None:
+    x, weight = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]])
+    (out,) = run("Conv", [x, weight, np.array([100.0])], pads=[2, 1], strides=[2])
+    np.testing.assert_array_equal(out, [[[100, 121, 103]]])
 
 
 def test_slices_with_negative_steps() -> None:
@@ -216,7 +224,7 @@ def test_slices_with_negative_steps() -> None:
         ("Dropout", [np.ones(3), None, np.array(True)], {}, "Dropout while training"),
         ("Attention", [np.ones((1, 1, 2, 2))] * 3, {"softmax_precision": 16}, "bfloat16"),
         ("Pad", [np.ones(3), np.array([1, -1])], {}, r"Pad with widths \(1, -1\): borders are not"),
-        ("Mod", [np.ones(3)] * 2, {}, "Mod of float64 with fmod=0"),
+        ("Conv", [np.ones((1, 1, 3))] * 2, {"auto_pad": "SAME_UPPER"}, "auto_pad=SAME_UPPER"),
         ("ReduceMax", [np.ones((0, 3)), np.array([0])], {}, "the max of no element"),
     ],
 )

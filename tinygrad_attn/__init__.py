@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import kernels, ops
+from .anomaly import AnomalyError, detect_anomaly
 from .engine import (
     PRIMITIVES,
     DTypeError,
@@ -53,11 +54,11 @@ SUBMODULES = (
 )  # fmt: skip
 
 __all__ = [
-    "PRIMITIVES", "DTypeError", "GraphError", "IndexingError", "Primitive", "ShapeError",
-    "Tensor", "TensorError", "backward", "check", "checkpoint", "data",
-    "default_dtype", "grad", "hessian", "hvp", "interop", "jacobian", "jvp", "keep_grads",
-    "keep_values", "kernels", "models", "nn", "no_grad", "optim", "primitive", "recompute", "scope",
-    "seed", "study", "train", "viz", "vjp",
+    "PRIMITIVES", "AnomalyError", "DTypeError", "GraphError", "IndexingError", "Primitive",
+    "ShapeError", "Tensor", "TensorError", "backward", "check", "checkpoint", "data",
+    "default_dtype", "detect_anomaly", "grad", "hessian", "hvp", "interop", "jacobian", "jvp",
+    "keep_grads", "keep_values", "kernels", "models", "nn", "no_grad", "optim", "primitive",
+    "recompute", "scope", "seed", "study", "train", "viz", "vjp",
     *ops.__all__,
 ]  # fmt: skip
 

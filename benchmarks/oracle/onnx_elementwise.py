@@ -10,7 +10,7 @@ import numpy as np
 import tinygrad_attn as ta
 from tinygrad_attn import Tensor
 
-from .operators import Operator, Unsupported
+from .operators import Operator
 
 
 # ── one argument ─────────────────────────────────────────────────────────────────────────────────
@@ -75,10 +75,8 @@ def div(a: Tensor, b: Tensor) -> Any:
 
 
 def mod(a: Tensor, b: Tensor, *, fmod: int = 0) -> Any:
-    """Of integers, with the sign of the divisor."""
-    if fmod or a.dtype.kind == "f":
-        raise Unsupported(f"Mod of {a.dtype} with fmod={fmod}")
-    return a - np.floor_divide(a, b) * b
+    """With the sign of the divisor, or with `fmod` of the dividend."""
+    return ta.fmod(a, b) if fmod else ta.remainder(a, b)
 
 
 def power(a: Tensor, b: Tensor) -> Any:

@@ -212,6 +212,29 @@ def gemm(
     return product if c is None else product + c * beta
 
 
+def conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    strides: Any = 1,
+    pads: Any = None,
+    dilations: Any = 1,
+    group: int = 1,
+    kernel_shape: Any = None,
+    auto_pad: str = "NOTSET",
+) -> Tensor:
+    """Pads are those before all axes, then those after them; the weight has the kernel's shape."""
+    if auto_pad not in ("NOTSET", "VALID"):
+        raise Unsupported(f"Conv with auto_pad={auto_pad}")
+    ndim = weight.ndim - 2
+    pads = [0] * (2 * ndim) if pads is None else pads
+    padded = ta.pad(x, [(0, 0), (0, 0), *zip(pads[:ndim], pads[ndim:])])
+    strides, dilations = (o if o == 1 else tuple(o) for o in (strides, dilations))
+    y = ta.conv(padded, weight, strides, 0, dilations, group)
+    return y if bias is None else y + ta.reshape(bias, (-1,) + (1,) * ndim)
+
+
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The same."""
     return a @ b
@@ -223,6 +246,7 @@ def einsum(*operands: Tensor, equation: str) -> Any:
 
 
 OPERATORS: dict[str, Operator] = {
+    "Conv": conv,
     "Attention": attention,
     "Dropout": dropout,
     "Einsum": einsum,

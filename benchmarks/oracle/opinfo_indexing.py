@@ -1,4 +1,4 @@
-"""PyTorch's operations that take elements out and put them in, and its products, by ours."""
+"""PyTorch's operations that take elements out and put them in, by ours."""
 
 from __future__ import annotations
 
@@ -78,14 +78,6 @@ def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
     return ta.index_put(x, mask, ta.ravel(source)[: np.count_nonzero(mask)])
 
 
-# ── products ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def added(product: Function) -> Function:
-    """beta·x + alpha·product(a, b)."""
-    return lambda x, a, b, beta=1, alpha=1: beta * x + alpha * product(a, b)
-
-
 FUNCTIONS: dict[str, Function] = {
     "__getitem__": ta.getitem,
     "masked_select": ta.getitem,
@@ -100,11 +92,4 @@ FUNCTIONS: dict[str, Function] = {
     ),
     **{f.__name__: f for f in (take_along_dim, index_select, index_add, index_fill)},
     "masked_scatter": masked_scatter,
-    **dict.fromkeys(("matmul", "mm", "bmm", "mv"), ta.matmul),
-    **{name: getattr(ta, name) for name in ("dot", "inner", "outer", "kron")},
-    "tensordot": lambda a, b, dims=2: ta.tensordot(a, b, dims),
-    "linalg.multi_dot": ta.multi_dot,
-    "einsum": lambda arrays, equation: ta.einsum(equation, *arrays),
-    **{name: added(ta.matmul) for name in ("addmm", "addmv", "baddbmm")},
-    "addbmm": added(lambda a, b: ta.sum(ta.matmul(a, b), 0)),
 }

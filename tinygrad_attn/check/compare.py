@@ -198,9 +198,9 @@ class Comparison:
 def seen(estimate: Estimate, chosen: Probes) -> tuple[Array, Array, Array]:
     """An estimate for every output as one for every upstream gradient: value, uncertainty, jump."""
     g, size = chosen.rows, np.abs(chosen.rows)
-    value = projected(estimate.value[None], g, chosen.outputs)[0]
-    uncertainty = projected(estimate.uncertainty[None], size, chosen.outputs)[0]
-    jump = projected(estimate.jump[None], size, chosen.outputs)[0]
+    value = projected(estimate.value[None], g)[0]
+    uncertainty = projected(estimate.uncertainty[None], size)[0]
+    jump = projected(estimate.jump[None], size)[0]
     return value, np.where(np.isnan(uncertainty), np.inf, uncertainty), jump
 
 
@@ -219,7 +219,7 @@ def both_sides(
     problem: Problem, chosen: Probes, method: Method, x: Array
 ) -> tuple[Array, Array, Array]:
     """Analytic and numeric value of every probe, and what is not known of the numeric one."""
-    analytic = projected(problem.pull(chosen.rows, x), chosen.directions, chosen.inputs)
+    analytic = projected(problem.pull(chosen.rows, x), chosen.directions)
     numeric, uncertainty = np.zeros(analytic.shape), np.zeros(analytic.shape)
     for d, u in enumerate(chosen.directions):
         estimate = derivative_along(problem, method, u, x)

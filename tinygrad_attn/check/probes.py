@@ -86,12 +86,10 @@ def random_columns(problem: Problem, rng: np.random.Generator) -> Array:
     return columns
 
 
-def projected(matrix: Array, vectors: Array, places: Array) -> Array:
-    """matrix @ vectors.T, single columns taken as they are: 0 times infinity is not a number."""
-    columns = [
-        matrix[:, at] * vector[at] if at >= 0 else matrix @ vector
-        for at, vector in zip(places, vectors, strict=True)
-    ]
+def projected(matrix: Array, vectors: Array) -> Array:
+    """matrix @ vectors.T over the elements of each vector that are not 0: 0 · ∞ does not arise."""
+    live = [np.flatnonzero(vector) for vector in vectors]
+    columns = [matrix[:, at] @ vector[at] for at, vector in zip(live, vectors, strict=True)]
     return np.stack(columns, axis=1) if columns else np.zeros((len(matrix), 0))
 
 

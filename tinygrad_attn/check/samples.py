@@ -225,6 +225,9 @@ OPERATIONS = {
         Sample("logaddexp2", ops.logaddexp2, (normal(2, 3, 5), normal(3, 1))),
         Sample("tan", ops.tan, (between(3, 5),)),
         # steps and choices
+        Sample("floor_divide", ops.floor_divide, (normal(2, 3, 5), positive(3, 1))),
+        Sample("remainder", ops.remainder, (normal(2, 3, 5), positive(3, 1))),
+        Sample("fmod", ops.fmod, (normal(2, 3, 5), positive(3, 1))),
         *(
             Sample(op.name, op, (apart(3, 5) + 0.06,), analytic=False)
             for op in (ops.ceil, ops.floor, ops.round, ops.trunc, ops.nan_to_num)
@@ -278,6 +281,11 @@ OPERATIONS = {
         Sample("diag", lambda x, m: (ops.diag(x, 1), ops.diag(m, -1)), (normal(3), normal(3, 5))),
         Sample("diag_embed", lambda x: ops.diag_embed(x, -1), (normal(2, 3),)),
         Sample("trace", lambda x: ops.trace(x, 1), (normal(3, 5),)),
+        Sample(
+            "conv",
+            lambda x, w: ops.conv(x, w, stride=(1, 2), padding=1, groups=2),
+            (normal(1, 4, 2, 3), normal(2, 2, 3, 2)),
+        ),
         # writing
         Sample(
             "index_put",

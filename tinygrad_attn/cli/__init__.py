@@ -17,10 +17,12 @@ from ..engine import TensorError
 from ..extras import ExtraError
 from ..train import TrainError
 from ..train.environment import package_version
-from . import anatomy, bench, check, demo, draw, film, predict, sample, saturation, train
+from . import anatomy, bench, check, demo, draw, film, predict, sample, saturation, train, zoo
 from .options import Parser, UsageError, plain
 
-COMMANDS = (demo, train, sample, predict, check, draw, anatomy, film, saturation, bench)
+COMMANDS = (
+    demo, train, sample, predict, check, zoo, draw, anatomy, film, saturation, bench,
+)  # fmt: skip
 MISTAKES = (
     UsageError,
     DataError,

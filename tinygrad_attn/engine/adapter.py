@@ -60,7 +60,7 @@ def described(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> str:
 
 def brief(value: Any) -> str:
     """An argument in a few characters."""
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
+    if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, (list, tuple)) and any(hasattr(item, "dtype") for item in value):
         return f"[{', '.join(brief(item) for item in value)}]"

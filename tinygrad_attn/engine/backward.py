@@ -46,7 +46,8 @@ def walk(
             return walk(
                 root, g, create_graph=True, retain_graph=True, relevant=relevant, wanted=wanted
             )
-    keep_all, reported = SETTINGS.get().keep_grads, set(wanted)
+    settings, reported = SETTINGS.get(), set(wanted)
+    keep_all, guard = settings.keep_grads, settings.guard
     look_at_all = keep_all or bool(reported)
     waiting, nodes, heap = {root.order: g}, {root.order: root}, [-root.order]
     reached = []
@@ -54,7 +55,7 @@ def walk(
         order = -heappop(heap)
         node, g = nodes.pop(order), waiting.pop(order)
         if node.watched or look_at_all:
-            g = hooked(node, g) if node.hooks else g
+            g = hooked(node, g, guard) if node.hooks or guard is not None else g
             if (node.retain or keep_all or node in reported) and type(g) is not Parts:
                 reached.append((node, g))
         if node.op is None:
@@ -64,8 +65,8 @@ def walk(
         edges = node.edges
         if type(edges) is not list:  # made only now, or freed
             edges = opened(node, g, create_graph, relevant)
-        if create_graph or relevant is not None:
-            edges = prepared(edges, node, create_graph, relevant)
+        if create_graph or relevant is not None or guard is not None:
+            edges = prepared(edges, node, g, create_graph, relevant, guard)
         try:
             for parent, rule, needs in edges:
                 # Unpacking a list of one costs a fifth of a small rule.
@@ -82,7 +83,7 @@ def walk(
                     heappush(heap, -order)
         except Exception as error:
             explain(error, node, rule)
-        if not (retain_graph or create_graph):
+        if edges and not (retain_graph or create_graph):
             node.edges = None
     return reached
 
@@ -97,25 +98,33 @@ def explain(error: Exception, node: Node, rule: EdgeRule) -> NoReturn:
 
 def opened(node: Node, g: Any, create_graph: bool, relevant: set[Node] | None) -> list[Edge]:
     """The edges of a node that does not hold a list of them: it makes them now, or it was freed."""
+    if relevant is not None and relevant.isdisjoint(node.parents):
+        return []  # an input of `grad`: nothing of the node itself is needed
     if node.edges is None:
         raise GraphError(
             f"backward reached `{node.label}`, whose saved arrays were freed by an earlier "
             "backward (one that failed counts); pass retain_graph=True to that one, or run the "
             "forward pass again"
         )
-    edges: list[Edge] = node.edges.open(node, g, create_graph, relevant)
-    return edges
+    return node.edges.open(node, g, create_graph, relevant)
 
 
 def prepared(
-    edges: list[Edge], node: Node, create_graph: bool, relevant: set[Node] | None
+    edges: list[Edge],
+    node: Node,
+    g: Any,
+    create_graph: bool,
+    relevant: set[Node] | None,
+    guard: Any,
 ) -> list[Edge]:
     """The edges to `relevant` nodes; under create_graph with Tensors for arrays."""
-    return [
-        (parent, rule, rule.attached(node, needs) if create_graph else needs)
-        for parent, rule, needs in edges
-        if relevant is None or parent in relevant
-    ]
+    if create_graph or relevant is not None:
+        edges = [
+            (parent, rule, rule.attached(node, needs) if create_graph else needs)
+            for parent, rule, needs in edges
+            if relevant is None or parent in relevant
+        ]
+    return edges if guard is None else guard.checked(node, g, edges, create_graph)
 
 
 def unbroadcast(part: Any, shape: tuple[int, ...]) -> Any:
@@ -141,9 +150,10 @@ def fitted(part: Any, node: Node, parent: Node) -> Any:
     return part if part.dtype == parent.dtype else part.astype(parent.dtype)
 
 
-def hooked(node: Node, g: Any) -> Any:
+def hooked(node: Node, g: Any, guard: Any) -> Any:
     """`g` after the node's hooks."""
-    bare = not isinstance(g, Tensor)
+    if guard is not None:
+        guard.gradient(node, g, "sum")
     for hook in node.hooks or ():
         seen = as_tensor(g)
         new = hook.fn(seen)
@@ -155,13 +165,22 @@ def hooked(node: Node, g: Any) -> Any:
                 f"a hook must return None or a Tensor like the gradient it was given, "
                 f"{seen.dtype}{list(seen.shape)}; got {got}"
             )
-        g = new._data if bare else new
+        g = new if isinstance(g, Tensor) else new._data
+        if guard is not None:
+            guard.gradient(node, g, "hook")
     return g
 
 
 def as_tensor(g: Any) -> Tensor:
     """A gradient as users see it."""
     return g if isinstance(g, Tensor) else wrapped(locked(g), None)
+
+
+def expect_flags(who: str, **flags: Any) -> None:
+    """Refuse what is not True or False."""
+    for name, flag in flags.items():
+        if not isinstance(flag, (int, np.bool_)):
+            raise DTypeError(f"{who}: {name} must be True or False, got {flag!r:.80}")
 
 
 def upstream(output: Tensor, g: Any, create_graph: bool, who: str) -> Any:
@@ -182,6 +201,8 @@ def upstream(output: Tensor, g: Any, create_graph: bool, who: str) -> Any:
         raise ShapeError(f"{who}: g must have the output's shape {output.shape}, got {array.shape}")
     if array.dtype != output.dtype and not np.can_cast(array.dtype, output.dtype, "same_kind"):
         raise DTypeError(f"{who}: g must be of dtype {output.dtype}, got {array.dtype}")
+    if (guard := SETTINGS.get().guard) is not None:
+        guard.gradient(output.node, array, "upstream")
     if create_graph and isinstance(g, Tensor):
         return g if g.dtype == output.dtype else g.astype(output.dtype)
     array = array.astype(output.dtype, copy=False)
@@ -203,6 +224,7 @@ def backward(
         DTypeError: `g` is of another kind, or the output is not floating.
         GraphError: there is no graph, or it was freed.  Leaf gradients are untouched by an error.
     """
+    expect_flags("backward", retain_graph=retain_graph, create_graph=create_graph)
     root = output.need_node("backward")
     reached = walk(
         root,
@@ -238,7 +260,8 @@ def grad(
     """
     if not isinstance(output, Tensor):
         raise DTypeError(f"grad: output must be a Tensor, got {type(output).__name__}")
-    several = isinstance(inputs, Iterable) and not isinstance(inputs, Tensor)
+    expect_flags("grad", create_graph=create_graph, retain_graph=retain_graph)
+    several = isinstance(inputs, Iterable) and not hasattr(inputs, "ndim")
     tensors: tuple[Any, ...] = tuple(inputs) if several else (inputs,)
     nodes = [leaf_or_result(i, t) for i, t in enumerate(tensors)]
     root = output.need_node("grad")

@@ -10,7 +10,7 @@ import numpy as np
 from .backward import grad
 from .errors import DTypeError, ShapeError
 from .settings import changed
-from .tensor import Tensor, locked, wrapped
+from .tensor import Tensor, as_array, locked, wrapped
 
 Function = Callable[..., Tensor]
 
@@ -25,6 +25,10 @@ def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]
 
     `pullback(g, create_graph=True)` gives gradients that can be differentiated.
     """
+    if not callable(f):
+        raise DTypeError(
+            f"vjp, jvp, jacobian, hessian, hvp: f must be a function, got {type(f).__name__}"
+        )
     variables = [variable(x) for x in xs]
     with changed(recording=True):
         y = f(*variables)
@@ -63,8 +67,7 @@ def jvp(f: Function, xs: Any, us: Any) -> tuple[Tensor, Tensor]:
     dy = zeros_like(y)
     for part, u in zip(pullback(g, create_graph=True), us):
         if part.node is not None:
-            if np.shape(u) != part.shape:
-                raise ShapeError(f"jvp: u must be shaped like x {part.shape}, got {np.shape(u)}")
+            expect_like("jvp", u, part.shape)
             dot = grad(part, [g], u, create_graph=True, allow_unused=True)[0]
             dy = dy if dot is None else dy + dot
     return y, dy
@@ -114,6 +117,12 @@ def hessian(f: Function, x: Any, *, create_graph: bool = False) -> Tensor:
 def hvp(f: Function, x: Any, u: Sequence[float] | Any) -> Tensor:
     """Hessian times `u` (shaped like x) without ever forming the Hessian: ∇⟨∇f(x), u⟩."""
     gradient, pullback = vjp(gradient_of(f), x)
-    if np.shape(u) != gradient.shape:
-        raise ShapeError(f"hvp: u must be shaped like x {gradient.shape}, got {np.shape(u)}")
+    expect_like("hvp", u, gradient.shape)
     return pullback(u)[0]
+
+
+def expect_like(who: str, u: Any, shape: tuple[int, ...]) -> None:
+    """Refuse a direction of another shape than the x it belongs to."""
+    got = u.shape if isinstance(u, Tensor) else as_array(u, who=who).shape
+    if got != shape:
+        raise ShapeError(f"{who}: u must be shaped like x {shape}, got {got}")

@@ -28,8 +28,9 @@ class GraphError(TensorError, RuntimeError):
 
 def reraised(error: Exception, where: str) -> TensorError:
     """NumPy's `error` as one of ours that begins with `where` (the operation and its arguments)."""
-    if isinstance(error, TensorError):
-        return error
+    if isinstance(error, TensorError):  # of an operation inside
+        name = where.partition("(")[0]
+        return error if str(error).startswith(name) else type(error)(f"{name}: {error}")
     kind: type[TensorError] = ShapeError  # NumPy's AxisError is a ValueError and an IndexError
     if isinstance(error, TypeError):
         kind = DTypeError

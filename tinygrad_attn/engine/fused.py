@@ -65,10 +65,12 @@ class KernelCall:
         """The gradients from the kernel; or the definition, where every step is wanted."""
         if create_graph or SETTINGS.get().keep_grads:
             return self.expanded(node, relevant)
-        arrays = [x for x, _ in self.inputs]
+        arrays, guard = [x for x, _ in self.inputs], SETTINGS.get().guard
         every = [parent is not None for _, parent in self.inputs]
         needs = every if relevant is None else [parent in relevant for _, parent in self.inputs]
         parts = self.kernel.backward(g, self.residuals, *arrays, needs=tuple(needs), **self.options)
+        if guard is not None:
+            guard.kernel(self, node, g, parts)
         return [
             (parent, GIVEN, (part,))
             for (_, parent), part in zip(self.inputs, parts, strict=True)
@@ -120,9 +122,12 @@ class Fused(Adapter):
         if not tensors:
             return out
         out = locked(out)
+        if settings.guard is not None:
+            settings.guard.fused(self, args, options, out)
         if not settings.recording or not any(nodes):
             return wrapped(out, None)
-        inputs = [(x if node else frozen(x), node) for x, node in zip(raw, nodes)]
+        given = zip(args, raw, nodes)
+        inputs = [(x if isinstance(a, Tensor) else frozen(x), node) for a, x, node in given]
         kept = {name: frozen(option) for name, option in options.items()}
         call = KernelCall(self.definition, kernel, inputs, kept, residuals)
         return wrapped(out, record(self, tuple(nodes), call, out))

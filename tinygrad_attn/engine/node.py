@@ -72,12 +72,13 @@ class Node:
         constants: where they are noted: for each argument without a node a leaf in its place.
         role: "parameter" for a leaf that a module trains.
         retain: keep the gradient when a walk passes?
+        place: (file, line number) of the user's code that recorded it, under `detect_anomaly`.
         hooks: called with the gradient.
     """
 
     __slots__ = (
-        "constants", "dtype", "edges", "grad", "hooks", "name", "op", "order", "parents", "retain",
-        "role", "scope", "shape", "value", "watched",
+        "constants", "dtype", "edges", "grad", "hooks", "name", "op", "order", "parents", "place",
+        "retain", "role", "scope", "shape", "value", "watched",
     )  # fmt: skip
     order: int
     op: Op | None
@@ -94,6 +95,7 @@ class Node:
     retain: bool | None
     hooks: tuple[Hook, ...] | None
     constants: Parents | None
+    place: tuple[str, int] | None
 
     def __getattr__(self, name: str) -> Any:
         """An unset slot is None: most nodes never have a name, a gradient or a hook."""
@@ -154,4 +156,6 @@ def record(op: Op, parents: tuple[Node | None, ...], edges: Any, out: np.ndarray
     node = recorded(op, parents, edges, out.shape, out.dtype, settings.scope)
     if settings.keep_values:
         node.keep(out, settings.keep_grads)
+    if settings.guard is not None:
+        node.place = settings.guard.place()
     return node

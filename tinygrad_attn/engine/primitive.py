@@ -49,6 +49,8 @@ class Primitive:
     """
 
     def __init__(self, forward: Callable[..., Any], name: str | None = None) -> None:
+        if not callable(forward):
+            raise DTypeError(f"primitive: expected a function, got {type(forward).__name__}")
         # One by one: functools.update_wrapper would make every later attribute look-up slower.
         self.__doc__, self.__module__ = forward.__doc__, forward.__module__
         self.__wrapped__ = forward
@@ -115,6 +117,8 @@ class Primitive:
         arrays, options = args, self.defaults
         if given or len(args) != self.simple_arity:
             arrays, options = args[: self.arity], self.bind(args[self.arity :], given)
+            if len(arrays) < self.arity and not self.variadic:
+                raise DTypeError(f"{self.name}: expected {self.arrays}, got {len(args)} arguments")
         raw, parents, constants, linked = [], [], False, False
         for a in arrays:
             if isinstance(a, Tensor):
@@ -126,7 +130,7 @@ class Primitive:
                 parents.append(None)
                 constants = True
         if constants:
-            raw, tensors = weakened(arrays, raw)
+            raw, tensors = weakened(self.name, arrays, raw)
             if not tensors:
                 return self.computed(raw, options)
         try:
@@ -135,12 +139,15 @@ class Primitive:
             self.explain(error, raw, options)
         if out.__class__ is not ndarray:
             if out.__class__ is tuple:
-                return self.several(raw, options, parents, out, constants)
+                return self.several(arrays, raw, options, parents, out, constants)
             out = np.asarray(out)
-        if constants and shares(out, raw):
-            out = out.copy()
+        if constants:
+            self.expect_numbers(out, raw, options)
+            out = out.copy() if shares(out, raw) else out
         out.setflags(False)  # write=False; by position it costs half
         settings = SETTINGS.get()
+        if settings.guard is not None:
+            settings.guard.result(self, arrays, raw, options, (out,))
         if not linked or not settings.recording:
             return wrapped(out, None)
         if constants or self.per_argument or not self.rules:
@@ -150,26 +157,36 @@ class Primitive:
         node = recorded(self, tuple(parents), edges, out.shape, out.dtype, settings.scope)
         if settings.keep_values:
             node.keep(out, settings.keep_grads, arrays)
+        if settings.guard is not None:
+            node.place = settings.guard.place()
         return wrapped(out, node)
 
     def computed(self, raw: list[Any], options: tuple[Any, ...]) -> Any:
         """The forward function on arrays, its errors explained."""
         try:
-            return self.forward(*raw, *options)
+            out = self.forward(*raw, *options)
         except Exception as error:
             self.explain(error, raw, options)
+        self.expect_numbers(out, raw, options)
+        return out
+
+    def expect_numbers(self, out: Any, raw: list[Any], options: tuple[Any, ...]) -> None:
+        """Refuse a result that came of no numbers: NumPy makes arrays of anything."""
+        if type(out) not in (tuple, list) and np.asarray(out).dtype.kind not in "biufc":
+            raise DTypeError(f"{self.described(raw, options)}: expected numbers")
 
     def explain(self, error: Exception, raw: list[Any], options: tuple[Any, ...]) -> NoReturn:
         """Raise NumPy's `error` as one of ours that names the call; any other as it is."""
         if isinstance(error, AttributeError) and not all(hasattr(a, "dtype") for a in raw):
             call = self.described(raw, options)
             raise DTypeError(f"{call}: expected arrays or tensors") from error
-        if isinstance(error, (ValueError, TypeError, IndexError, OverflowError)):
+        if isinstance(error, (ValueError, TypeError, LookupError, OverflowError)):
             raise reraised(error, self.described(raw, options)) from error
         raise error
 
     def several(
         self,
+        arrays: tuple[Any, ...],
         raw: list[Any],
         options: tuple[Any, ...],
         parents: Parents,
@@ -179,11 +196,15 @@ class Primitive:
         """A Tensor for each result, on a shared node if there is anything to record."""
         settings = SETTINGS.get()
         outs = tuple([locked(out) for out in outs])
+        if settings.guard is not None:
+            settings.guard.result(self, arrays, raw, options, outs)
         if not any(parents) or not settings.recording:
             return tuple([wrapped(out, None) for out in outs])
         edges = self.edges(raw, options, parents, outs, constants)
         shapes = tuple([out.shape for out in outs])
         shared = recorded(self, tuple(parents), edges, shapes, outs[0].dtype, settings.scope)
+        if settings.guard is not None:
+            shared.place = settings.guard.place()
         return results(shared, outs)
 
     def bind(self, options: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, ...]:
@@ -221,7 +242,7 @@ class Primitive:
         """The call, for messages: names, dtypes and shapes of the arrays, and the options."""
         arrays = [
             f"{self.argument(i)}: {a.dtype}{list(a.shape)}"
-            if hasattr(a, "dtype")
+            if hasattr(a, "dtype") and not isinstance(a, type)
             else f"{self.argument(i)}={a!r}"
             for i, a in enumerate(raw)
         ]
@@ -296,14 +317,14 @@ def position(who: str, arrays: list[str], argument: int | str) -> int:
     raise ShapeError(f"{who}: expected one of {arrays} or its position, got {argument!r}")
 
 
-def weakened(arrays: tuple[Any, ...], raw: list[Any]) -> tuple[list[Any], bool]:
+def weakened(who: str, arrays: tuple[Any, ...], raw: list[Any]) -> tuple[list[Any], bool]:
     """Constant operands ready for use, and is there any tensor among the arguments?
 
     Lists become arrays as in `Tensor(a)`; beside tensors NumPy scalars are as weak as Python's, so
     that float32 stays float32.
     """
     tensors = any(isinstance(a, Tensor) for a in arrays)
-    raw = [as_array(a) if isinstance(a, (list, tuple)) else a for a in raw]
+    raw = [as_array(a, who=who) if isinstance(a, (list, tuple)) else a for a in raw]
     return [a.item() if tensors and isinstance(a, np.generic) else a for a in raw], tensors
 
 
@@ -319,9 +340,8 @@ def shares(out: Array, raw: list[Any]) -> bool:
 
 def constant(a: Any, out: Any) -> Any:
     """A constant operand as a node saves it: safe from writes, a scalar in the result's dtype."""
-    if isinstance(a, ndarray):
-        return frozen(a)
-    return np.array(a, (out[0] if type(out) is tuple else out).dtype)  # copied: it may be a buffer
+    dtype = (out[0] if type(out) is tuple else out).dtype
+    return frozen(a) if isinstance(a, ndarray) else np.array(a, dtype)  # copied: maybe a buffer
 
 
 def by_position(forward: Callable[..., Any], names: list[str]) -> Callable[..., Any]:

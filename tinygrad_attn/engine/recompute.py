@@ -93,6 +93,8 @@ def recompute(f: Callable[..., Tensor], *xs: Any) -> Tensor:
         DTypeError: `f` returns something else than a Tensor.
         GraphError: in backward, if `f` then gives another result.
     """
+    if not callable(f):
+        raise DTypeError(f"recompute: f must be a function, got {type(f).__name__}")
     start = next(CLOCK)
     inputs = [remembered(x) for x in xs]
     with changed(keep_values=False, keep_grads=False):

@@ -57,7 +57,7 @@ class Tensor(Operators):
         array = as_array(data, dtype)
         ours = isinstance(data, (int, float, complex, list, tuple, Tensor))  # no foreign buffer
         self._data = locked(array if ours else array.copy())
-        self._name, self.node = name, None
+        self._name, self.node = text("Tensor", name), None
         if requires_grad is not False:
             self.requires_grad = requires_grad
 
@@ -65,7 +65,9 @@ class Tensor(Operators):
     @property
     def data(self) -> Array:
         """The array, as a read-only view; assign to replace it: `t.data = t.data - step`."""
-        return self._data.view()
+        # A view of a writable array can be made writable; one of a read-only buffer cannot.
+        risky = isinstance(base := self._data.base, np.ndarray) and base.flags.writeable
+        return np.asarray(self._data.data) if risky else self._data.view()
 
     @data.setter
     def data(self, new: Any) -> None:
@@ -140,7 +142,7 @@ class Tensor(Operators):
 
     @name.setter
     def name(self, name: str | None) -> None:
-        self._name = name
+        self._name = text("name", name)
         if self.node is not None:
             self.node.name = name
 
@@ -181,6 +183,8 @@ class Tensor(Operators):
         Returns a function that takes the hook off again.
         """
         node, hook = self.need_node("register_hook"), Hook(fn)
+        if not callable(fn):
+            raise DTypeError(f"register_hook: expected a function, got {type(fn).__name__}")
         node.hooks = (*(node.hooks or ()), hook)
         node.watched = True
 
@@ -209,8 +213,7 @@ class Tensor(Operators):
                 "np.asarray of a tensor that is being differentiated would cut its graph silently; "
                 "use .numpy() for a copy, or .detach() to cut it on purpose"
             )
-        array = self._data if dtype is None else self._data.astype(dtype, copy=False)
-        return array.copy() if copy else array
+        return self.data.astype(self.dtype if dtype is None else dtype, copy=bool(copy))
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -265,6 +268,13 @@ class Tensor(Operators):
         return f"Tensor({', '.join([body, *notes])})"
 
 
+def text(who: str, name: Any) -> Any:
+    """`name`, if it is a string or None."""
+    if name is None or isinstance(name, str):
+        return name
+    raise DTypeError(f"{who}: the name must be a string or None, got {name!r:.80}")
+
+
 new_tensor = object.__new__
 
 
@@ -286,23 +296,28 @@ def locked(array: Any) -> Array:
 
 
 def frozen(value: Any) -> Any:
-    """`value` in a form nobody can write into: writable arrays are copied, in lists too."""
+    """`value` in a form nobody can write into: arrays are copied into bytes, in lists too.
+
+    A read-only flag is no promise: whoever owns the array can take it back, and views made earlier
+    can be written into.  What lies in bytes is ours already, and stays as it is.
+    """
     if isinstance(value, np.ndarray):
         owner: Any = value
-        while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        while isinstance(owner, np.ndarray):
             owner = owner.base
-        return value if owner is None else locked(value.copy())
+        ours = type(owner) is bytes
+        return value if ours else np.ndarray(value.shape, value.dtype, value.tobytes())
     if type(value) in (tuple, list):
         return type(value)([frozen(item) for item in value])
     return value
 
 
-def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
+def as_array(data: Any, dtype: npt.DTypeLike | None = None, who: str = "Tensor") -> Array:
     """`data` as an array: Python numbers and lists in the default dtype, arrays in their own."""
     if isinstance(data, Tensor):
         if data.node is not None:
             raise DTypeError(
-                "Tensor of a tensor that is being differentiated would cut its graph silently; "
+                f"{who} of a tensor that is being differentiated would cut its graph silently; "
                 "use .detach() to cut it on purpose"
             )
         data = data._data
@@ -310,10 +325,10 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
         array = np.asarray(data)
         dtype = None if dtype is None else np.dtype(dtype)
     except (ValueError, TypeError) as error:
-        raise reraised(error, "Tensor") from error
+        raise reraised(error, who) from error
     if array.dtype.kind not in "biufc":
         raise DTypeError(
-            f"Tensor: expected numbers, got {type(data).__name__} of dtype {array.dtype}"
+            f"{who}: expected numbers, got {type(data).__name__} of dtype {array.dtype}"
         )
     python = isinstance(data, (int, float, list, tuple)) and not isinstance(data, np.generic)
     if dtype is None and python and array.dtype.kind in "iuf":

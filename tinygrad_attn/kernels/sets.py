@@ -11,6 +11,7 @@ The environment variable TINYGRAD_ATTN_KERNELS says where a process starts; "aut
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from operator import index
 from re import findall
@@ -47,14 +48,14 @@ class use:
         kernels = checked(settings.kernels if kernels is None else kernels, "kernels.use")
         threads = settings.threads if threads is None else counted(threads)
         self.before = settings.kernels, settings.threads
-        SETTINGS.set(settings._replace(kernels=kernels, threads=threads))
+        SETTINGS.set(replace(settings, kernels=kernels, threads=threads))
 
     def __enter__(self) -> None:
         """Nothing is left to do."""
 
     def __exit__(self, *_: object) -> None:
         kernels, threads = self.before
-        SETTINGS.set(SETTINGS.get()._replace(kernels=kernels, threads=threads))
+        SETTINGS.set(replace(SETTINGS.get(), kernels=kernels, threads=threads))
 
 
 def counted(threads: Any) -> int:

@@ -18,7 +18,7 @@ from .. import ops
 from ..engine import ShapeError, Tensor
 from . import functional
 from .functional.attention import normalised
-from .functional.layers import array_of, operand
+from .functional.layers import array_of, choice, flag, operand
 from .functional.limits import masking
 from .functional.masks import Mask
 from .layers import Linear, positive
@@ -75,6 +75,7 @@ class Alignment(Module):
             ShapeError: shapes do not fit.
             DTypeError: inputs are not numbers, or the mask is of a wrong kind.
         """
+        wanted = flag(type(self).__name__, "return_weights", return_weights)
         query, keys = operand(query), operand(keys)
         values = keys if values is None else operand(values)
         self.check(query, keys, values)
@@ -90,7 +91,7 @@ class Alignment(Module):
         context = ops.matmul(weights, values)  # (B, T, width)
         if single:
             context, weights = ops.squeeze(context, 1), ops.squeeze(weights, 1)
-        return (context, weights) if return_weights else context
+        return (context, weights) if wanted else context
 
     def check(self, query: Tensor, keys: Tensor, values: Tensor) -> None:
         """Refuse inputs that do not fit together."""
@@ -199,8 +200,7 @@ class LuongAttention(Alignment):
         rng: np.random.Generator | None = None,
     ) -> None:
         positive("LuongAttention", d_query=d_query, d_key=d_key)
-        if score not in SCORES:
-            raise ShapeError(f"LuongAttention: score must be one of {SCORES}, got {score!r}")
+        choice("LuongAttention", "score", score, SCORES)
         if score == "dot" and d_query != d_key:
             raise ShapeError(
                 f'LuongAttention: score "dot" needs equal widths, got d_query={d_query} and '

@@ -82,6 +82,7 @@ class MultiHeadAttention(Module):
         self.d_kv = d_model // num_heads * kv_heads
         self.positions = checked_positions(positions, num_heads, d_model // num_heads)
         self.dropout, self.rng = probability("MultiHeadAttention", dropout), rng
+        has_bias = flag("MultiHeadAttention", "bias", bias)
         self.packed = (kv_heads, kdim, vdim) == (num_heads, d_model, d_model)
         if self.packed:
             self.in_proj_weight = xavier(3 * d_model, d_model, rng)
@@ -89,7 +90,6 @@ class MultiHeadAttention(Module):
             self.q_proj_weight = xavier(d_model, d_model, rng)
             self.k_proj_weight = xavier(self.d_kv, kdim, rng)
             self.v_proj_weight = xavier(self.d_kv, vdim, rng)
-        has_bias = flag("MultiHeadAttention", "bias", bias)
         self.in_proj_bias = Parameter(np.zeros(d_model + 2 * self.d_kv)) if has_bias else None
         self.out_proj = Linear(d_model, d_model, bias, rng=rng)
         if self.out_proj.bias is not None:

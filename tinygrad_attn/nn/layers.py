@@ -16,7 +16,7 @@ from ..engine import ShapeError, Tensor
 from ..rng import generator
 from . import functional
 from .functional import definitions
-from .functional.layers import flag, floating, last_axis, operand, probability
+from .functional.layers import choice, flag, floating, last_axis, operand, probability
 from .functional.norms import epsilon
 from .module import Module
 from .parameter import Parameter
@@ -51,8 +51,8 @@ class Linear(Module):
         self, d_in: int, d_out: int, bias: bool = True, *, rng: np.random.Generator | None = None
     ) -> None:
         positive("Linear", d_in=d_in, d_out=d_out)
-        self.weight = uniform((d_out, d_in), 1 / sqrt(d_in), rng)
         has_bias = flag("Linear", "bias", bias)
+        self.weight = uniform((d_out, d_in), 1 / sqrt(d_in), rng)
         self.bias = uniform((d_out,), 1 / sqrt(d_in), rng) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -189,7 +189,7 @@ class GELU(Module):
     """x·Φ(x) (Hendrycks and Gimpel 2016); approximate="tanh" as GPT-2 does."""
 
     def __init__(self, approximate: str = "none") -> None:
-        self.approximate = approximate
+        self.approximate = choice("GELU", "approximate", approximate, ("none", "tanh"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""

@@ -14,10 +14,11 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Array, DTypeError, ShapeError, Tensor, scope
+from ..engine import Array, DTypeError, ShapeError, Tensor, TensorError, scope
 from ..engine.errors import reraised
 from ..engine.settings import SETTINGS
-from .functional.layers import array_of
+from .functional.layers import array_of, flag
+from .functional.naming import renamed
 from .parameter import Parameter
 
 Item = TypeVar("Item")
@@ -42,11 +43,19 @@ class Module:
     _scope_name: str | None = None
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """`forward`, inside this module's scope where something is recorded."""
-        if not SETTINGS.get().recording:
-            return self.forward(*args, **options)
-        with scope(self._scope_name or type(self).__name__):
-            return self.forward(*args, **options)
+        """`forward`, inside this module's scope where something is recorded or guarded."""
+        settings = SETTINGS.get()
+        try:
+            if not settings.recording and settings.guard is None:
+                return self.forward(*args, **options)
+            with scope(self._scope_name or type(self).__name__):
+                return self.forward(*args, **options)
+        except TensorError as error:
+            raise renamed(error, type(self).__name__) from error.__cause__
+        except TypeError as error:
+            if f"{self.forward.__qualname__}() " in str(error):  # not called as it is declared
+                raise reraised(error, type(self).__name__) from error
+            raise
 
     # ── registration ─────────────────────────────────────────────────────────────────────────────
     def __setattr__(self, name: str, value: Any) -> None:
@@ -181,6 +190,7 @@ class Module:
     # ── switches ─────────────────────────────────────────────────────────────────────────────────
     def train(self, mode: bool = True) -> Self:
         """Switch this module and all inside it to training, or with False to evaluation."""
+        mode = flag(f"{type(self).__name__}.train", "mode", mode)
         for module in self.modules():
             module.training = mode
         return self

@@ -23,6 +23,7 @@ from . import functional
 from .attention import MultiHeadAttention
 from .cache import KVCache, restoring
 from .functional.layers import choice, flag, operand
+from .functional.norms import epsilon
 from .layers import Dropout, LayerNorm, Linear, positive
 from .module import Module
 from .positions import AlibiBias, RotaryPositions
@@ -81,6 +82,7 @@ class TransformerLayer(Module):
         who = type(self).__name__
         positive(who, d_model=d_model, num_heads=num_heads, d_ff=d_ff)
         check_activation(who, activation)
+        epsilon(who, eps)
         self.d_model, self.activation = d_model, activation
         self.norm_first = flag(who, "norm_first", norm_first)
         attention = partial(

@@ -6,7 +6,7 @@ Read arithmetic.py first, then activations.py (softmax), linalg.py (matmul), and
     piecewise                                        nonlinearities with kinks
     reductions, norms, running, sorting              along an axis
     shapes, joining, windows, diagonals              elements moved
-    contractions                                     products of many axes
+    contractions, convolution                        products of many axes
     indexing, scattering                             elements taken out, and put in
     recurrent                                        cells
 
@@ -19,6 +19,7 @@ from . import (
     arithmetic,
     choices,
     contractions,
+    convolution,
     diagonals,
     exponentials,
     indexing,
@@ -41,6 +42,7 @@ from .activations import *  # noqa: F403
 from .arithmetic import *  # noqa: F403
 from .choices import *  # noqa: F403
 from .contractions import *  # noqa: F403
+from .convolution import *  # noqa: F403
 from .diagonals import *  # noqa: F403
 from .exponentials import *  # noqa: F403
 from .indexing import *  # noqa: F403
@@ -65,6 +67,7 @@ __all__ = [
     *arithmetic.__all__,
     *choices.__all__,
     *contractions.__all__,
+    *convolution.__all__,
     *diagonals.__all__,
     *exponentials.__all__,
     *indexing.__all__,

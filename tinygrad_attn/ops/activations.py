@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, ShapeError, composed, primitive
-from .arithmetic import absolute, floating, negative
+from .arithmetic import absolute, floating, multiply
 from .erf import complementary_error_function, error_function
 from .joining import split
 from .shapes import length
@@ -119,7 +119,7 @@ softplus.defvjp(
 @composed
 def logsigmoid(x: Any) -> Any:
     """ln σ(x), computed so that it cannot overflow."""
-    return -softplus(negative(x))
+    return -softplus(multiply(x, -1.0))  # unsigned integers have no negative
 
 
 @composed
@@ -180,4 +180,4 @@ log_softmax.defvjp(
 @composed
 def softmin(x: Any, axis: int = -1) -> Any:
     """softmax(−x): the smallest elements have the largest shares."""
-    return softmax(negative(x), axis)
+    return softmax(multiply(x, -1.0), axis)

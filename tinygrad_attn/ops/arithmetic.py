@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, DTypeError, Tensor, adapts, inner, primitive
+from ..engine.tensor import as_array
 
 __all__ = [
     "abs", "absolute", "add", "astype", "divide", "multiply", "negative", "power", "reciprocal",
@@ -22,6 +23,11 @@ def floating(x: Any) -> Array:
     """`x`, integers and booleans as float64, so that nothing wraps around or is cut off."""
     array = np.asarray(x)
     return array.astype(np.float64) if array.dtype.kind in "biu" else array
+
+
+def operand(x: Any) -> Any:
+    """`x`, a list as the array that it becomes in every operation."""
+    return as_array(x) if isinstance(x, (list, tuple)) else x
 
 
 @primitive

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, Tensor, adapts, composed, inner, primitive
+from .arithmetic import operand
 
 __all__ = [
     "clip", "fmax", "fmin", "masked_fill", "maximum", "minimum", "nan_to_num", "where",
@@ -57,6 +58,8 @@ def where(condition: Array, x: Array, y: Array, /) -> Array:
     function with an infinite slope at the edge put a `where` inside too: where(x > 0, sqrt(where(x
     > 0, x, 1)), 0).
     """
+    if np.asarray(condition).dtype.kind not in "biuf":
+        raise TypeError("the condition must be boolean")
     return np.where(condition, x, y)
 
 
@@ -109,6 +112,7 @@ def nan_to_num(
     x: Any, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
     """x with NaN as `nan` and ±∞ as `posinf`, `neginf` (None: the largest number); gradient 0."""
+    x = operand(x)
     dtype = np.result_type(x)
     if dtype.kind not in "fc":
         return x

@@ -74,10 +74,10 @@ def scaled_tail(y: Array) -> Array:
 
 
 def halves(x: Array) -> tuple[Array, Array, Array]:
-    """Where |x| ≤ 0.46875; x there; |x| elsewhere, to 27, beyond which erfc underflows to 0."""
+    """Where |x| ≤ 0.46875; x there; |x| elsewhere, to 28, beyond which erfc underflows to 0."""
     y = np.where(x.real < 0, -x, x)
     small = y.real <= 0.46875
-    return small, np.where(small, x, 0), np.where(small, 1, np.where(y.real > 27, 27, y))
+    return small, np.where(small, x, 0), np.where(small, 1, np.where(y.real > 28, 28, y))
 
 
 def error_function(x: Array) -> Array:

@@ -11,15 +11,7 @@ from ..engine import Array, composed, primitive
 from .arithmetic import multiply
 
 __all__ = [
-    "exp",
-    "exp2",
-    "expm1",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "logaddexp",
-    "logaddexp2",
+    "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "logaddexp", "logaddexp2", "xlogy",
 ]  # fmt: skip
 
 
@@ -97,6 +89,22 @@ def log1p(x: Array, /) -> Array:
 
 log1p.defvjp(
     lambda g, x: g / (1 + x),  # dx = dy/(1 + x)
+)
+
+
+@primitive
+def xlogy(x: Array, y: Array, /) -> Array:
+    """x ln y, and 0 where x is 0: −xlogy(p, p) summed is the entropy of p, zeros among them or not.
+
+    Where both are 0 the gradient is 0.
+    """
+    y = np.asarray(y, np.result_type(x, y))  # a number is as weak as in x * y
+    return x * np.log(np.where((x == 0) & ~np.isnan(y), 1, y))
+
+
+xlogy.defvjp(
+    lambda g, x, y: g * np.log(y + ((x == 0) & (y == 0))),  # dx = dz∘ln y, z the result
+    lambda g, x, y: g * (x / (y + ((x == 0) & (y == 0)))),  # dy = dz∘x/y
 )
 
 

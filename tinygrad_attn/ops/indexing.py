@@ -121,7 +121,7 @@ def integers(who: str, indices: Any) -> Array:
 
 def grid(who: str, indices: Any, axis: int, shape: tuple[int, ...]) -> tuple[Array, ...]:
     """The full index that takes `indices` along `axis` and everything along the other axes."""
-    array = integers(who, indices)
+    array, axis = integers(who, indices), operator.index(axis)
     if array.ndim != len(shape) or not -len(shape) <= axis < len(shape):
         raise ShapeError(
             f"{who}: indices {array.shape} and array {shape} must have equally many axes, and "
@@ -146,11 +146,10 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
 @composed
 def one_hot(indices: Any, depth: int, dtype: npt.DTypeLike | None = None) -> Tensor:
     """Rows of the identity: shape indices.shape + (depth,), a constant."""
-    array = integers("one_hot", indices)
+    array, depth = integers("one_hot", indices), operator.index(depth)
     if array.size and (array.min() < 0 or array.max() >= depth):
         raise IndexingError(
             f"one_hot: indices must lie in [0, {depth}), got {array.min()} … {array.max()}"
         )
-    return Tensor(
-        array[..., None] == np.arange(operator.index(depth)), dtype=dtype or SETTINGS.get().dtype
-    )
+    dtype = SETTINGS.get().dtype if dtype is None else np.dtype(dtype)
+    return Tensor(array[..., None] == np.arange(depth), dtype=dtype)

@@ -60,6 +60,8 @@ OPERATORS = {
     "truediv": arithmetic.divide,
     "pow": arithmetic.power,
     "matmul": linalg.matmul,
+    "floordiv": rounding.floor_divide,
+    "mod": rounding.remainder,
 }
 COMPARISONS = {
     "eq": np.equal,

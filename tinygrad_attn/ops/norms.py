@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..engine import Array, ShapeError, adapts, composed, inner
-from .arithmetic import absolute, astype, floating, power, sign, square
+from .arithmetic import absolute, astype, floating, operand, power, sign, square
 from .choices import where
 from .reductions import Axis, count, max, mean, min, restored, sum
 from .shapes import squeeze
@@ -38,6 +38,7 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
     """
     if ord is None:
         return euclidean_norm(x, axis, keepdims)
+    x = operand(x)
     axes = normalize_axis_tuple(range(np.ndim(x)) if axis is None else axis, np.ndim(x))
     x = astype(x, np.float64) if np.result_type(x).kind in "biu" else x
     if len(axes) == 1 and not isinstance(ord, str):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, ShapeError, composed, primitive
+from .arithmetic import add, divide, multiply
 from .choices import where
 
 __all__ = [
@@ -43,7 +44,7 @@ def prelu(x: Any, weight: Any) -> Any:
 
     A slope for each channel in axis 1 has the shape (C, 1, …, 1).
     """
-    return where(np.greater(x, 0), x, weight * x)
+    return where(np.greater(x, 0), x, multiply(weight, x))
 
 
 @primitive
@@ -68,7 +69,7 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
     """x where positive, else α·(e^(x/α) − 1): its slope has no jump (Barron 2017)."""
     if not alpha:
         raise ShapeError(f"celu: alpha must not be 0, got {alpha!r}")
-    return alpha * elu(x / alpha)
+    return alpha * elu(divide(x, alpha))
 
 
 @primitive
@@ -91,13 +92,13 @@ def relu6(x: Any) -> Any:
 @composed
 def hardsigmoid(x: Any) -> Any:
     """relu6(x + 3)/6, a sigmoid of three straight lines."""
-    return relu6(x + 3) / 6
+    return relu6(add(x, 3)) / 6
 
 
 @composed
 def hardswish(x: Any) -> Any:
     """x·hardsigmoid(x) (Howard et al. 2019)."""
-    return x * hardsigmoid(x)
+    return multiply(x, hardsigmoid(x))
 
 
 @composed

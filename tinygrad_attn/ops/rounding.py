@@ -1,4 +1,4 @@
-"""Rounding: steps, whose gradient is 0 everywhere."""
+"""Rounding: steps, whose gradient is 0 everywhere; and what rounding leaves over."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ..engine import Array, primitive
 
-__all__ = ["ceil", "floor", "round", "trunc"]
+__all__ = ["ceil", "floor", "floor_divide", "fmod", "remainder", "round", "trunc"]
 
 
 @primitive
@@ -50,4 +50,44 @@ def round(x: Array, /, decimals: int = 0) -> Array:
 
 round.defvjp(
     lambda g: np.zeros_like(g),  # dx = 0
+)
+
+
+@primitive
+def floor_divide(a: Array, b: Array, /) -> Array:
+    """⌊a/b⌋; its gradient is 0 everywhere."""
+    return np.floor_divide(a.real, b.real)
+
+
+floor_divide.defvjp(
+    lambda g: np.zeros_like(g),  # da = 0
+    lambda g: np.zeros_like(g),  # db = 0
+)
+
+
+@primitive
+def remainder(a: Array, b: Array, /) -> Array:
+    """a − b⌊a/b⌋, with the sign of b; where a/b is whole the gradient is that of the right side."""
+    if np.isrealobj(a) and np.isrealobj(b):
+        return np.remainder(a, b)
+    return a - b * np.floor_divide(a.real, b.real)
+
+
+remainder.defvjp(
+    lambda g: g,  # da = dy
+    lambda g, a, b: -g * floor_divide(a, b),  # db = −dy∘⌊a/b⌋
+)
+
+
+@primitive
+def fmod(a: Array, b: Array, /) -> Array:
+    """a − b·trunc(a/b), with the sign of a."""
+    if np.isrealobj(a) and np.isrealobj(b):
+        return np.fmod(a, b)
+    return a - b * np.trunc(a.real / b.real)
+
+
+fmod.defvjp(
+    lambda g: g,  # da = dy
+    lambda g, a, b: -g * trunc(a / b),  # db = −dy∘trunc(a/b)
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine import Array, adapts, composed, inner, primitive
 from ..engine.dispatch import plain
-from .arithmetic import floating
+from .arithmetic import floating, operand
 from .indexing import take_along_axis
 from .reductions import finite
 from .shapes import atleast_1d, length, reshape
@@ -124,7 +124,9 @@ def cummin(x: Any, axis: int) -> tuple[Any, Array]:
 
 def running_extreme(who: str, extreme: Any, x: Any, axis: int) -> tuple[Any, Array]:
     """Values and indices of `cummax` and `cummin`."""
-    at, values = axis % np.ndim(x) if length(who, x, axis) else axis, plain(x)
+    x = operand(x)
+    length(who, x, axis)
+    at, values = axis % np.ndim(x), plain(x)
     hit = (values == extreme.accumulate(values, at)) | np.isnan(values)
     steps = np.arange(values.shape[at]).reshape([-1 if i == at else 1 for i in range(values.ndim)])
     indices = np.maximum.accumulate(np.where(hit, steps, 0), at)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..engine import ShapeError, Tensor, composed
 from ..engine.dispatch import plain
+from .arithmetic import operand
 from .choices import where as chosen
 from .indexing import grid, scatter, take
 from .joining import concat
@@ -23,7 +24,8 @@ def index_put(x: Any, index: Any, values: Any, accumulate: bool = False) -> Any:
 
     Of values for one place the last one stays; the others get the gradient 0.
     """
-    index, shape = plain(index), np.shape(x)
+    x, index = operand(x), plain(index)
+    shape = np.shape(x)
     taken = np.arange(np.size(x)).reshape(shape)[index]  # which elements
     if not isinstance(values, (Tensor, np.ndarray)):
         values = np.asarray(values, np.result_type(x))
@@ -72,6 +74,7 @@ def scatter_reduce(
     """
     if reduce not in NEUTRAL:
         raise ShapeError(f"scatter_reduce: reduce must be one of {list(NEUTRAL)}, got {reduce!r}")
+    x = operand(x)
     shape, places = np.shape(x), grid("scatter_reduce", indices, axis, np.shape(x))
     target = np.broadcast_shapes(*(place.shape for place in places))
     if np.shape(updates) != target:

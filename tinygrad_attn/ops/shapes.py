@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..engine import Array, ShapeError, composed, primitive
+from .arithmetic import operand
 
 __all__ = [
     "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_to", "expand_dims", "flip", "fliplr",
@@ -119,6 +120,8 @@ flip.defvjp(
 @primitive
 def roll(x: Array, /, shift: int | tuple[int, ...], axis: Axes = None) -> Array:
     """Elements moved on by `shift`, those that leave coming back at the other end."""
+    if np.asarray(shift).dtype.kind not in "iu":
+        raise TypeError("shift must be an integer, or one for each axis")
     return np.roll(x, shift, axis)
 
 
@@ -144,20 +147,20 @@ def ravel(x: Any) -> Any:
 @composed
 def atleast_1d(x: Any) -> Any:
     """x, a number as an array of one element."""
-    return x if np.ndim(x) >= 1 else reshape(x, (1,))
+    return operand(x) if np.ndim(x) >= 1 else reshape(x, (1,))
 
 
 @composed
 def atleast_2d(x: Any) -> Any:
     """x, a 1-d array as one row."""
-    return x if np.ndim(x) >= 2 else reshape(x, (1, -1))
+    return operand(x) if np.ndim(x) >= 2 else reshape(x, (1, -1))
 
 
 @composed
 def atleast_3d(x: Any) -> Any:
     """x, a 1-d array of length N as (1, N, 1), a matrix (M, N) as (M, N, 1)."""
     if np.ndim(x) >= 3:
-        return x
+        return operand(x)
     return expand_dims(x, -1) if np.ndim(x) == 2 else reshape(x, (1, -1, 1))
 
 
@@ -176,6 +179,7 @@ def flipud(x: Any) -> Any:
 @composed
 def rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """The plane of two axes turned by k right angles, from the first towards the second."""
+    x = operand(x)
     places = normalize_axis_tuple(axes, np.ndim(x))
     if len(places) != 2:
         raise ShapeError(f"rot90: axes must be two, got {axes!r}")

@@ -66,11 +66,17 @@ def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Any:
             f"got {window_shape}"
         )
     for length, at in zip(lengths, axes):
-        places = np.shape(x)[at] - length + 1
-        if length < 0 or places < 1:
-            raise ShapeError(
-                f"sliding_window_view: window_shape {window_shape} does not fit into axis {at} of "
-                f"{np.shape(x)}"
-            )
-        x = moveaxis(take(x, np.arange(places)[:, None] + np.arange(length), at), at + 1, -1)
+        x = windows("sliding_window_view", x, at, length)
     return x
+
+
+def windows(who: str, x: Any, axis: int, length: int, step: int = 1, gap: int = 1) -> Any:
+    """Every `step`-th window over an axis, as a new last axis; its elements are `gap` apart."""
+    places = np.shape(x)[axis] - gap * (length - 1)
+    if length < 0 or places < 1:
+        raise ShapeError(
+            f"{who}: a window of {length} elements, {gap} apart, does not fit into axis {axis} of "
+            f"{np.shape(x)}"
+        )
+    index = np.arange(0, places, step)[:, None] + gap * np.arange(length)
+    return moveaxis(take(x, index, axis), axis + 1, -1)

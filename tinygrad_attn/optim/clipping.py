@@ -7,7 +7,7 @@ from math import isfinite, sqrt
 
 import numpy as np
 
-from ..engine import Array, ShapeError, Tensor
+from ..engine import Array, DTypeError, ShapeError, Tensor
 from ..engine.tensor import locked, wrapped
 from ..nn.functional.layers import real
 from .optimizer import listed
@@ -26,7 +26,11 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
     """
     if not real("clip_grad_norm", "max_norm", max_norm) > 0:
         raise ShapeError(f"clip_grad_norm: max_norm must be positive, got {max_norm}")
-    grads = [(p, p.grad._data) for p in listed("clip_grad_norm", params) if p.grad is not None]
+    given = listed("clip_grad_norm", params)
+    for p in given:
+        if not isinstance(p, Tensor):
+            raise DTypeError(f"clip_grad_norm: expected parameters, got a {type(p).__name__}")
+    grads = [(p, p.grad._data) for p in given if p.grad is not None]
     norm = sqrt(sum(squared_norm(g) for _, g in grads))
     if isfinite(norm) and norm > max_norm:
         factor = max_norm / (norm + 1e-6)  # PyTorch's guard

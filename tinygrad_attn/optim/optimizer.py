@@ -111,8 +111,11 @@ class Optimizer:
 
         Raises:
             ShapeError: groups, states or shapes do not fit; nothing has changed then.
+            DTypeError: `state` is no mapping.
         """
         who = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state, Mapping):
+            raise DTypeError(f"{who}: expected a state_dict(), got {type(state).__name__}")
         if set(state) != {"groups", "states"}:
             raise ShapeError(f'{who}: expected the keys "groups" and "states", got {list(state)}')
         own, theirs = (
@@ -141,7 +144,7 @@ class Optimizer:
 
 def listed(who: str, params: Any) -> list[Any]:
     """`params` as a list, if they are several things."""
-    if not isinstance(params, Iterable) or isinstance(params, Tensor):
+    if not isinstance(params, Iterable) or isinstance(params, (Tensor, np.ndarray)):
         raise DTypeError(
             f"{who}: expected parameters, got a {type(params).__name__}; pass model.parameters()"
         )

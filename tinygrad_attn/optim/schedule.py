@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import cos, pi
+from math import cos, inf, pi
 from typing import Any
 
-from ..engine import ShapeError
+import numpy as np
+
+from ..engine import DTypeError, ShapeError
+from ..nn.functional.layers import real
 from .optimizer import Optimizer
 
 
@@ -25,10 +28,17 @@ class WarmupCosine:
 
     Raises:
         ShapeError: not 0 ≤ warmup ≤ total, or lr_min is negative.
+        DTypeError: something is of another kind.
     """
 
     def __init__(self, optimizer: Optimizer, warmup: int, total: int, lr_min: float = 0.0) -> None:
-        if not 0 <= warmup <= total or not lr_min >= 0:
+        if not isinstance(optimizer, Optimizer):
+            raise DTypeError(f"WarmupCosine: expected an optimiser, got {type(optimizer).__name__}")
+        lr_min = real("WarmupCosine", "lr_min", lr_min)
+        for name, n in (("warmup", warmup), ("total", total)):
+            if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
+                raise DTypeError(f"WarmupCosine: {name} must be an integer, got {n!r:.80}")
+        if not 0 <= warmup <= total or not 0 <= lr_min < inf:
             raise ShapeError(
                 "WarmupCosine: expected 0 ≤ warmup ≤ total and lr_min ≥ 0, got "
                 f"{warmup=}, {total=}, {lr_min=}"

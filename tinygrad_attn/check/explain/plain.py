@@ -16,6 +16,7 @@ from .evidence import Evidence, Numbers
 
 AXES = 4  # of arrays whose permutations are tried
 SINGLE, HALF = 4e-7, 4e-3  # relative errors that float32 and float16 explain
+ROUNDING = 1e-12  # and what float64 explains
 
 
 def nothing_arrives(e: Numbers) -> str | None:
@@ -214,7 +215,7 @@ def low_precision(e: Evidence) -> str | None:
     """Errors as large as another dtype makes them."""
     size = np.abs(e.right).max(initial=0)
     for dtype, most in ((np.float32, SINGLE), (np.float16, HALF)):
-        small = e.discrepancy <= most * max(size, np.finfo(dtype).tiny)
+        small = ROUNDING * size < e.discrepancy <= most * size
         with np.errstate(over="ignore"):
             exact = np.isclose(e.found.astype(dtype), e.found, rtol=1e-12, atol=0).all()
         if small and exact:

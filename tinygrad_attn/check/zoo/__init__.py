@@ -1,22 +1,43 @@
 """The bug zoo: wrong gradients that people write, each with a name, a switch and a lesson.
 
-    for bug in BUGS.values():
-        with bug.plant():
-            subject = bug.subject(SIZES[0])
-            ...
+    bug = found("softmax-diagonal")
+    with bug.plant():
+        f, inputs = bug.subject(SIZES[0])
+        gradcheck(f, *inputs)
 
-`kills` tells which checker catches which bug; `tinygrad-attn zoo` prints it.  Read in this order:
-bug.py (what a bug is), nonlinear.py, moving.py, layers.py, attention.py, recurrent.py, functions.py
-(the bugs), checkers.py (who looks for them), matrix.py (who finds them).
+`tinygrad-attn zoo` tells which checker catches which bug.  Read in this order: bug.py (what a bug
+is); nonlinear.py, choosing.py, summing.py, moving.py, layers.py, attention.py, recurrent.py,
+functions.py (the bugs); checkers.py (who looks for them), matrix.py (who finds them);
+expressions.py, alarms.py (right gradients, of which nobody should complain).
 """
 
-from . import attention, functions, layers, moving, nonlinear, recurrent
+from difflib import get_close_matches
+
+from ...engine import TensorError
+from . import attention, choosing, functions, layers, moving, nonlinear, recurrent, summing
 from .bug import SIZES, Bug, Size, Subject
 
-__all__ = ["BUGS", "SIZES", "Bug", "Size", "Subject"]
+__all__ = ["BUGS", "SIZES", "Bug", "Size", "Subject", "UnknownBugError", "found"]
 
 BUGS: dict[str, Bug] = {
     bug.name: bug
-    for area in (nonlinear, moving, layers, attention, recurrent, functions)
+    for area in (nonlinear, choosing, summing, moving, layers, attention, recurrent, functions)
     for bug in area.CAGE.bugs
 }
+
+
+class UnknownBugError(TensorError, LookupError):
+    """No bug has this name."""
+
+
+def found(name: str) -> Bug:
+    """The bug of this name.
+
+    Raises:
+        UnknownBugError: there is none.
+    """
+    if name in BUGS:
+        return BUGS[name]
+    close = get_close_matches(name, BUGS)
+    meant = f"did you mean {' or '.join(close)}? A" if close else "a"
+    raise UnknownBugError(f"no bug is called {name!r}; {meant}ll names: tinygrad-attn zoo --list")

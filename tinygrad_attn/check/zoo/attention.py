@@ -138,7 +138,7 @@ def attention_scaled_twice(g: Array, q: Array, k: Array, v: Array, added: Any, p
 
 
 # ── softmax ──────────────────────────────────────────────────────────────────────────────────────
-@plants(functional.attention, "q", attending(), Cause.DETACHED)
+@plants(functional.attention, "q", attending(), Cause.DIAGONAL, Cause.DETACHED)
 def attention_without_row_sum(
     g: Array, q: Array, k: Array, v: Array, added: Any, plan: Plan
 ) -> Array:
@@ -172,7 +172,7 @@ def attention_forgets_causal(
     return scores_gradient(g, q, k, v, added, unlimited(plan)).mT @ q * plan.scale
 
 
-@plants(functional.attention, "q", attending(softcap=1.5), Cause.ARRAY_FACTOR)
+@plants(functional.attention, "q", attending(softcap=1.5), Cause.PASSED_ON)
 def attention_forgets_soft_cap(
     g: Array, q: Array, k: Array, v: Array, added: Any, plan: Plan
 ) -> Array:
@@ -243,7 +243,7 @@ def attention_values_from_scores(
     return (q @ k.mT * plan.scale).mT @ g
 
 
-@plants(functional.attention, "k", attending(), Cause.OVERWRITTEN)
+@plants(functional.attention, "k", attending(), Cause.OVERWRITTEN, Cause.BROADCAST)
 def attention_keys_of_last_query(
     g: Array, q: Array, k: Array, v: Array, added: Any, plan: Plan
 ) -> Array:

@@ -64,9 +64,9 @@ class Bug:
         plant: gives a context manager; inside its block the bug is there.
         made: size and generator -> what is checked.
         op: the operation to blame; None where every rule is right.
-        cause: what is wrong with it.
+        causes: what is wrong with it; some errors have two right names.
         lesson: what one sees, and why people make it.
-        source: the wrong lines.
+        written: the wrong function.
         verdict: what a right check says: "wrong", or "undecided" where nobody can judge.
     """
 
@@ -75,10 +75,17 @@ class Bug:
     plant: Callable[[], AbstractContextManager[None]]
     made: Made
     op: str | None
-    cause: Cause
+    causes: tuple[Cause, ...]
     lesson: str
-    source: str
+    written: Callable[..., Any]
     verdict: Verdict = "wrong"
+
+    @property
+    def source(self) -> str:
+        """The wrong lines, without decorators and docstring."""
+        source = inspect.getsource(self.written)
+        head, body = source[source.index("def ") :].split('"""')[::2]
+        return head.rstrip() + body.rstrip()
 
     def subject(self, size: Size, seed: int = 0) -> Subject:
         """What is checked at this size; the same numbers each time."""
@@ -92,12 +99,12 @@ class Cage:
         self.area, self.bugs = area, list[Bug]()
 
     def plants(
-        self, op: Plantable, argument: int | str, made: Made, cause: Cause
+        self, op: Plantable, argument: int | str, made: Made, *causes: Cause
     ) -> Callable[[Rule], Rule]:
         """Make the decorated rule a bug: planted in `op` for `argument`, seen in a subject."""
 
         def add(rule: Rule) -> Rule:
-            self.add(rule, lambda: op.replaced_vjp(argument, rule), made, name_of(op), cause)
+            self.add(rule, lambda: op.replaced_vjp(argument, rule), made, name_of(op), causes)
             return rule
 
         return add
@@ -121,7 +128,7 @@ class Cage:
             def either(size: Size, rng: Draw) -> Subject:
                 return (wrong if on else made)(size, rng)
 
-            self.add(wrong, switched, either, None, cause, verdict)
+            self.add(wrong, switched, either, None, (cause,), verdict)
             return wrong
 
         return add
@@ -132,15 +139,13 @@ class Cage:
         plant: Callable[[], AbstractContextManager[None]],
         made: Made,
         op: str | None,
-        cause: Cause,
+        causes: tuple[Cause, ...],
         verdict: Verdict = "wrong",
     ) -> None:
         """The bug that a function's name, docstring and lines describe."""
         name, lesson = written.__name__.replace("_", "-"), inspect.cleandoc(written.__doc__ or "")
         lesson = " ".join(lesson.split())
-        self.bugs.append(
-            Bug(name, self.area, plant, made, op, cause, lesson, lines_of(written), verdict)
-        )
+        self.bugs.append(Bug(name, self.area, plant, made, op, causes, lesson, written, verdict))
 
 
 def name_of(op: Any) -> str:
@@ -149,16 +154,9 @@ def name_of(op: Any) -> str:
     return name
 
 
-def lines_of(written: Callable[..., Any]) -> str:
-    """A function's source without its decorators and docstring."""
-    source = inspect.getsource(written)
-    head, body = source[source.index("def ") :].split('"""')[::2]
-    return head.rstrip() + body.rstrip()
-
-
 def normal(rng: Draw, *shape: int) -> Array:
     """Random numbers of either sign."""
-    return rng.standard_normal(shape)
+    return np.asarray(rng.standard_normal(shape))
 
 
 def positive(rng: Draw, *shape: int) -> Array:

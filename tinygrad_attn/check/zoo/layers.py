@@ -89,7 +89,7 @@ def linear_weight_not_transposed(g: Array, weight: Array) -> Array:
     return g @ weight.T
 
 
-@plants(functional.linear, "weight", linear, Cause.OVERWRITTEN)
+@plants(functional.linear, "weight", linear, Cause.OVERWRITTEN, Cause.BROADCAST)
 def linear_weight_of_last_position(g: Array, x: Array) -> Array:
     """`=` for `+=` in a loop over the positions: the last one is all the weight learns from."""
     return np.einsum("bs,bd->sd", g[:, -1], x[:, -1])
@@ -115,7 +115,7 @@ def standardised(x: Array) -> tuple[Array, Array]:
     return centred * s, s
 
 
-@plants(functional.layer_norm, "x", layer_norm, Cause.DETACHED)
+@plants(functional.layer_norm, "x", layer_norm, Cause.DETACHED, Cause.DIAGONAL)
 def layer_norm_constant_statistics(g: Array, x: Array, weight: Array) -> Array:
     """Mean and variance taken for constants, as batch norm's are in evaluation. The loss falls, and
     activations grow, since nothing tells x that its scale does not matter.
@@ -136,6 +136,17 @@ def layer_norm_constant_variance(g: Array, x: Array, weight: Array) -> Array:
     """The path through the variance is missing: the scale of x gets a gradient."""
     dy = g * weight
     return standardised(x)[1] * (dy - dy.mean(-1, keepdims=True))
+
+
+@plants(functional.layer_norm, "x", layer_norm, Cause.BRANCH)
+def layer_norm_counts_one_less(g: Array, x: Array, weight: Array) -> Array:
+    """The variance divides by n forward and by n − 1 backward, as torch.var does where nothing else
+    is said: nobody notices for n = 768.
+    """
+    x_hat, s = standardised(x)
+    dy = g * weight
+    through_variance = (dy * x_hat).sum(-1, keepdims=True) / (x.shape[-1] - 1)
+    return s * (dy - dy.mean(-1, keepdims=True) - x_hat * through_variance)
 
 
 @plants(functional.layer_norm, "x", layer_norm, Cause.ARRAY_FACTOR)
@@ -165,7 +176,7 @@ def layer_norm_bias_not_summed(g: Array) -> Array:
     return g[0]
 
 
-@plants(functional.rms_norm, "x", rms_norm, Cause.DETACHED)
+@plants(functional.rms_norm, "x", rms_norm, Cause.DETACHED, Cause.DIAGONAL)
 def rms_norm_constant_scale(g: Array, x: Array, weight: Array) -> Array:
     """The root mean square taken for a constant."""
     return g * weight / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6)
@@ -176,6 +187,14 @@ def rms_norm_forgets_gain(g: Array, x: Array) -> Array:
     """The gain is left out, where it is 1 at the start."""
     s = 1 / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6)
     return s * (g - x * s * s * (g * x).mean(-1, keepdims=True))
+
+
+@plants(functional.rms_norm, "x", rms_norm, Cause.ANOTHER_CALL)
+def rms_norm_forgets_epsilon(g: Array, x: Array, weight: Array) -> Array:
+    """eps is added forward and not backward: too small to see, until an activation is."""
+    s = 1 / np.sqrt((x * x).mean(-1, keepdims=True))
+    dy = g * weight
+    return s * (dy - x * s * s * (dy * x).mean(-1, keepdims=True))
 
 
 # ── embeddings and dropout ───────────────────────────────────────────────────────────────────────
@@ -210,6 +229,17 @@ def dropout_lets_all_through(g: Array, b: Array) -> Array:
     return g * b.max()
 
 
+DRAWS = np.random.default_rng(0)
+
+
+@plants(ops.multiply, "a", dropped, Cause.NOT_REPEATABLE)
+def dropout_draws_again(g: Array) -> Array:
+    """Backward draws a mask of its own, because a checkpoint ran the layer again without putting
+    the generator back: right on average, so it trains, as noise.
+    """
+    return g * (DRAWS.random(g.shape) < 0.7) / 0.7
+
+
 # ── cross-entropy ────────────────────────────────────────────────────────────────────────────────
 @plants(functional.cross_entropy, "logits", losses, Cause.DETACHED)
 def cross_entropy_without_targets(g: Array, logits: Array) -> Array:
@@ -239,7 +269,7 @@ def cross_entropy_like_a_sum(g: Array) -> Array:
     return g
 
 
-@plants(ops.multiply, "a", loss, Cause.MASK)
+@plants(ops.where, "x", loss, Cause.MASK)
 def cross_entropy_trains_on_padding(g: Array) -> Array:
     """ignore_index counts nothing forward and everything backward: the model learns to pad."""
     return g

@@ -73,13 +73,18 @@ def rnn_weight_of_one_step(g: Array, a: Array) -> Array:
 BEFORE: deque[Array] = deque(maxlen=2)
 
 
+def earlier(value: Array) -> Array:
+    """What this was called with the time before, if it fits."""
+    BEFORE.append(value)
+    return BEFORE[0] if BEFORE[0].shape == value.shape else value
+
+
 @plants(ops.tanh, "x", unrolled, Cause.STALE)
 def rnn_stale_state(g: Array, out: Array) -> Array:
     """The slope is taken at the state of another time step, because a buffer was used again: right
     for one step, wrong for more.
     """
-    BEFORE.append(out)
-    return g * (1 - BEFORE[0] * BEFORE[0])
+    return g * (1 - earlier(out) ** 2)
 
 
 @plants(ops.tanh, "x", unrolled, Cause.WRONG_VALUE)

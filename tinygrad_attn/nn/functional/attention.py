@@ -27,6 +27,7 @@ from ...rng import generator
 from .layers import choice, flag, probability, real
 from .limits import limiting, total_bias
 from .masks import Window
+from .naming import named
 from .operation import Operation, around
 from .stages import Stages
 
@@ -117,6 +118,7 @@ def narrowed(result: Any) -> Any:
 
 
 @around(FUSED)
+@named
 @widened
 def attention(
     q: Tensor,
@@ -169,10 +171,11 @@ def attention(
         ShapeError: shapes do not fit, an option is unknown, or a row is empty under "error".
         DTypeError: q, k or v is not floating, or the mask or an option is of a wrong kind.
     """
+    staged = flag("attention", "return_stages", return_stages)
     q, k, v, added, plan = planned(
         q, k, v, mask, causal, offset, window, scale, softcap, dropout, rng, empty_row, method
     )
-    if flag("attention", "return_stages", return_stages):
+    if staged:
         stages = steps(q, k, v, added, plan)
         return stages.context, stages.retain()
     return IMPLEMENTATIONS[chosen(method, plan)](q, k, v, added, plan=plan)

@@ -10,8 +10,10 @@ from ... import ops
 from ...engine import ShapeError, Tensor
 from .layers import floating, operand, real
 from .losses import reduced
+from .naming import named
 
 
+@named
 def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """(prediction − target)²: its mean, its sum, or with reduction="none" itself.
 

@@ -11,9 +11,11 @@ import numpy as np
 from ... import ops
 from ...engine import Array, DTypeError, IndexingError, ShapeError, Tensor
 from ...engine.dispatch import plain
+from ...engine.errors import reraised
 from ...engine.tensor import locked
 from ...rng import generator
 from . import definitions
+from .naming import named
 from .operation import around
 
 
@@ -49,6 +51,7 @@ def parameter(who: str, name: str, x: Any, axes: str, length: int | None = None)
 
 
 @around(definitions.linear)
+@named
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b: (..., d_in) with weight (d_out, d_in) -> (..., d_out).
 
@@ -62,6 +65,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out
 
 
+@named
 def bilinear(x: Tensor, y: Any, weight: Tensor, bias: Any = None) -> Tensor:
     """Σᵢⱼ xᵢ Wₖᵢⱼ yⱼ + bₖ: (..., d_x) and (..., d_y) with weight (d_out, d_x, d_y) -> (..., d_out).
 
@@ -78,6 +82,7 @@ def bilinear(x: Tensor, y: Any, weight: Tensor, bias: Any = None) -> Tensor:
 
 
 @around(definitions.embedding)
+@named
 def embedding(tokens: Any, weight: Tensor) -> Tensor:
     """Rows of `weight` (n, d) named by integers: (...) -> (..., d).
 
@@ -129,6 +134,7 @@ def whole_numbers(who: str, what: str, values: Any, limit: int) -> Array:
 
 
 @around(definitions.gelu)
+@named
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016).
 
@@ -143,6 +149,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
 
 
 @around(definitions.silu)
+@named
 def silu(x: Tensor) -> Tensor:
     """x·σ(x), also called swish (Elfwing et al. 2018)."""
     out: Tensor = definitions.silu(floating(operand(x)))
@@ -196,14 +203,28 @@ def probability(who: str, p: float) -> float:
     return p
 
 
+@named
 def dropout_mask(
     shape: tuple[int, ...], p: float, dtype: Any, rng: np.random.Generator | None = None
 ) -> Array:
-    """0 with probability p, else 1/(1 − p): what dropout multiplies with."""
-    kept = generator(rng).random(shape, dtype=np.float32) >= probability("dropout_mask", p)
-    return locked(np.multiply(kept, np.asarray(1 / (1 - p), dtype)))
+    """0 with probability p, else 1/(1 − p): what dropout multiplies with.
+
+    Raises:
+        ShapeError: p lies outside [0, 1), or `shape` is none.
+        DTypeError: p is not a number, or `dtype` no dtype.
+    """
+    p = probability("dropout_mask", p)
+    try:
+        factors = np.empty(shape, np.dtype(dtype))
+        if factors.dtype.kind not in "fc":
+            raise TypeError("expected a floating dtype")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise reraised(error, f"dropout_mask({shape!r:.80}, {p}, {dtype!r:.80})") from error
+    kept = generator(rng).random(factors.shape, dtype=np.float32) >= p
+    return locked(np.multiply(kept, np.asarray(1 / (1 - p), dtype), out=factors))
 
 
+@named
 def dropout(
     x: Tensor, p: float, *, mask: Array | None = None, rng: np.random.Generator | None = None
 ) -> Tensor:
@@ -213,12 +234,14 @@ def dropout(
         mask: the factors to use instead of new ones (see dropout_mask).
 
     Raises:
-        ShapeError: p lies outside [0, 1).
+        ShapeError: p lies outside [0, 1), or the mask has another shape than x.
         DTypeError: p is not a number.
     """
     x = floating(operand(x))
     if probability("dropout", p) == 0 and mask is None:
         return x
-    factors = dropout_mask(x.shape, p, x.dtype, rng) if mask is None else mask
+    factors = dropout_mask(x.shape, p, x.dtype, rng) if mask is None else operand(mask)
+    if factors.shape != x.shape:
+        raise ShapeError(f"dropout: expected a mask of shape {x.shape}, got {factors.shape}")
     out: Tensor = ops.multiply(x, factors)
     return out

@@ -15,12 +15,14 @@ from ...engine import Array, DTypeError, ShapeError, Tensor
 from ...engine.dispatch import plain
 from . import definitions
 from .layers import array_of, choice, floating, operand, parameter, real, whole_numbers
+from .naming import named
 from .operation import around
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
 @around(definitions.cross_entropy)
+@named
 def cross_entropy(
     logits: Tensor,
     targets: Any,
@@ -53,9 +55,10 @@ def cross_entropy(
         IndexingError: a target is no class.
     """
     who = "cross_entropy"
-    rows = classes_last(who, floating(operand(logits)), axis)
+    logits = floating(operand(logits))
+    rows = classes_last(who, logits, axis)
     smoothing, weight = smoothed(who, label_smoothing), class_weights(who, weight, rows)
-    if probabilities_given(who, targets, np.shape(logits)):
+    if rows.shape[-1] and probabilities_given(who, targets, logits.shape):
         q = beside(rows, classes_last(who, operand(targets), axis))
         losses = soft_losses(rows, q, smoothing, weight)
         return reduced(losses, reduction, who, losses.size)

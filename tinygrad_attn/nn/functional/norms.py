@@ -15,10 +15,12 @@ from ... import ops
 from ...engine import DTypeError, ShapeError, Tensor
 from . import definitions
 from .layers import floating, last_axis, operand, parameter, real
+from .naming import named
 from .operation import around
 
 
 @around(definitions.layer_norm)
+@named
 def layer_norm(
     x: Tensor,
     weight: Tensor | None = None,
@@ -48,6 +50,7 @@ def layer_norm(
 
 
 @around(definitions.rms_norm)
+@named
 def rms_norm(
     x: Tensor, weight: Tensor | None = None, eps: float = 1e-6, *, axes: int = 1
 ) -> Tensor:
@@ -128,11 +131,14 @@ def batch_norm(
         eps: added to the variance.
 
     Raises:
-        ShapeError: x has no channels, something is not (C,), or eps is not finite.
+        ShapeError: x has no channels, something is not (C,), eps is not finite, or there is no
+            element to take mean and var of.
         DTypeError: eps is not a number.
     """
     x, eps = floating(operand(x)), epsilon("batch_norm", eps)
     channels_of("batch_norm", x)
+    if (mean is None or var is None) and not x.size:
+        raise ShapeError(f"batch_norm: nothing in {x.shape} to take mean and var of; pass them")
     others = (0, *range(2, x.ndim))
     mean = ops.mean(x, others, True) if mean is None else channel("batch_norm", "mean", mean, x)
     centred = x - mean

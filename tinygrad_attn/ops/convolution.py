@@ -1,0 +1,63 @@
+"""Convolution as networks have it: one matrix, applied to every window of the input."""
+
+from __future__ import annotations
+
+from string import ascii_letters
+from typing import Any
+
+import numpy as np
+
+from ..engine import ShapeError, composed
+from .linalg import einsum
+from .shapes import reshape
+from .windows import pad, windows
+
+__all__ = ["conv"]
+
+Each = int | tuple[int, ...]
+
+
+@composed
+def conv(
+    x: Any, weight: Any, stride: Each = 1, padding: Each = 0, dilation: Each = 1, groups: int = 1
+) -> Any:
+    """Σ weight∘window over channels and window: (B, C, *N), (K, C/groups, *L) -> (B, K, *M).
+
+    M = ⌊(N + 2·padding − dilation·(L − 1) − 1)/stride⌋ + 1 along each of any number of axes;
+    `stride`, `padding` (zeros on both sides) and `dilation` are a number, or one for each of them.
+    Each of the `groups` of K filters sees its own C/groups channels.  The weight is not flipped.
+    """
+    ndim, (filters, channels) = np.ndim(weight) - 2, fitting(x, weight, groups)
+    borders = [(n, n) for n in each("padding", padding, ndim)]
+    steps, gaps = each("stride", stride, ndim), each("dilation", dilation, ndim)
+    x = pad(x, [(0, 0), (0, 0), *borders])
+    for axis, length, step, gap in zip(range(2, ndim + 2), np.shape(weight)[2:], steps, gaps):
+        x = windows("conv", x, axis, length, step, gap)
+    places, within = ascii_letters[:ndim], ascii_letters[ndim : 2 * ndim]
+    x = reshape(x, (x.shape[0], groups, channels, *x.shape[2:]))  # (B, G, C/G, *M, *L)
+    weight = reshape(weight, (groups, filters // groups, channels, *np.shape(weight)[2:]))
+    y = einsum(f"XYZ{places}{within},YWZ{within}->XYW{places}", x, weight)  # (B, G, K/G, *M)
+    return reshape(y, (y.shape[0], filters, *y.shape[3:]))
+
+
+def fitting(x: Any, weight: Any, groups: int) -> tuple[int, int]:
+    """The numbers of filters and of channels in a group; shapes that do not fit are refused."""
+    shape, (filters, channels, *lengths) = np.shape(x), np.shape(weight)
+    fits = len(shape) == len(lengths) + 2 and shape[1] == channels * groups
+    if not lengths or not fits or groups < 1 or filters % groups:
+        raise ShapeError(
+            f"conv: expected x (B, C, *N) and weight (K, C/groups, *L), K a multiple of groups; "
+            f"got {shape}, {np.shape(weight)} and groups={groups}"
+        )
+    return filters, channels
+
+
+def each(name: str, given: Each, ndim: int) -> tuple[int, ...]:
+    """An option as one number for each axis."""
+    values = (given,) * ndim if isinstance(given, (int, np.integer)) else tuple(given)
+    least = 0 if name == "padding" else 1
+    if len(values) != ndim or any(value < least for value in values):
+        raise ShapeError(
+            f"conv: {name} must be a number ≥ {least}, or {ndim} of them, got {given!r}"
+        )
+    return values
