@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from words import STEPS, outcome, trainer
+from words import STEPS, as_found, outcome, trainer
 
 from tinygrad_attn import train
 from tinygrad_attn.rng import OWN
@@ -19,12 +19,8 @@ from tinygrad_attn.train.folder import number_of, steps_in
 
 @pytest.fixture(autouse=True, scope="module")
 def _as_found() -> Iterator[None]:
-    """No pictures, which are drawn from the log; the library's generator as it was."""
-    before = OWN.bit_generator.state
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tinygrad_attn.viz.plots.loss_curve", lambda *_, **__: Path())
+    with as_found():
         yield
-    OWN.bit_generator.state = before
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import tinygrad_attn as ta
 from tinygrad_attn import checkpoint, data, train
 from tinygrad_attn.engine import Array, Tensor
 from tinygrad_attn.models import GPT, GPTConfig
+from tinygrad_attn.rng import OWN
 from tinygrad_attn.train.config import CHANGEABLE
 from tinygrad_attn.train.resuming import generators
 
@@ -98,3 +102,13 @@ def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if "config" in line:
             line["config"] = {n: v for n, v in line["config"].items() if n not in CHANGEABLE}
     return kept
+
+
+@contextmanager
+def as_found() -> Iterator[None]:
+    """No pictures inside, which are drawn from the log; then the library's generator as it was."""
+    before = OWN.bit_generator.state
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tinygrad_attn.viz.plots.loss_curve", lambda *_, **__: Path())
+        yield
+    OWN.bit_generator.state = before
