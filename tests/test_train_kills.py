@@ -19,7 +19,7 @@ from tinygrad_attn.train import read_log
 from tinygrad_attn.train.folder import steps_in
 
 ROOT = Path(__file__).parent.parent
-KILLS, STEPS = 50, 3_000
+KILLS, STEPS = 50, 1_500
 SIZES = ["--layers", "1", "--heads", "2", "--width", "8", "--length", "12", "--dropout", "0.2"]
 ANEW = ["gpt", "--text", "own.txt", *SIZES, "--batch", "3", "--save-every", "7", "--out", "run"]
 

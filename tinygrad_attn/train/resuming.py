@@ -104,10 +104,10 @@ def differences(trainer: Trainer, saved: Checkpoint, state: State) -> Iterator[s
     then["betas"] = tuple(then["betas"])  # JSON has lists only
     fixed = [name for name in now if name not in CHANGEABLE]
     yield from changes({n: then.get(n) for n in fixed}, {n: now[n] for n in fixed})
-    digests = dict(trainer.task.digests)
-    for part in digests.keys() | state["digests"].keys():
-        if digests.get(part) != state["digests"].get(part):
-            yield f"the data have changed ({part})"
+    digests, before = dict(trainer.task.digests), state["digests"]
+    parts = sorted(digests.keys() | before.keys())
+    if changed := [part for part in parts if digests.get(part) != before.get(part)]:
+        yield f"the data have changed ({', '.join(changed)})"
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
