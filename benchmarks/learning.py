@@ -22,6 +22,7 @@ from rich.table import Table
 from tinygrad_attn.data import Pair, dates, digits, pronouns
 from tinygrad_attn.data.dates import year_in
 from tinygrad_attn.engine import Array
+from tinygrad_attn.environment import limited_blas
 from tinygrad_attn.train import (
     Reference,
     Step,
@@ -31,7 +32,6 @@ from tinygrad_attn.train import (
     presets,
     translated,
 )
-from tinygrad_attn.train.environment import limited_blas
 
 Prepared = tuple[str, Task]  # the preset's name, and what is learnt
 CASES: dict[str, Callable[[int, np.random.Generator], Prepared]] = {

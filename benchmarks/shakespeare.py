@@ -35,10 +35,10 @@ from rich.table import Table
 
 from tinygrad_attn.data import DataError, Text, Vocabulary, batches
 from tinygrad_attn.data.text import read
+from tinygrad_attn.environment import limited_blas
 from tinygrad_attn.extras import ExtraError, need
 from tinygrad_attn.models import GPT, GPTConfig
 from tinygrad_attn.train import Language, Step, TrainConfig, Trainer, TrainError, text_loss
-from tinygrad_attn.train.environment import limited_blas
 
 from .harness import machine
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import re
 import stat
 from copy import copy
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hostile_files import FILES
 from safetensors.numpy import load_file, save_file
 
 import tinygrad_attn as ta
@@ -310,9 +313,15 @@ def test_what_a_bert_there_cannot_do_is_refused_before_a_file_is_written(tmp_pat
     [
         ("config.json", None, "config.json cannot be read"),
         ("model.safetensors", None, "model.safetensors cannot be read"),
-        ("config.json", b"{", "config.json is not JSON"),
-        ("config.json", b"\xff", "config.json is not JSON"),
-        ("config.json", b"[1]", "config.json holds list"),
+        ("config.json", b"{", "config.json is damaged (it is not JSON"),
+        ("config.json", b"\xff", "config.json is damaged (it is not UTF-8"),
+        ("config.json", b"[1]", "config.json is damaged (it is [1], not an object"),
+        ("config.json", b'{"a": NaN}', "config.json is damaged ('NaN' is not JSON"),
+        ("config.json", b'{"a": 1, "a": 2}', "config.json is damaged (the key 'a' comes twice"),
+        ("config.json", b"[" * 99_999, "config.json is damaged (it is not JSON"),
+        ("config.json", b"9" * 99_999, "config.json is damaged (it is not JSON"),
+        ("config.json", b"[" * 999_999, "config.json is damaged (it holds more than 262,144"),
+        ("config.json", b" " * 3_000_000, "config.json is damaged (it has more than 2,097,152"),
         ("model.safetensors", b"12345678 and more", "model.safetensors is damaged"),
     ],
 )
@@ -320,6 +329,21 @@ def test_a_wrong_file(name: str, content: bytes | None, words: str, folder: Path
     (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
     (problem,) = problems(folder)
     assert problem.startswith(words)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_hostile_weights_are_refused_as_in_a_checkpoint(name: str, folder: Path) -> None:
+    content, sentence = FILES[name]
+    (folder / "model.safetensors").write_bytes(content)
+    (problem,) = problems(folder)
+    assert re.match(rf"model.safetensors is damaged \(.*({sentence})", problem)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pipe_is_not_waited_for(name: str, folder: Path) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert problems(folder) == [f"{name} is damaged (this is a pipe or a device, not a file)"]
 
 
 def test_a_name_of_the_hub_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,10 +372,10 @@ def test_a_failed_save_leaves_the_old_weights(
 ) -> None:
     before = (folder / "model.safetensors").read_bytes()
 
-    def fails(self: Path, target: Path) -> Path:
+    def fails(draft: Path, place: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", fails)
+    monkeypatch.setattr("os.replace", fails)
     with pytest.raises(InteropError, match="No space left"):
         interop.save(gpt(bias=False), folder)
     assert (folder / "model.safetensors").read_bytes() == before

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tinygrad_attn import checkpoint, data, train
+from tinygrad_attn.environment import environment, limited_blas
 from tinygrad_attn.models import GPT, GPTConfig
-from tinygrad_attn.train.environment import environment, limited_blas
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from words import timeless
 
-from tinygrad_attn.train import read_log
-from tinygrad_attn.train.folder import steps_in
+from tinygrad_attn.train import latest, read_log
+from tinygrad_attn.train.folder import unfinished
 
 ROOT = Path(__file__).parent.parent
 KILLS, STEPS = 50, 1_500
@@ -51,7 +51,7 @@ def prepared(folder: Path) -> Path:
 def left(folder: Path) -> dict[str, Any]:
     """What a finished run left: its files byte for byte, and its log without the times."""
     run = folder / "run"
-    assert steps_in(run) == []
+    assert not unfinished(run)
     found = {path.name: path.read_bytes() for path in run.glob("*.safetensors")}
     return {**found, "log": timeless(read_log(run / "log.jsonl"))}
 
@@ -80,7 +80,7 @@ def alone(folder: Path, steps: int) -> dict[str, Any]:
 def going_on(folder: Path, anew: Sequence[str]) -> list[str]:
     """What one would type: --resume as soon as there is something to go on from."""
     run = folder / "run"
-    return ["--resume", "run"] if run.exists() and steps_in(run) else list(anew)
+    return ["--resume", "run"] if unfinished(run) else list(anew)
 
 
 @pytest.mark.faults
@@ -119,9 +119,8 @@ def test_a_signal_ends_the_program_with_how_to_go_on(tmp_path: Path, name: str) 
         process.send_signal(number)
         code, errors = ended(process)
     assert code == 128 + number
-    saved = steps_in(folder / "run")[0].name.removeprefix("step-").removesuffix(".safetensors")
     assert errors.splitlines()[-1] == (
-        f"tinygrad-attn: stopped after step {int(saved)} of 300, and saved; "
+        f"tinygrad-attn: stopped after step {latest(folder / 'run').step} of 300, and saved; "
         "go on with: tinygrad-attn train --resume run"
     )
     code, errors = ended(begin(folder, "--resume", "run"))

@@ -13,8 +13,8 @@ from tinygrad_attn.cli.train import KINDS
 from tinygrad_attn.data import DataError, Pair, Pairs, Shuffled, Vocabulary, dates, digits
 from tinygrad_attn.data.pairs import SPECIAL
 from tinygrad_attn.engine import no_grad
+from tinygrad_attn.environment import limited_blas
 from tinygrad_attn.train import presets
-from tinygrad_attn.train.environment import limited_blas
 
 
 def trained(name: str, task: train.Task, rng: np.random.Generator) -> train.Evaluation:

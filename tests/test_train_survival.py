@@ -18,8 +18,7 @@ import pytest
 from words import as_found, outcome, trainer
 
 from tinygrad_attn import checkpoint, train
-from tinygrad_attn.checkpoint import CheckpointError
-from tinygrad_attn.train.folder import steps_in
+from tinygrad_attn.checkpoint import CheckpointError, Keeper
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +67,11 @@ def small_files() -> Iterator[Callable[[int], None]]:
 @pytest.mark.parametrize(
     ("room", "error", "sentence"),
     [
-        (1_000, CheckpointError, r"(step-35|best)\.safetensors: .*cannot be written .*untouched"),
+        (
+            1_000,
+            CheckpointError,
+            r"(step-000035|best)\.safetensors: .*cannot be written .*untouched",
+        ),
         (100, train.TrainError, r"log\.jsonl: the log cannot be written .* last checkpoint"),
     ],
 )
@@ -114,8 +117,8 @@ def stopped(folder: Path, step: int = 30, **settings: Any) -> train.Trainer:
 
 def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     stopped(tmp_path, keep=3)
-    kept = [checkpoint.load(path).step for path in steps_in(tmp_path)]
-    assert kept == [30, 28, 21]
+    kept = [checkpoint.load(path).step for path in Keeper(tmp_path).paths()]
+    assert kept == [21, 28, 30]
     best = min(
         (line["held_out"], line["step"])
         for line in train.read_log(tmp_path / "log.jsonl")
@@ -129,11 +132,13 @@ def test_from_a_damaged_checkpoint_it_goes_back_to_the_one_before(
     tmp_path: Path, expected: dict[str, Any]
 ) -> None:
     stopped(tmp_path)
-    newest = steps_in(tmp_path)[0]
+    newest = Keeper(tmp_path).paths()[-1]
     content = bytearray(newest.read_bytes())
     content[-5] ^= 1
     newest.write_bytes(content)
-    with pytest.warns(UserWarning, match=rf"{newest.name}: .*damaged"):
+    with pytest.warns(
+        UserWarning, match=rf"step-000028.*taken instead, as .*{newest.name}: .*damaged"
+    ):
         assert train.latest(tmp_path).step == 28
     newest.unlink()
     assert finished(tmp_path) == expected
@@ -152,7 +157,7 @@ def test_a_folder_with_nothing_to_go_on_from(tmp_path: Path) -> None:
 def test_a_new_run_does_not_replace_one_that_can_go_on(tmp_path: Path) -> None:
     stopped(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(train.TrainError, match="an unfinished run is here, saved after step 30"):
+    with pytest.raises(train.TrainError, match="an unfinished run is here, saved in step-000030"):
         train.run(trainer(), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -244,14 +249,14 @@ def test_a_signal_saves_and_ends_the_run(
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path, expected: dict[str, Any]) -> None:
     t = trainer(save_every=7)
-    save = t.save
+    contents = t.contents
 
-    def slow(path: Path, **state: Any) -> None:
+    def slow(**state: Any) -> dict[str, Any]:
         if t.step == 33:
             signal.raise_signal(signal.SIGINT)
-        save(path, **state)
+        return contents(**state)
 
-    t.save = slow  # type: ignore[method-assign]
+    t.contents = slow  # type: ignore[method-assign]
     with pytest.raises(train.Stopped, match=r"^stopped at once$"):
         train.run(t, tmp_path, after(33, lambda: signal.raise_signal(signal.SIGINT)))
     assert train.latest(tmp_path).step == 28

@@ -14,9 +14,9 @@ from contextlib import suppress
 from ..checkpoint import CheckpointError
 from ..data import DataError
 from ..engine import TensorError
+from ..environment import package_version
 from ..extras import ExtraError
 from ..train import TrainError
-from ..train.environment import package_version
 from . import anatomy, bench, check, demo, draw, film, predict, sample, saturation, train, zoo
 from .options import Parser, UsageError, plain
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ..data import pronouns
+from ..environment import limited_blas
 from ..nn import Module, MultiHeadAttention
 from ..train import Progress, Trainer, presets
-from ..train.environment import limited_blas
 from ..viz.anatomy import Page, anatomy
 from ..viz.anatomy.data import PathPart
 from ..viz.anatomy.paths import percent

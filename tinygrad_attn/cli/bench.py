@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array
+from ..environment import environment, limited_blas
 from ..kernels import installed, threads, use
-from ..train.environment import environment, limited_blas
 from .options import Parser, UsageError, integer, subparser
 from .tables import print_table, watched
 from .workloads import Workload, workloads

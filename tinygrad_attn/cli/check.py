@@ -10,7 +10,7 @@ import numpy as np
 from ..check.gradcheck import METHODS, reports
 from ..check.report import Report, ordinal
 from ..check.suite import Row, named, rows
-from ..train.environment import limited_blas
+from ..environment import limited_blas
 from ..viz.files import write_whole
 from .options import Parser, UsageError, add_seed, choice, integer, number, subparser
 from .own import INPUTS, check_count, found, inputs, told

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..data import text
+from ..environment import limited_blas
 from ..extras import need
 from ..train import Language, Progress, Result, TrainConfig, Trainer, presets, run
-from ..train.environment import limited_blas
 from . import attention
 from .anatomy import page_of
 from .findings import Findings, write_page

@@ -13,8 +13,8 @@ import numpy as np
 from ..data import pronouns
 from ..data.pronouns import Sentence
 from ..engine import Tensor
+from ..environment import limited_blas
 from ..train import Evaluation, Progress, Reference, Trainer, presets
-from ..train.environment import limited_blas
 from ..train.reference import reference_loss
 from ..viz.anatomy.film import MOST, Film
 from .options import Parser, UsageError, add_seed, integer, subparser

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..checkpoint import CheckpointError
+from ..environment import limited_blas
 from ..models import GPT
-from ..train.environment import limited_blas
 from ..viz.labels import clean
 from .options import Parser, UsageError, drawing, subparser
 from .readers import MOST_IMAGES, MOST_TEXTS, Reader

@@ -51,7 +51,6 @@ def recipe_of(saved: Checkpoint, folder: Path) -> Recipe:
         kind, text, sizes = told["kind"], told["text"], dict(told["sizes"])
         for name, value in sizes.items():
             sizes[name] = SIZES[name][0](str(value))  # as if it were given as an option
-        config["betas"] = tuple(config["betas"])
         KINDS[kind]
         place = Path(os.path.relpath(folder / text)) if text else None
         return Recipe(kind, place, sizes, TrainConfig(**config))

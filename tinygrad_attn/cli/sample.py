@@ -11,8 +11,8 @@ import numpy as np
 
 from ..checkpoint import CheckpointError
 from ..data import Vocabulary
+from ..environment import limited_blas
 from ..models import GPT
-from ..train.environment import limited_blas
 from .options import Parser, add_seed, integer, number, subparser
 from .saved import opened, vocabulary_of
 

@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from ..environment import limited_blas
 from ..extras import need
 from ..study import Sweep
 from ..study import saturation as measured
 from ..study.saturation import LARGEST, SIZES
-from ..train.environment import limited_blas
 from ..viz import plots
 from .options import Parser, add_seed, folder, integer, number, subparser
 from .tables import counted, print_table

@@ -21,12 +21,11 @@ from ..train import (
     Stopped,
     Task,
     Trainer,
-    TrainWarning,
     presets,
     run,
 )
 from ..train import draw as draw_log
-from ..train.folder import steps_in
+from ..train.folder import unfinished
 from .attention import attention_of, draw_heads, held_out_sentence
 from .options import (
     SIZES,
@@ -141,7 +140,7 @@ def execute(options: argparse.Namespace) -> int:
     with told():
         if options.resume is not None:
             out, (recipe, trainer) = options.resume, resumed(options)
-            if trainer.finished and not steps_in(out):
+            if trainer.finished and not unfinished(out):
                 print(f"This run is finished: {trainer.step:,} steps; more --steps make it longer.")
                 return 0
         else:
@@ -177,7 +176,7 @@ def trained(trainer: Trainer, recipe: Recipe, out: Path) -> int:
 def told() -> Iterator[None]:
     """Warnings about a run, each in one line on standard error."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always", TrainWarning)
+        warnings.simplefilter("always", UserWarning)
 
         def tell(message: Warning | str, *_: Any, **__: Any) -> None:
             print(f"tinygrad-attn: {plain(str(message))}", file=sys.stderr)

@@ -16,7 +16,7 @@ from ..check.zoo import BUGS, SIZES, Bug, found
 from ..check.zoo.alarms import Outcome, outcomes
 from ..check.zoo.checkers import CHECKERS, judged
 from ..check.zoo.matrix import OURS, SIGHTS, Bend, Trial, bends, smallest_caught, trials, tried
-from ..train.environment import limited_blas
+from ..environment import limited_blas
 from .options import Parser, add_seed, integer, subparser
 from .tables import counted, print_table, watched
 

@@ -15,7 +15,6 @@ log.py           the log: one JSON object a line
 lock.py          one run in a folder
 stopping.py      Ctrl-C and other signals
 progress.py      a progress bar, or plain lines
-environment.py   versions and thread counts for the log
 """
 
 from . import presets

@@ -4,7 +4,7 @@
         print(record)
 
 Nothing here prints or draws; `run.py` does that around it.  Between any two records everything that
-decides the next ones is known (see resuming.py): `save` writes it, and after `resume` the records
+decides the next ones is known (see resuming.py): `contents` has it, and after `resume` the records
 are those that would have come without a break, bit for bit.
 """
 
@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf, isfinite
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from ..checkpoint import Checkpoint, save
+from ..checkpoint import Checkpoint
 from ..models.evaluation import evaluating
 from ..nn import Module
 from ..optim import AdamW, WarmupCosine, clip_grad_norm
@@ -150,18 +149,18 @@ class Trainer:
         seconds = perf_counter() - began
         return Evaluation(self.step, score.loss, score.right, score.examples, seconds)
 
-    def save(self, path: Path, **state: Any) -> None:
-        """Write a checkpoint with the task's state: all it takes to use the model, or to go on."""
-        save(
-            path,
-            model=self.task.model,
-            optimizer=self.optimizer,
-            step=self.step,
-            rng=self.rng,
-            training=position(self),
+    def contents(self, **state: Any) -> dict[str, Any]:
+        """What `checkpoint.save` takes: all that is needed to use the model, or to go on."""
+        return {
+            "model": self.task.model,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "step": self.step,
+            "rng": self.rng,
+            "training": position(self),
             **self.task.state(),
             **state,
-        )
+        }
 
     def resume(self, saved: Checkpoint) -> None:
         """Go on where the trainer stood that wrote `saved`.

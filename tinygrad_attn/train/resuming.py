@@ -18,7 +18,6 @@ from ..data import DataError
 from ..engine import TensorError
 from ..rng import OWN
 from .config import CHANGEABLE
-from .environment import environment
 from .errors import TrainError
 
 if TYPE_CHECKING:
@@ -45,10 +44,8 @@ def position(trainer: Trainer) -> State:
         "digests": dict(trainer.task.digests),
         "evaluated": trainer.evaluated,
         "best": trainer.best if isfinite(trainer.best) else None,
-        "schedule": trainer.schedule.state_dict(),
-        "batches": {k: v.tolist() for k, v in trainer.batches.state_dict().items()},
-        "generators": {k: v.bit_generator.state for k, v in generators(trainer)},
-        "environment": environment(),
+        "batches": trainer.batches.state_dict(),
+        "generators": dict(generators(trainer)),
     }
 
 
@@ -71,7 +68,8 @@ def checked(trainer: Trainer, saved: Checkpoint) -> State:
         TrainError: it cannot; all that differs is in the message.
     """
     state = saved.state.get("training")
-    if not isinstance(state, dict) or saved.optimizer is None or saved.rng is None:
+    rest = (saved.optimizer, saved.schedule, saved.rng)
+    if not isinstance(state, dict) or any(part is None for part in rest):
         raise TrainError(
             "expected a checkpoint that a run of training wrote; this one holds no position to go "
             "on from"
@@ -101,7 +99,6 @@ def differences(trainer: Trainer, saved: Checkpoint, state: State) -> Iterator[s
     then, now = dict(state["config"]), asdict(trainer.config)
     if now["steps"] < then["steps"]:
         yield f"steps were {then['steps']:,} and are {now['steps']:,}: they cannot become fewer"
-    then["betas"] = tuple(then["betas"])  # JSON has lists only
     fixed = [name for name in now if name not in CHANGEABLE]
     yield from changes({n: then.get(n) for n in fixed}, {n: now[n] for n in fixed})
     digests, before = dict(trainer.task.digests), state["digests"]
@@ -119,16 +116,16 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
 
 def restore(trainer: Trainer, saved: Checkpoint, state: State) -> None:
     """Put a trainer where the one stood that wrote the checkpoint."""
-    assert saved.rng is not None and saved.optimizer is not None  # noqa: PT018 — `checked`
+    assert saved.rng and saved.optimizer and saved.schedule  # noqa: PT018 — `checked`
     own = dict(generators(trainer))
     try:
         trainer.batches.load_state_dict(state["batches"])
         trainer.optimizer.load_state_dict(saved.optimizer)
         trainer.task.model.load_state_dict(saved.model.state_dict())
-        trainer.schedule.load_state_dict(state["schedule"])
+        trainer.schedule.load_state_dict(saved.schedule)
         trainer.rng.bit_generator.state = saved.rng.bit_generator.state
         for name, theirs in state["generators"].items():
-            own[name].bit_generator.state = theirs
+            own[name].bit_generator.state = theirs.bit_generator.state
     except (TensorError, DataError, KeyError, TypeError, ValueError) as error:
         raise TrainError(
             f"the checkpoint does not fit this trainer ({error}); make it as the first one was made"
@@ -136,7 +133,7 @@ def restore(trainer: Trainer, saved: Checkpoint, state: State) -> None:
     best = state["best"]
     trainer.step, trainer.evaluated = saved.step, state["evaluated"]
     trainer.best = inf if best is None else best
-    trainer.resumed = state["environment"]
+    trainer.resumed = saved.environment
 
 
 def unlike(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -1,10 +1,10 @@
 """A whole run: the loop with its log, its checkpoints and its picture, all in one folder.
 
-log.jsonl              every step and evaluation, see log.py
-step-300.safetensors   where it stood, while it runs, see folder.py
-best.safetensors       the model at its best evaluation
-model.safetensors      the model at the end
-loss.png               the log as a picture
+log.jsonl                 every step and evaluation, see log.py
+step-000300.safetensors   where it stood, while it runs, see folder.py
+best.safetensors          the model at its best evaluation
+model.safetensors         the model at the end
+loss.png                  the log as a picture
 
 Whatever ends a run, it can go on from its folder, and comes out as it would have:
 
@@ -25,11 +25,11 @@ from warnings import warn
 
 from .. import checkpoint
 from ..engine import TensorError
+from ..environment import environment, limited_blas
 from ..extras import need
 from ..viz import plots
-from .environment import environment, limited_blas
 from .errors import TrainError, TrainWarning
-from .folder import Keeper
+from .folder import Saver
 from .log import Log, read_log
 from .loop import Evaluation, Record, Step, Trainer
 from .resuming import unlike
@@ -90,15 +90,15 @@ def run(
         need(package, "training with its files")
     folder = made(folder)
     with limited_blas(trainer.config.threads), Log(folder / "log.jsonl") as log:
-        ground, keeper = environment(), Keeper(folder, trainer, log, state)
+        ground, saver = environment(), Saver(folder, trainer, log, state)
         if trainer.config.save_every is not None:
-            keeper.step()  # before the log begins: whatever stands there can go on
+            saver.step()  # before the log begins: whatever stands there can go on
         begin(trainer, log, ground)
         with hearing(trainer) as stop:
-            follow(trainer, log, keeper, stop, show)
+            follow(trainer, log, saver, stop, show)
             final = trainer.evaluate()
             log.write("end", **asdict(final))
-            keeper.end(final)
+            saver.end(final)
             draw(log.path, folder / "loss.png")
     return Result(
         trainer.step,
@@ -157,7 +157,7 @@ def hearing(trainer: Trainer) -> AbstractContextManager[Stop]:
     return nullcontext(Stop()) if trainer.config.save_every is None else stopping()
 
 
-def follow(trainer: Trainer, log: Log, keeper: Keeper, stop: Stop, show: Show) -> None:
+def follow(trainer: Trainer, log: Log, saver: Saver, stop: Stop, show: Show) -> None:
     """Take every step, write what it was, and save now and then, when a signal comes, at the end.
 
     Raises:
@@ -170,12 +170,12 @@ def follow(trainer: Trainer, log: Log, keeper: Keeper, stop: Stop, show: Show) -
         show(record)
         if isinstance(record, Evaluation) and record.held_out < best:
             best = record.held_out
-            keeper.best()
+            saver.best()
         if every is None:
             continue
         regular = trainer.step % every == 0 and not trainer.due
         if regular or trainer.finished or stop.requested is not None:
-            keeper.step()
+            saver.step()
             stop.obey(f"stopped after step {trainer.step:,} of {trainer.config.steps:,}, and saved")
     stop.saved = True
     stop.obey("stopped before the last evaluation; every step is saved")

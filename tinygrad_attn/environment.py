@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.settings import SETTINGS
-from ..kernels import threads, use
+from .engine.settings import SETTINGS
+from .kernels import threads, use
 
 
 def environment() -> dict[str, Any]:

@@ -1,0 +1,140 @@
+"""Models from their configuration, and no larger than the file they come from.
+
+A configuration is a few numbers, and anybody may have written them: a model with a million times
+a million weights takes one line.  So a model is first built with zeros, in a trial that ends where
+it asks for more numbers than the file can fill; only then is it built for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .. import models
+from ..engine import Array
+from ..nn import Module
+from ..rng import OWN
+from .errors import CheckpointError
+from .values import Packing
+
+FLOATING = ("float16", "float32", "float64")
+TOO_LARGE = "its sizes ask for more numbers than the file holds"
+REDRAWN = 4  # a model may draw a weight again that a layer has drawn, and give it away
+TABLES = {"Transformer": ("max_length", "d_model")}  # sizes of what is computed, not saved
+SMALL_TABLE = 1 << 22  # numbers that every file may ask for
+
+
+# ── saving ───────────────────────────────────────────────────────────────────────────────────────
+def description(model: Module) -> dict[str, Any]:
+    """The class and the configuration of a model."""
+    name, config = type(model).__name__, getattr(model, "config", None)
+    if name not in models.__all__ or not is_dataclass(config) or isinstance(config, type):
+        raise CheckpointError(
+            f"expected a model of tinygrad_attn.models, rebuilt from its config; "
+            f"got {name}; save its state_dict() instead"
+        )
+    sizes = asdict(config)
+    return {"name": name, "config": {key: plain(value) for key, value in sizes.items()}}
+
+
+def plain(value: Any) -> Any:
+    """A number as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def particulars(model: Module, packing: Packing) -> dict[str, Any]:
+    """What the configuration does not say: the dtype, what is not trained, whose generator."""
+    parameters = dict(model.named_parameters())
+    dtypes = sorted({str(parameter.dtype) for parameter in parameters.values()})
+    if len(dtypes) != 1:
+        raise CheckpointError(
+            f"expected parameters of one dtype, got {' and '.join(dtypes)}; convert the whole "
+            "model with astype"
+        )
+    held = {id(rng): rng for part in model.modules() for rng in generators_of(part)}
+    if len(held) > 1:
+        raise CheckpointError("expected a model with one generator, which all its parts use")
+    return {
+        "dtype": dtypes[0],
+        "frozen": [name for name, p in parameters.items() if not p.requires_grad],
+        "rng": packing.number(*held.values()) if held else None,
+    }
+
+
+def generators_of(part: Module) -> list[np.random.Generator]:
+    """The generators that a module was given; the library's own is everybody's."""
+    return [x for x in vars(part).values() if isinstance(x, np.random.Generator) and x is not OWN]
+
+
+# ── loading ──────────────────────────────────────────────────────────────────────────────────────
+def rebuilt(
+    saved: Mapping[str, Any], weights: Mapping[str, Array], rng: np.random.Generator | None
+) -> Module:
+    """A model of the saved class and sizes, with these weights, in evaluation mode.
+
+    Raises:
+        ValueError: there is no such model, or it would be larger than its weights.
+        TensorError: sizes that do not fit, or weights that are missing, too many or of another
+            shape; all of them are named.
+    """
+    name = saved["name"]
+    if name not in models.__all__ or f"{name}Config" not in models.__all__:
+        raise ValueError(f"unknown model {name!r}")
+    config = getattr(models, f"{name}Config")(**saved["config"])
+    if saved["dtype"] not in FLOATING:
+        raise ValueError(f"the dtype {saved['dtype']!r} is none of {', '.join(FLOATING)}")
+    numbers = sum(array.size for array in weights.values())
+    table = [getattr(config, size) for size in TABLES.get(name, ())]
+    if prod(table) > max(numbers, SMALL_TABLE):
+        raise ValueError(TOO_LARGE)
+    getattr(models, name)(config, rng=Budget(REDRAWN * numbers))
+    with own_left_alone():
+        model: Module = getattr(models, name)(config, rng=rng)
+    model.astype(saved["dtype"])
+    model.load_state_dict(weights)
+    parameters = dict(model.named_parameters())
+    for frozen in saved["frozen"]:
+        parameters[frozen].requires_grad = False
+    return model.eval()
+
+
+class Budget(np.random.Generator):
+    """Draws zeros, as long as there are any left."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.left = numbers
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        """Zeros where numbers would be drawn."""
+        self.left -= prod(shape)
+        if self.left < 0:
+            raise ValueError(TOO_LARGE)
+        return np.zeros(shape)
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+        """As NumPy's."""
+        return self.zeros(size)
+
+    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+        """As NumPy's."""
+        return self.zeros(size)
+
+    def standard_normal(self, size: Any = None, dtype: Any = float, out: Any = None) -> Any:
+        """As NumPy's."""
+        return self.zeros(size)
+
+
+@contextmanager
+def own_left_alone() -> Iterator[None]:
+    """A model that is given no generator draws from the library's own, which must not move."""
+    before = OWN.bit_generator.state
+    try:
+        yield
+    finally:
+        OWN.bit_generator.state = before
