@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from tinygrad_attn.models import GPT, GPTConfig
 from tinygrad_attn.rng import OWN
 from tinygrad_attn.train.config import CHANGEABLE
 from tinygrad_attn.train.resuming import generators
+from tinygrad_attn.train.stopping import SIGNALS
 
 STEPS = 60
 TIMES = ("seconds", "began", "process")
@@ -106,9 +108,18 @@ def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @contextmanager
 def as_found() -> Iterator[None]:
-    """No pictures inside, which are drawn from the log; then the library's generator as it was."""
+    """No pictures inside, which are drawn from the log, and every signal heard; then all as before.
+
+    A shell makes what runs in its background deaf to Ctrl-C.
+    """
     before = OWN.bit_generator.state
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tinygrad_attn.viz.plots.loss_curve", lambda *_, **__: Path())
-        yield
-    OWN.bit_generator.state = before
+    heard = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tinygrad_attn.viz.plots.loss_curve", lambda *_, **__: Path())
+            yield
+    finally:
+        OWN.bit_generator.state = before
+        for number, handler in heard.items():
+            signal.signal(number, handler)
