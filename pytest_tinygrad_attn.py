@@ -153,7 +153,9 @@ def numba_is_there() -> bool:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say what was not tested, for a skip alone is a letter among many."""
-    skipped = [r for r in terminalreporter.stats.get("skipped", ()) if MARKER in r.keywords]
+    skipped = [
+        r for r in terminalreporter.stats.get("skipped", ()) if MARKER in getattr(r, "keywords", ())
+    ]
     count = sum(NO_NUMBA in str(report.longrepr) for report in skipped)
     if count:
         terminalreporter.write_line(f"{MARKER}: {count} not run under numba's kernels; {NO_NUMBA}")

@@ -52,7 +52,7 @@ LAYERS: dict[str, set[str]] = {
     "check.functions": BASE | {"check", "nn.functional"},
     "check.suite": BASE | {"check", "check.functions", "nn.functional", "nn", "models"},
     "check.zoo": BASE | {"check", "check.suite", "kernels", "nn.functional", "nn"},
-    "viz": BASE,
+    "viz": BASE | {"files"},
     "viz.anatomy": BASE | {"viz", "nn.functional", "nn", "study", "check"},
     "interop": BASE | {"nn", "models", "files"},
 }

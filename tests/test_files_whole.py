@@ -220,6 +220,7 @@ def test_whatever_fails_old_or_new_is_there(place: Path) -> None:
                     assert found == content(NEW)
                 elif isinstance(raised, OSError):
                     assert found == OLD
+    print(f"{faults} faults: {said} said, {lost} lost")
     assert faults >= 200
     assert said > 100
     assert lost == 0

@@ -102,7 +102,8 @@ def spoil_value(head: Head, arrays: Arrays, random: Random) -> None:
 
 def spoil_size(head: Head, arrays: Arrays, random: Random) -> None:
     """A size of the model is another."""
-    config = head["model"]["config"] if isinstance(head.get("model"), dict) else {}
+    model = head.get("model")
+    config = model.get("config") if isinstance(model, dict) else None
     if isinstance(config, dict) and config:
         config[random.choice(list(config))] = random.choice(VALUES)
 

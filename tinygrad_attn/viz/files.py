@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
+from .. import files
 from .errors import RenderError
 from .labels import clean
 
@@ -25,21 +25,13 @@ def suffix_of(path: FilePath, known: tuple[str, ...]) -> str:
 
 
 def write_whole(path: FilePath, content: bytes) -> Path:
-    """Write beside `path`, then put the file in its place in one step; returns the path.
+    """Put a file with this content at `path`, whole; returns the path.
 
     Raises:
         RenderError: the place cannot be written; what was there before is untouched.
     """
     try:
-        target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():
-            raise RenderError(f"cannot write {clean(path, PATH_LIMIT)!r}: it is not a file")
-        draft = target.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            draft.write_bytes(content)
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
+        files.write_whole(path, [content])
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise RenderError(
