@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,14 @@ def test_a_hook_sees_the_whole_gradient_once() -> None:
     assert len(seen) == 1
     equal(seen[0], 2 * np.array([2.0, 4.0]) + 3)
     assert isinstance(seen[0], Tensor)
+
+
+@pytest.mark.parametrize("f", [ta.sin, ta.sign, ta.floor])
+def test_what_a_hook_returns_can_be_differentiated(f: Callable[[Tensor], Tensor]) -> None:
+    x, w = leaf(0.5), leaf(3.0)
+    x.register_hook(lambda g: g + w * w)
+    (dx,) = ta.grad(f(x), [x], create_graph=True)
+    equal(ta.grad(dx, [w])[0], 6.0)
 
 
 def test_what_hooks_return_replaces_the_gradient_in_order() -> None:

@@ -318,7 +318,7 @@ def test_every_rule_that_cannot_be_differentiated_is_caught(name: str, i: int) -
         assert gradcheck(sample.f, *sample.inputs)
         report = caught(sample.f, *sample.inputs, order=2)
     assert (report.order, report.op) == (2, name)
-    assert "its own derivative is wrong" in str(report.cause)
+    assert report.kind == Cause.SECOND_ORDER
 
 
 SECOND = {
@@ -489,7 +489,9 @@ def test_an_input_written_into() -> None:
         counts[0] = 7
         return x * scale
 
-    assert "writes into an array" in str(caught(f, [1.0, 2.0], counts).cause)
+    report = caught(f, [1.0, 2.0], counts)
+    assert report.kind == Cause.INPUT_WRITTEN
+    assert str(report).count(Cause.INPUT_WRITTEN) == 1
 
 
 def test_one_tensor_for_two_inputs() -> None:

@@ -13,7 +13,13 @@ from tinygrad_attn.check.zoo import BUGS, SIZES, Size, Subject, UnknownBugError,
 from tinygrad_attn.check.zoo.bug import Cage
 from tinygrad_attn.check.zoo.matrix import Trial, names, trials, tried
 
-NOT_OF_RULES = {Cause.UNKNOWN, Cause.NOT_ANALYTIC}  # nothing that one can plant
+NOT_OF_RULES = {  # nothing that one can plant in a rule, or only in its own derivative
+    Cause.UNKNOWN,
+    Cause.NOT_ANALYTIC,
+    Cause.SECOND_ORDER,
+    Cause.INPUT_WRITTEN,
+    Cause.NOT_ADDED,
+}
 
 
 @cache

@@ -9,6 +9,7 @@ in test_errors.py; here is what they leave out, and functions, layers, optimiser
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -167,7 +168,7 @@ TABLE: dict[str, list[Row]] = {
         (DTypeError, r"register_hook.*int", lambda t: t.x.register_hook(3)),
         (ShapeError, r"grad.*\(2, 3\).*\(7,\)", lambda t: setattr(t.x, "grad", np.ones(7))),
         (DTypeError, r"grad.*float64.*complex", lambda t: setattr(t.s, "grad", 1j)),
-        (GraphError, r"copy.*multiply", lambda t: (t.x * t.x).__copy__()),
+        (GraphError, r"copy.*multiply", lambda t: copy(t.x * t.x)),
         (DTypeError, r"scope.*3", lambda t: ta.scope(3)),
         (DTypeError, r"default_dtype.*int", lambda t: ta.default_dtype("int32")),
         (DTypeError, r"seed", lambda t: ta.seed("text")),
@@ -175,6 +176,11 @@ TABLE: dict[str, list[Row]] = {
     ],
     "derivatives": [
         (DTypeError, r"backward.*retain_graph.*'a'", lambda t: t.s.backward(retain_graph="a")),
+        (
+            DTypeError,
+            r"grad.*allow_unused.*True or False.*'no'",
+            lambda t: ta.grad(t.graph, [t.x], np.ones((2, 3)), allow_unused="no"),
+        ),
         (DTypeError, r"backward.*create_graph.*None", lambda t: t.s.backward(create_graph=None)),
         (ShapeError, r"backward.*\(2, 3\).*\(5, 7\)", lambda t: t.graph.backward(t.y)),
         (ShapeError, r"backward", lambda t: t.graph.backward(RAGGED)),
@@ -192,6 +198,11 @@ TABLE: dict[str, list[Row]] = {
             ShapeError,
             r"jvp.*\(3,\).*\(2,\)",
             lambda t: ta.jvp(ta.exp, [np.ones(3)], [np.ones(2)]),
+        ),
+        (
+            ShapeError,
+            r"jvp.*\(2,\).*\(5,\)",
+            lambda t: ta.jvp(lambda a: Tensor(1.0), [np.ones(2)], [np.ones(5)]),
         ),
         (ShapeError, r"hvp.*sequence", lambda t: ta.hvp(ta.sum, np.ones(3), RAGGED)),
         (DTypeError, r"recompute.*function", lambda t: ta.recompute(None, t.x)),

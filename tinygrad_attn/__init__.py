@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import kernels, ops
 from .anomaly import AnomalyError, detect_anomaly
+from .calculus import hessian, hvp, jacobian, jvp, vjp
 from .engine import (
     PRIMITIVES,
     DTypeError,
@@ -29,17 +30,12 @@ from .engine import (
     backward,
     default_dtype,
     grad,
-    hessian,
-    hvp,
-    jacobian,
-    jvp,
     keep_grads,
     keep_values,
     no_grad,
     primitive,
     recompute,
     scope,
-    vjp,
 )
 from .ops import *  # noqa: F403  (its __all__ is the list of operations)
 from .rng import seed

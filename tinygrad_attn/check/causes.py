@@ -42,6 +42,9 @@ class Cause(StrEnum):
     WRITES = "a rule writes into the gradient"
     NOT_LINEAR = "backward is not linear"
     NOT_REPEATABLE = "backward twice gives different gradients"
+    NOT_ADDED = "the gradients of two uses are not added"
+    INPUT_WRITTEN = "f writes into an array that it is given"
+    SECOND_ORDER = "the derivative of the rule is wrong"
     UNKNOWN = "unknown"
 
     @property
@@ -84,6 +87,13 @@ ADVICE = {
     Cause.BRANCH: "the operation depends on its argument in several ways; each adds its gradient",
     Cause.HOOK: "what a hook returns replaces the gradient",
     Cause.NOT_A_NUMBER: "look for a division by zero, 0 · ∞, or a logarithm of 0",
+    Cause.RAISES: "run backward by hand and read the traceback",
+    Cause.WRITES: "other rules may share the array: g * out, not g *= out",
+    Cause.NOT_LINEAR: "gᵀ∂f/∂x is linear in g: no clip, no norm and no power of g belongs there",
+    Cause.NOT_REPEATABLE: "look for something that the rule changes and reads again",
+    Cause.NOT_ADDED: "look for a gradient that is assigned where it should be added",
+    Cause.INPUT_WRITTEN: "let f work on a copy",
+    Cause.SECOND_ORDER: "write the rule with operations on tensors, not with NumPy on their .data",
 }
 
 

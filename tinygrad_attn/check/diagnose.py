@@ -18,6 +18,7 @@ from .causes import Cause
 from .compare import GROSS, TOLERANCE, Comparison, chosen_method, compared
 from .explain import explained
 from .explain.around import astray, detached_at
+from .explain.elsewhere import elsewhere_too
 from .explain.evidence import Numbers, gathered, jacobian_of, lengths_of
 from .explain.plain import low_precision, nothing_arrives, sign_flipped, some_factor
 from .orders import differentiated
@@ -28,9 +29,9 @@ from .properties import ViolationError, check_nothing_written, check_recorded
 from .report import Report
 from .trace import Call, calls_of, kernel_calls, seen_through
 
-UNSEEN = f"{Cause.DETACHED}, or a hook (every rule that ran is right)"
+UNSEEN = f"{Cause.DETACHED}, or a hook (no rule was found wrong)"
 COARSE = "the gradient has fewer digits than the function"
-SECOND = "right by itself, but its own derivative is wrong (does the rule leave the graph?)"
+SECOND = f"{Cause.SECOND_ORDER}, though the rule is right by itself"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def around(
         return replace(report, cause=UNSEEN)
     cause = (
         f"{Cause.DETACHED}: {call.name} of {call.label} counts as a constant, yet depends on the "
-        "inputs (every rule that ran is right)"
+        "inputs (no rule was found wrong)"
     )
     return replace(report, cause=cause, module=call.module)
 
@@ -155,8 +156,8 @@ def first_wrong_rule(
     return None
 
 
-def checked(call: Call, order: int, rng: np.random.Generator) -> Problem | None:
-    """A rule by itself, as the problem that it gets wrong; None if it is right.
+def checked(call: Call, order: int, rng: np.random.Generator) -> Comparison | None:
+    """A rule by itself, beside what it gets wrong; None if it is not found wrong.
 
     A few random numbers, more strictly than for a function, since what is small here may have been
     large where it was seen.
@@ -173,12 +174,14 @@ def checked(call: Call, order: int, rng: np.random.Generator) -> Problem | None:
     method, _ = chosen_method(problem, rng)
     strict = TOLERANCE[method] / 100
     found = compared(problem, probes(g, u), method, strict, rng, alone=True)
-    return problem if found.verdict == "wrong" else None
+    if found.verdict == "undecided":  # one element at a kink, and every dense direction meets it
+        found = compared(problem, chosen_probes(problem, rng), method, strict, rng, alone=True)
+    return found if found.verdict == "wrong" else None
 
 
 def culprit_of(
     call: Call,
-    wrong: Problem,
+    found: Comparison,
     order: int,
     whole: Problem,
     calls: Sequence[Call],
@@ -187,15 +190,21 @@ def culprit_of(
     """What is wrong with a wrong rule.
 
     Args:
-        wrong: what the rule gets wrong: the operation by itself, or its derivative.
+        found: what the rule gets wrong: the operation by itself, or its derivative.
         whole, calls: the function that is checked, and every rule of its backward pass.
     """
-    evidence = gathered(call, calls, lengths_of(whole, calls)) if order == 1 else None
+    lengths = lengths_of(whole, calls)
+    evidence = gathered(call, calls, lengths) if order == 1 else None
     if evidence is not None:
         errors = np.abs(evidence.found - evidence.right).max(axis=0).reshape(evidence.in_shape)
         title = f"d{call.name} in the rule of {call.label} alone"
-        return Culprit(call, explained(evidence), ErrorMap(title, errors))
-    method, _ = chosen_method(wrong, rng)
+        cause = explained(evidence)
+        if cause == Cause.UNKNOWN and found.kinks(rng).any():  # numbers at a kink fit nothing
+            moved = elsewhere_too(call)
+            evidence = moved and gathered(moved, calls, lengths)
+            cause = explained(evidence) if evidence else cause
+        return Culprit(call, cause, ErrorMap(title, errors))
+    wrong, method = found.problem, found.method
     strict = TOLERANCE[method] / 100
     found = compared(wrong, chosen_probes(wrong, rng), method, strict, rng, alone=True)
     cause = of_numbers(found)
@@ -224,15 +233,19 @@ def of_failure(call: Call, failed: RuleFailedError, rng: np.random.Generator) ->
         return plain
     g, wanted = upstream(rng, call.out.shape), np.shape(call.arrays[call.argument])
     try:
-        part = np.asarray(call.pulled(g, {}))
+        part = call.pulled(g, {})
     except Exception:
+        return plain
+    if not isinstance(part, np.ndarray):
         return plain
     if part.dtype != g.dtype and part.dtype.kind in "fc":
         return f"{Cause.DTYPE}: the rule gives {part.dtype} for {g.dtype}"
     right = right_pull(call, g)
     for order in permutations(range(part.ndim)) if part.ndim <= 4 else ():
         turned = part.transpose(order)
-        if turned.shape == wanted and right is not None and np.allclose(turned, right):
+        if part.shape == wanted or turned.shape != wanted or right is None:
+            continue
+        if np.allclose(turned, right):
             permuting = {"axes", "source", "axis1"} & set(call.options)
             cause = Cause.PERMUTATION if permuting else Cause.TRANSPOSED
             return f"{cause}: the rule gives the shape {part.shape}, not {wanted}"

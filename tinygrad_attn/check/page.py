@@ -42,7 +42,7 @@ def body(report: Report) -> Iterator[str]:
     """The page below its heading: what is wrong, where, and pictures of it."""
     if report.reason:
         yield f"<p>{escape(report.reason)}.</p>\n"
-    if report.cause:
+    if report.cause and report.cause != report.reason:
         yield f"<p><strong>Cause:</strong> {escape(report.cause)}."
         yield f" Usually: {escape(report.advice)}.</p>\n" if report.advice else "</p>\n"
     yield f"<table>{''.join(rows(report))}</table>\n"

@@ -60,7 +60,7 @@ def check_repeatable(problem: Problem, rng: np.random.Generator) -> None:
     for name, x, a, b in zip(problem.inputs.names, variables, first, second, strict=True):
         if (a.shape, a.dtype) != (x.shape, x.dtype):
             raise ViolationError(
-                f"the gradient of {name} is {a.dtype}{list(a.shape)}, but {name} "
+                f"{Cause.DTYPE}: the gradient of {name} is {a.dtype}{list(a.shape)}, but {name} "
                 f"is {x.dtype}{list(x.shape)}"
             )
         if not np.array_equal(a, b, equal_nan=True):
@@ -100,7 +100,7 @@ def check_untouched(given: list[tuple[Array, Array]]) -> None:
     """The arrays that the caller gave are what they were: (array, copy made before) for each."""
     for array, before in given:
         if not np.array_equal(array, before, equal_nan=array.dtype.kind in "fc"):
-            raise ViolationError("f writes into an array that it is given")
+            raise ViolationError(str(Cause.INPUT_WRITTEN))
 
 
 def check_single_precision(problem: Problem, rng: np.random.Generator) -> None:
@@ -122,7 +122,9 @@ def check_recorded(problem: Problem) -> None:
     outs = problem.run(problem.f, problem.tensors(problem.x))
     recorded = joined([out.data for out in outs])
     if not relative(recorded - bare, bare) <= LINEAR:
-        raise ViolationError("a rule gives other numbers under create_graph than on bare arrays")
+        raise ViolationError(
+            f"{Cause.SECOND_ORDER}: it gives other numbers under create_graph than on bare arrays"
+        )
 
 
 def pairs(problem: Problem, user_inputs: int) -> Iterator[tuple[int, int]]:
@@ -147,5 +149,6 @@ def check_same_input_twice(problem: Problem, i: int, j: int, rng: np.random.Gene
     if np.isfinite(wanted).all() and relative(total - wanted, wanted) > LINEAR:
         first, second = problem.inputs.names[i], problem.inputs.names[j]
         raise ViolationError(
-            f"with one tensor for both {first} and {second} the gradient is not the sum of the two"
+            f"{Cause.NOT_ADDED}: with one tensor for both {first} and {second} the gradient is not "
+            "the sum of the two"
         )

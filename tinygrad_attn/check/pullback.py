@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..calculus import vjp as pulling
 from ..engine import Array, DTypeError, ShapeError, Tensor, TensorError
-from ..engine import vjp as pulling
 from .problem import Function
 
 Pull = Callable[[Array], Array]

@@ -101,7 +101,7 @@ class Report:
             f"({self.method})": self.input,
             f"  first wrong operation: {self.place}": self.op,
             f"  its rule: {self.formula}": self.formula,
-            f"  cause: {self.cause}": self.cause,
+            f"  cause: {self.cause}": self.cause != self.reason and self.cause,
             f"  usually: {self.advice}": self.advice,
             f"  {self.entries} numbers compared, {self.evaluations} forward and {self.walks} "
             "backward passes": True,

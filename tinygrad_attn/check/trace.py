@@ -69,10 +69,9 @@ class Call:
     @property
     def formula(self) -> str:
         """The rule as it is written beside it in the source."""
-        if isinstance(self.op, Primitive):
-            formula: str = self.rule.formula
-            return formula
-        return "computed by a kernel"
+        planted = getattr(self.op, "planted", {})  # rules that a fused operation has for now
+        rule = self.rule if isinstance(self.op, Primitive) else planted.get(self.argument)
+        return rule.formula if rule else "computed by a kernel"
 
     def pulled(self, g: Any, values: dict[str, Any]) -> Any:
         """What the bare rule makes of `g`, with these values for some of what it asks for."""

@@ -55,7 +55,7 @@ def walk(
         order = -heappop(heap)
         node, g = nodes.pop(order), waiting.pop(order)
         if node.watched or look_at_all:
-            g = hooked(node, g, guard) if node.hooks or guard is not None else g
+            g = hooked(node, g, guard, create_graph) if node.hooks or guard is not None else g
             if (node.retain or keep_all or node in reported) and type(g) is not Parts:
                 reached.append((node, g))
         if node.op is None:
@@ -150,8 +150,8 @@ def fitted(part: Any, node: Node, parent: Node) -> Any:
     return part if part.dtype == parent.dtype else part.astype(parent.dtype)
 
 
-def hooked(node: Node, g: Any, guard: Any) -> Any:
-    """`g` after the node's hooks."""
+def hooked(node: Node, g: Any, guard: Any, create_graph: bool) -> Any:
+    """`g` after the node's hooks; what they return has a graph under create_graph."""
     if guard is not None:
         guard.gradient(node, g, "sum")
     for hook in node.hooks or ():
@@ -165,7 +165,7 @@ def hooked(node: Node, g: Any, guard: Any) -> Any:
                 f"a hook must return None or a Tensor like the gradient it was given, "
                 f"{seen.dtype}{list(seen.shape)}; got {got}"
             )
-        g = new if isinstance(g, Tensor) else new._data
+        g = new if create_graph else new._data
         if guard is not None:
             guard.gradient(node, g, "hook")
     return g
@@ -260,7 +260,9 @@ def grad(
     """
     if not isinstance(output, Tensor):
         raise DTypeError(f"grad: output must be a Tensor, got {type(output).__name__}")
-    expect_flags("grad", create_graph=create_graph, retain_graph=retain_graph)
+    expect_flags(
+        "grad", create_graph=create_graph, retain_graph=retain_graph, allow_unused=allow_unused
+    )
     several = isinstance(inputs, Iterable) and not hasattr(inputs, "ndim")
     tensors: tuple[Any, ...] = tuple(inputs) if several else (inputs,)
     nodes = [leaf_or_result(i, t) for i, t in enumerate(tensors)]

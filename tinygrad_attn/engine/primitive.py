@@ -91,8 +91,8 @@ class Primitive:
     def replaced_vjp(self, argument: int | str, rule: Callable[..., Any]) -> Iterator[None]:
         """Plant another rule for `argument` (name or position), to check the checkers.
 
-        What is recorded inside the block uses it, even if backward runs later; so kernels, which
-        know no rules, do not run inside.
+        What is recorded inside the block uses it, in every thread, even if backward runs later; so
+        kernels, which know no rules, do not run inside.
 
         Raises:
             ShapeError: there is no such argument.
@@ -116,9 +116,7 @@ class Primitive:
         """Compute; record a node if an argument has one."""
         arrays, options = args, self.defaults
         if given or len(args) != self.simple_arity:
-            arrays, options = args[: self.arity], self.bind(args[self.arity :], given)
-            if len(arrays) < self.arity and not self.variadic:
-                raise DTypeError(f"{self.name}: expected {self.arrays}, got {len(args)} arguments")
+            arrays, options = args[: self.arity], self.bind(args, given)
         raw, parents, constants, linked = [], [], False, False
         for a in arrays:
             if isinstance(a, Tensor):
@@ -207,8 +205,11 @@ class Primitive:
             shared.place = settings.guard.place()
         return results(shared, outs)
 
-    def bind(self, options: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, ...]:
+    def bind(self, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, ...]:
         """Every option in order: given by position, by name, or the default."""
+        if len(args) < self.arity and not self.variadic:
+            raise DTypeError(f"{self.name}: expected {self.arrays}, got {len(args)} arguments")
+        options = args[self.arity :]
         full = options + self.defaults[len(options) :]
         if given or len(full) > self.num_options:
             full = self.named(options, full, given)

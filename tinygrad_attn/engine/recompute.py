@@ -33,12 +33,14 @@ class Expansion:
     f: Callable[..., Tensor]
     inputs: list[tuple[Any, Node | None]]  # (array, its node)
     out: Array  # the first result, to compare with
+    settings: dict[str, Any]  # those of the first run: other kernels round differently
 
     def open(
         self, node: Node, g: Any, create_graph: bool, relevant: set[Node] | None
     ) -> list[Edge]:
         """Record `f` again; it must give the first result."""
-        return rerecorded(self.f, self.inputs, node, relevant, self.out)
+        with changed(**self.settings):
+            return rerecorded(self.f, self.inputs, node, relevant, self.out)
 
 
 def rerecorded(
@@ -56,7 +58,8 @@ def rerecorded(
     ):
         raise GraphError(
             "recompute: run again, the function gave another result; it must be pure "
-            "(random masks are arguments), and its variables must not change meanwhile"
+            "(random masks are arguments), and neither its variables nor the rules planted may "
+            "change meanwhile"
         )
     if relevant is not None:  # under `grad`: which new nodes lead to its inputs?
         relevant |= reaching(out.node, relevant)
@@ -87,7 +90,7 @@ def recompute(f: Callable[..., Tensor], *xs: Any) -> Tensor:
     """f(*xs), keeping no intermediate array: they are computed again when backward needs them.
 
     `f` must be pure (pass random masks as arguments); variables it closes over get their gradients
-    too.
+    too.  It runs with the same kernels and default dtype both times, and keeps no values.
 
     Raises:
         DTypeError: `f` returns something else than a Tensor.
@@ -97,14 +100,17 @@ def recompute(f: Callable[..., Tensor], *xs: Any) -> Tensor:
         raise DTypeError(f"recompute: f must be a function, got {type(f).__name__}")
     start = next(CLOCK)
     inputs = [remembered(x) for x in xs]
-    with changed(keep_values=False, keep_grads=False):
+    now = SETTINGS.get()
+    settings = {"kernels": now.kernels, "threads": now.threads, "dtype": now.dtype}
+    settings |= {"keep_values": False, "keep_grads": False}
+    with changed(**settings):
         out = f(*xs)
     if not isinstance(out, Tensor):
         raise DTypeError(f"recompute: f must return a Tensor, got {type(out).__name__}")
-    if out.node is None or out.node.order < start or not SETTINGS.get().recording:
+    if out.node is None or out.node.order < start or not now.recording:
         return out
     outside = older_nodes(out.node, start)
-    expansion = Expansion(f, inputs, out._data)
+    expansion = Expansion(f, inputs, out._data, settings)
     return wrapped(out._data, record(RECOMPUTE, outside, expansion, out._data))
 
 

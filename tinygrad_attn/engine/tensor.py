@@ -241,18 +241,14 @@ class Tensor(Operators):
             "use ta.where, ta.concat or ta.scatter_add, or assign t.data on a leaf"
         )
 
-    def __copy__(self) -> Tensor:
-        return self.__deepcopy__({})
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+    def __reduce__(self) -> Any:
+        """For copy, deepcopy and pickle: a leaf of its own, without `.grad` and hooks."""
         if self.node is not None and self.node.op is not None:
             raise GraphError(
-                "copy, deepcopy: only leaves can be copied; this tensor was made by "
+                "copy, deepcopy, pickle: only leaves can be copied; this tensor was made by "
                 f"{self.node.label}; use .detach()"
             )
-        twin = wrapped(self._data, None, self._name, type(self))  # the array is read-only: share it
-        twin.requires_grad = self.requires_grad
-        return twin
+        return twin, (type(self), self._data, self.requires_grad, self._name)
 
     def __repr__(self) -> str:
         body = np.array2string(
@@ -284,6 +280,13 @@ def wrapped(
     """A Tensor around `data` itself; the caller promises that nobody will write into it."""
     t: Tensor = new_tensor(kind)
     t._data, t.node, t._name = data, node, name
+    return t
+
+
+def twin(kind: type[Tensor], data: Array, requires_grad: bool, name: str | None) -> Tensor:
+    """A copied leaf: it has a node of its own, so that gradients know it from the first one."""
+    t = wrapped(locked(data), None, name, kind)
+    t.requires_grad = requires_grad
     return t
 
 

@@ -36,8 +36,5 @@ class Parameter(Tensor):
         super().__init__(array, requires_grad=True, dtype=dtype, name=name)
         self.home = None
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        twin = super().__deepcopy__(memo)
-        assert isinstance(twin, Parameter)
-        twin.home = self.home
-        return twin
+    def __reduce__(self) -> Any:
+        return *super().__reduce__(), (None, {"home": self.home})  # the state of its slot

@@ -36,11 +36,14 @@ def another_option(e: Evidence) -> str | None:
         changed = recomputed(call)
         if changed is None or not e.fits(jacobian_of(changed)):
             continue
-        how = f"as if {name} were {value}"
-        if name.rpartition(".")[2] in MASKS:
+        last = name.rpartition(".")[2]
+        how = f"as if {last} were {value}"
+        if last in MASKS and isinstance(value, int) and not isinstance(value, bool):
+            return f"{Cause.ANOTHER_CALL}: as if the mask were shifted by one"
+        if last in MASKS:
             inverted = value == "inverted"
             return f"{Cause.MASK_INVERTED if inverted else Cause.MASK}: {how}"
-        if name in ("axis", "axes"):
+        if last in ("axis", "axes"):
             return f"{Cause.WRONG_AXIS}: {how}"
         return f"{Cause.ANOTHER_CALL}: {how}"
     return None
@@ -114,8 +117,13 @@ def another_value(e: Evidence) -> str | None:
     if not isinstance(call.op, Primitive) or call.op.variadic or isinstance(call.out, tuple):
         return None
     known = dict(zip([*call.names, "out"], [*call.arrays, call.out], strict=True))
+    selects = bool(
+        np.isin(e.found, (0, 1)).all()
+    )  # 1 − x in place of x: the smallest, not the largest
     for need in [need for need in call.rule.needs if need in known]:
         for name, array in in_other_forms(known):
+            if selects and name.startswith("1 −"):
+                continue
             if name == need or np.shape(array) != np.shape(known[need]):
                 continue
             if e.mends(rule_jacobian(call, {need: array})):

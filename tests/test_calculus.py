@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from math import exp
+from typing import Any
 
 import numpy as np
 import pytest
@@ -253,6 +256,33 @@ def test_grad_goes_through_recompute_to_closures_and_intermediates() -> None:
         same(got, expected)
     (only,) = ta.grad(ta.recompute(lambda y: block(y, w), x), [w], g)
     same(only, ta.grad(block(x, w), [w], g)[0])
+
+
+SETTINGS_CHANGED: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    "gradients kept": (nullcontext, ta.keep_grads),
+    "values kept": (nullcontext, ta.keep_values),
+    "kernels off before": (lambda: ta.kernels.use("off"), nullcontext),
+    "kernels off after": (nullcontext, lambda: ta.kernels.use("off")),
+    "another default": (lambda: ta.default_dtype(np.float64), nullcontext),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS_CHANGED)
+def test_recompute_runs_with_the_settings_of_the_first_run(name: str) -> None:
+    forward, later = SETTINGS_CHANGED[name]
+    draw = np.random.default_rng(0).standard_normal
+    q = Tensor(draw((2, 4, 64, 32)).astype(np.float32), requires_grad=True)
+
+    def f(q: Tensor) -> Tensor:
+        scaled = ta.nn.functional.layer_norm(q * Tensor([2.0]), None, None)
+        return ta.nn.functional.attention(scaled, scaled, scaled)
+
+    with forward():
+        expected = ta.grad(f(q).sum(), [q])[0].numpy()
+        out = ta.recompute(f, q).sum()
+    with later():
+        got = ta.grad(out, [q])[0].numpy()
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_recompute_inside_recompute() -> None:

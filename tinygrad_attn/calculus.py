@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .backward import grad
-from .errors import DTypeError, ShapeError
-from .settings import changed
-from .tensor import Tensor, as_array, locked, wrapped
+from .engine import DTypeError, ShapeError, Tensor, grad
+from .engine.settings import changed
+from .engine.tensor import as_array, locked, wrapped
 
 Function = Callable[..., Tensor]
 
@@ -57,7 +56,7 @@ def jvp(f: Function, xs: Any, us: Any) -> tuple[Tensor, Tensor]:
     `xs` and `us` are sequences of arrays, or one array each (a list of numbers is one array).
     Two VJPs make one JVP: x̄ = gᵀJ is linear in g, so its own VJP with u is J·u.
     """
-    xs, us = several(xs), several(us)
+    xs, us = as_sequence(xs), as_sequence(us)
     if len(xs) != len(us):
         raise ShapeError(
             f"jvp: expected one direction for each of the {len(xs)} inputs, got {len(us)}"
@@ -66,8 +65,8 @@ def jvp(f: Function, xs: Any, us: Any) -> tuple[Tensor, Tensor]:
     g = Tensor(np.zeros(y.shape, y.dtype), requires_grad=True)
     dy = zeros_like(y)
     for part, u in zip(pullback(g, create_graph=True), us):
+        expect_like("jvp", u, part.shape)
         if part.node is not None:
-            expect_like("jvp", u, part.shape)
             dot = grad(part, [g], u, create_graph=True, allow_unused=True)[0]
             dy = dy if dot is None else dy + dot
     return y, dy
@@ -81,7 +80,7 @@ def jacobian(f: Function, x: Any, *, create_graph: bool = False) -> Tensor:
         g = np.zeros(y.size, y.dtype)
         g[k] = 1
         rows.append(pullback(g.reshape(y.shape), create_graph=create_graph)[0])
-    shape = y.shape + np.shape(x if not isinstance(x, Tensor) else x._data)
+    shape = y.shape + np.shape(x)
     if not rows:
         return wrapped(locked(np.zeros(shape, y.dtype)), None)
     if create_graph:
@@ -90,9 +89,9 @@ def jacobian(f: Function, x: Any, *, create_graph: bool = False) -> Tensor:
     return wrapped(locked(np.stack([row._data for row in rows]).reshape(shape)), None)
 
 
-def several(xs: Any) -> tuple[Any, ...]:
+def as_sequence(xs: Any) -> tuple[Any, ...]:
     """A sequence of arrays as a tuple; one array as a tuple of one."""
-    if isinstance(xs, list) and not all(isinstance(x, (np.ndarray, Tensor)) for x in xs):
+    if isinstance(xs, list) and not any(isinstance(x, (np.ndarray, Tensor)) for x in xs):
         return (xs,)
     return tuple(xs) if isinstance(xs, (tuple, list)) else (xs,)
 
