@@ -209,6 +209,27 @@ def test_a_run_goes_on_with_the_same_settings_only(
     assert all((weights[name] == a).all() for name, a in t.task.model.state_dict().items())
 
 
+@pytest.mark.parametrize(("then", "now"), [(True, False), (False, True)])
+def test_a_run_goes_on_with_as_many_generators_only(tmp_path: Path, then: bool, now: bool) -> None:
+    """A module that drew from its own generator draws from the run's, or the other way round."""
+
+    def made(shared: bool) -> train.Trainer:
+        t = trainer(save_every=7)
+        if shared:
+            t.task.model.drop.rng = t.rng
+        return t
+
+    with pytest.raises(train.Stopped):
+        train.run(made(then), tmp_path, after(9, lambda: signal.raise_signal(signal.SIGINT)))
+    again, t = made(then), made(now)
+    again.resume(train.latest(tmp_path))
+    assert again.step == 9
+    before = t.rng.bit_generator.state
+    with pytest.raises(train.TrainError, match=r"generators .* had library.*, and have library"):
+        t.resume(train.latest(tmp_path))
+    assert (t.step, t.rng.bit_generator.state) == (0, before)
+
+
 def test_a_checkpoint_that_no_run_wrote(tmp_path: Path) -> None:
     t = trainer()
     path = checkpoint.save(tmp_path / "m", model=t.task.model, optimizer=t.optimizer, rng=t.rng)

@@ -105,6 +105,9 @@ def differences(trainer: Trainer, saved: Checkpoint, state: State) -> Iterator[s
     parts = sorted(digests.keys() | before.keys())
     if changed := [part for part in parts if digests.get(part) != before.get(part)]:
         yield f"the data have changed ({', '.join(changed)})"
+    had, has = list(state["generators"]), list(dict(generators(trainer)))
+    if sorted(had) != sorted(has):
+        yield f"generators beside the run's had {', '.join(had)}, and have {', '.join(has)}"
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -126,7 +129,7 @@ def restore(trainer: Trainer, saved: Checkpoint, state: State) -> None:
         trainer.rng.bit_generator.state = saved.rng.bit_generator.state
         for name, theirs in state["generators"].items():
             own[name].bit_generator.state = theirs.bit_generator.state
-    except (TensorError, DataError, KeyError, TypeError, ValueError) as error:
+    except (TensorError, DataError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise TrainError(
             f"the checkpoint does not fit this trainer ({error}); make it as the first one was made"
         ) from error
