@@ -7,37 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gated import CALLS, backward, forward, gated, same, variables
 
 import tinygrad_attn as ta
 from tinygrad_attn import GraphError, Tensor
 from tinygrad_attn.engine import Fused
 from tinygrad_attn.kernels import Kernel
-
-CALLS: list[str] = []
-
-
-def gated(x: Any, w: Any, bias: Any = None, *, scale: Any = 1.0) -> Any:
-    """tanh(x w) ∘ x · scale + bias, composed of primitives."""
-    CALLS.append("definition")
-    out = ta.tanh(ta.matmul(x, w)) * x * scale
-    return out if bias is None else out + bias
-
-
-def forward(x: Any, w: Any, bias: Any = None, *, scale: Any = 1.0) -> tuple[Any, Any]:
-    CALLS.append("forward")
-    t = np.tanh(x @ w)
-    out = t * x * scale
-    return (out if bias is None else out + bias), t
-
-
-def backward(
-    g: Any, t: Any, x: Any, w: Any, bias: Any = None, *, needs: Any, scale: Any = 1.0
-) -> tuple[Any, ...]:
-    CALLS.append("backward")
-    inner = g * scale * x * (1 - t * t)
-    parts = (g * scale * t + inner @ w.T, x.T @ inner)
-    return parts if bias is None else (*parts, g)
-
 
 kernel = Fused(gated, lambda size: Kernel(forward, backward))
 
@@ -45,21 +20,6 @@ kernel = Fused(gated, lambda size: Kernel(forward, backward))
 @pytest.fixture(autouse=True)
 def _calls() -> None:
     CALLS.clear()
-
-
-def variables(dtype: Any = np.float64) -> tuple[Tensor, Tensor, Tensor, Any]:
-    rng = np.random.default_rng(0)
-    made = [
-        Tensor(rng.standard_normal(shape).astype(dtype), requires_grad=True)
-        for shape in ((2, 3), (3, 3), (3,))
-    ]
-    return (*made, rng.standard_normal((2, 3)))
-
-
-def same(got: Any, expected: Any) -> None:
-    for a, b in zip(got, expected, strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12, atol=1e-14)
 
 
 def test_the_kernel_gives_the_definitions_value_and_gradients() -> None:

@@ -8,34 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gated import CALLS, backward, forward, gated, same, variables
 
 import tinygrad_attn as ta
 from tinygrad_attn import DTypeError, ShapeError, Tensor, nn
 from tinygrad_attn.kernels import Kernel
 from tinygrad_attn.nn.functional.operation import Operation
-
-CALLS: list[str] = []
-
-
-def gated(x: Any, w: Any, bias: Any = None, *, scale: Any = 1.0) -> Any:
-    """tanh(x w) ∘ x · scale + bias, composed of primitives."""
-    out = ta.tanh(ta.matmul(x, w)) * x * scale
-    return out if bias is None else out + bias
-
-
-def forward(x: Any, w: Any, bias: Any = None, *, scale: Any = 1.0) -> tuple[Any, Any]:
-    CALLS.append("forward")
-    t = np.tanh(x @ w)
-    out = t * x * scale
-    return (out if bias is None else out + bias), t
-
-
-def backward(
-    g: Any, t: Any, x: Any, w: Any, bias: Any = None, *, needs: Any, scale: Any = 1.0
-) -> tuple[Any, ...]:
-    inner = g * scale * x * (1 - t * t)
-    parts = (g * scale * t + inner @ w.T, x.T @ inner)
-    return parts if bias is None else (*parts, g)
 
 
 def with_kernels() -> Operation:
@@ -43,21 +21,6 @@ def with_kernels() -> Operation:
 
 
 kernel = with_kernels()
-
-
-def variables(dtype: Any = np.float64) -> tuple[Tensor, Tensor, Tensor, Any]:
-    rng = np.random.default_rng(0)
-    made = [
-        Tensor(rng.standard_normal(shape).astype(dtype), requires_grad=True)
-        for shape in ((2, 3), (3, 3), (3,))
-    ]
-    return (*made, rng.standard_normal((2, 3)))
-
-
-def same(got: Any, expected: Any) -> None:
-    for a, b in zip(got, expected, strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12, atol=1e-14)
 
 
 def right_dw(g: Any, x: Any, w: Any, scale: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from leaves import gradient, leaf
 from numeric import by_complex_step, error
 from scipy import special
 
@@ -14,17 +15,6 @@ import tinygrad_attn as ta
 from tinygrad_attn import Tensor
 
 INF, NAN = np.inf, np.nan
-
-
-def leaf(values: Any) -> Tensor:
-    return Tensor(np.asarray(values, float), requires_grad=True)
-
-
-def gradient(f: Any, values: Any, g: Any = None) -> Any:
-    x = leaf(values)
-    y = f(x)
-    y.backward(np.ones(y.shape) if g is None else np.asarray(g, float))
-    return x.grad.numpy()
 
 
 # ── kinks ───────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +101,14 @@ def test_a_bug_is_found_by_its_name() -> None:
         found("softmax_diagonal")
     with pytest.raises(UnknownBugError, match=r"'xyzzy'; all names: tinygrad-attn zoo --list"):
         found("xyzzy")
+
+
+def test_the_page_shows_every_bug() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "trust.md").read_text("utf-8")
+    shown = re.findall(
+        r"^\| ([a-z0-9][a-z0-9-]*) \|", page.partition("## The kill matrix")[2], re.M
+    )
+    assert shown == ["bug", *BUGS]
 
 
 def test_the_zoo_is_loaded_when_it_is_asked_for() -> None:
