@@ -67,9 +67,9 @@ def test_a_damaged_one_is_passed_over_with_a_warning(tmp_path: Path) -> None:
         keeper.save(step=step, model=MODEL)
     for path in keeper.paths()[1:]:
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.warns(UserWarning, match="the one before it is tried") as caught:
+    with pytest.warns(UserWarning, match="is taken instead, as ") as caught:
         found = keeper.load()
-    assert len(caught) == 2
+    assert len(caught) == 1
     assert found is not None
     assert found.step == 1
 
@@ -80,7 +80,7 @@ def test_all_damaged_is_an_error_and_none_is_none(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     assert keeper.load() is None
     keeper.save(step=7, model=MODEL).write_bytes(b"")
-    with pytest.warns(match="the one before"), pytest.raises(CheckpointError, match="step-000007"):
+    with pytest.raises(CheckpointError, match="step-000007"):
         keeper.load()
 
 

@@ -130,12 +130,12 @@ def test_fewer_windows_are_spread_evenly_and_fixed():
 
 @pytest.mark.parametrize("length", [0, 5, 9])
 def test_windows_longer_than_the_text(length):
-    for make in (
-        data.windows(np.arange(5), length, 2),
-        data.batches(np.arange(5), length, 2, np.random.default_rng(0)),
+    for draw in (
+        lambda: next(data.windows(np.arange(5), length, 2)),
+        lambda: data.batches(np.arange(5), length, 2, np.random.default_rng(0)),
     ):
         with pytest.raises(data.DataError, match=f"one window of {length} tokens, got 5"):
-            next(make)
+            draw()
 
 
 # ── vocabulary ──────────────────────────────────────────────────────────────────────────────────
@@ -214,7 +214,7 @@ NUMBERS = [
     (lambda x: data.image("none.png", x), 1, [0, -8, 8.0]),
     (lambda x: next(data.windows(np.arange(9), 3, x)), 1, [0, -1, 1.5]),
     (lambda x: next(data.windows(np.arange(9), 3, 2, x)), 1, [0, -1, 1.5]),
-    (lambda x: next(data.batches(np.arange(9), 3, x, np.random.default_rng(0))), 1, [0, 2.0]),
+    (lambda x: data.batches(np.arange(9), 3, x, np.random.default_rng(0)), 1, [0, 2.0]),
 ]
 
 

@@ -236,7 +236,7 @@ def test_a_second_run_adds_to_the_log(corpus, tmp_path):
     [
         (None, "cannot be read"),
         (b"", "no line starts a run"),
-        (b"\xff", "cannot be read"),
+        (b"\xff", "no line starts a run"),
         (b'[1]\n{"kind": "step"}\nwords', "no line starts a run"),
     ],
 )

@@ -10,12 +10,11 @@ import pytest
 from benchmarks.learning import looks
 from tinygrad_attn import train
 from tinygrad_attn.cli.train import KINDS
-from tinygrad_attn.data import Pair, Pairs, Vocabulary, dates, digits
+from tinygrad_attn.data import DataError, Pair, Pairs, Shuffled, Vocabulary, dates, digits
 from tinygrad_attn.data.pairs import SPECIAL
 from tinygrad_attn.engine import no_grad
 from tinygrad_attn.environment import limited_blas
 from tinygrad_attn.train import presets
-from tinygrad_attn.train.task import shuffled
 
 
 def trained(name: str, task: train.Task, rng: np.random.Generator) -> train.Evaluation:
@@ -59,8 +58,8 @@ def test_digits_are_learnt() -> None:
 
 # ── batches and scores ───────────────────────────────────────────────────────────────────────────
 def test_every_example_comes_once_before_any_comes_again(rng: np.random.Generator) -> None:
-    groups = shuffled(7, 3, rng)
-    drawn = np.concatenate([next(groups) for _ in range(7)])
+    groups = Shuffled(7, 3, rng)
+    drawn = np.concatenate([next(groups)[0] for _ in range(7)])
     for start in (0, 7, 14):
         assert sorted(drawn[start : start + 7]) == list(range(7))
     assert not (drawn[:7] == drawn[7:14]).all()
@@ -68,7 +67,7 @@ def test_every_example_comes_once_before_any_comes_again(rng: np.random.Generato
 
 def test_nothing_to_learn_from(rng: np.random.Generator) -> None:
     task = presets.seq2seq(dates(0, 5), rng, width=4)
-    with pytest.raises(train.TrainError, match="there is nothing to learn from"):
+    with pytest.raises(DataError, match="there is nothing to learn from"):
         next(task.batches(3, rng))
 
 

@@ -51,12 +51,14 @@ def installed_version(package: str) -> str | None:
 
 
 def blas_threads() -> int | None:
-    """How many threads the BLAS uses; None where threadpoolctl is not there to ask."""
+    """How many threads NumPy's BLAS uses; None where threadpoolctl is not there to ask."""
     try:
         pools = import_module("threadpoolctl").threadpool_info()
     except ImportError:
         return None
-    return max((pool["num_threads"] for pool in pools if pool["user_api"] == "blas"), default=None)
+    blas = [pool for pool in pools if pool["user_api"] == "blas"]
+    own = [pool for pool in blas if "numpy" in pool["filepath"]]  # SciPy may bring another
+    return max((pool["num_threads"] for pool in own or blas), default=None)
 
 
 @contextmanager

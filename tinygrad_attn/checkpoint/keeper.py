@@ -79,10 +79,13 @@ class Keeper:
         error: CheckpointError | None = None
         for path in reversed(self.paths()):
             try:
-                return load(path)
+                saved = load(path)
             except CheckpointError as found:
                 error = error or found
-                warn(f"{found}; the one before it is tried", stacklevel=2)
+                continue
+            if error is not None:
+                warn(f"{path.name} is taken instead, as {error}", stacklevel=2)
+            return saved
         if error is not None:
             raise error
         return None

@@ -122,6 +122,8 @@ def put_together(head: dict[str, Any], arrays: dict[str, Array]) -> Checkpoint:
     schedule, state = values.unpacked(head["schedule"]), values.unpacked(head["state"])
     if apart or not isinstance(state, dict):
         raise ValueError(f"nothing refers to {', '.join(apart) or 'state'}")
+    if not isinstance(head["environment"], dict):
+        raise ValueError("the environment is no object")
     model = rebuilt(head["model"], arrays, values.generator(head["model"]["rng"]))
     for generator, saved in zip(generators, head["generators"], strict=True):
         put(generator, saved)  # building the model drew from it

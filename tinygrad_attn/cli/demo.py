@@ -61,7 +61,14 @@ def execute(options: argparse.Namespace) -> int:
     out = folder(options.out)
     with limited_blas(1):  # products this small gain nothing from more threads, and may lose
         return demonstrated(
-            out, TrainConfig(steps=options.steps, lr=RATE, target=TARGET, seed=options.seed)
+            out,
+            TrainConfig(
+                steps=options.steps,
+                lr=RATE,
+                target=TARGET,
+                seed=options.seed,
+                save_every=None,  # a minute is soon done again
+            ),
         )
 
 

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from inspect import signature
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
-import numpy as np
-
-from ..data import DataError, Pairs, dates, digits, pairs, pronouns, text
-from ..train import Language, Progress, Reference, Result, Task, Trainer, presets, run
+from ..data import DataError
+from ..train import (
+    Language,
+    Progress,
+    Reference,
+    Result,
+    Stopped,
+    Task,
+    Trainer,
+    presets,
+    run,
+)
+from ..train import draw as draw_log
+from ..train.folder import unfinished
 from .attention import attention_of, draw_heads, held_out_sentence
 from .options import (
     SIZES,
@@ -24,9 +36,12 @@ from .options import (
     folder,
     integer,
     number,
+    plain,
     subparser,
 )
 from .readers import reader
+from .recipes import KINDS, Recipe, sizes_of
+from .resuming import resumed
 
 SUMMARY = "train a model on real input, or on a text of your own"
 TEXT = """Train a model, measure it on what it has never seen, and draw where it looks.
@@ -40,37 +55,16 @@ TEXT = """Train a model, measure it on what it has never seen, and draw where it
 Each takes less than three minutes on two cores.  A text is UTF-8; its last tenth is held out.
 Pairs are lines of a source, a tab and its target; a tenth of them is held out.
 
-Written to the folder: log.jsonl (every step and evaluation), loss.png, learned.png (where the
-model looks), model.safetensors (the trained model, for `sample` or `predict`), best.safetensors
-(the model at its lowest held-out loss on the way).  Without options each model is made so:
+Written to the folder: log.jsonl (every step), loss.png, learned.png (where the model looks),
+model.safetensors (the trained model, for `sample` or `predict`), best.safetensors (at its lowest
+held-out loss) and, until the end, step-N.safetensors: whatever stops a run (Ctrl-C saves first),
+--resume DIR goes on as if nothing had happened.  Without options each model is made so:
 """
+SETTINGS = ("steps", "batch", "lr", "seed", "threads", "save_every")
 EXAMPLES = """
 gpt --text book.txt --length 128 --steps 5000 --out book
 seq2seq --attention luong
 transformer --text words.tsv --layers 2"""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What can be trained: on what corpus, and how a model for it is made."""
-
-    corpus: Callable[[Path | None], Any]
-    prepare: Callable[..., Task]
-    own_text: bool = True
-
-
-def translations(path: Path | None) -> Pairs:
-    """The pairs in a file of one's own, or dates."""
-    return dates() if path is None else pairs(path)
-
-
-KINDS = {
-    "gpt": Kind(text, presets.gpt),
-    "seq2seq": Kind(translations, presets.seq2seq),
-    "transformer": Kind(translations, presets.transformer),
-    "vit": Kind(lambda _: digits(), presets.vit, own_text=False),
-    "pronouns": Kind(lambda _: pronouns(), presets.pronouns, own_text=False),
-}
 
 
 def add(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -80,9 +74,8 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "kind",
         nargs="?",
-        default="gpt",
         metavar="MODEL",
-        help=f"one of {', '.join(KINDS)} (default: gpt)",
+        help=argparse.SUPPRESS,  # the text has the names
     )
     parser.add_argument("--text", type=Path, metavar="FILE", help="a text of your own to learn")
     parser.add_argument("--steps", type=integer(1), metavar="N", help="updates")
@@ -94,10 +87,10 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     add_sizes(parser)
     add_seed(parser, "first weights, batches and dropout")
+    parser.set_defaults(seed=None)  # of the run that goes on
     parser.add_argument(
         "--threads",
         type=integer(1, 1_000),
-        default=1,
         metavar="N",
         help="threads; more than 1 may change the last bits (default: 1)",
     )
@@ -106,6 +99,21 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         type=Path,
         metavar="DIR",
         help="folder for the files (default: tinygrad-attn-MODEL)",
+    )
+    parser.add_argument(
+        "--save-every",
+        type=integer(1),
+        metavar="N",
+        help="steps from checkpoint to checkpoint (100)",
+    )
+    parser.add_argument(
+        "--resume", type=Path, metavar="DIR", help="go on with a run; --steps N makes it longer"
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="DIR",
+        help="draw loss.png from the log as it is",
     )
     parser.set_defaults(execute=execute)
 
@@ -124,21 +132,36 @@ def defaults() -> str:
     )
 
 
-def sizes_of(kind: Kind) -> dict[str, Any]:
-    """The sizes that a kind takes, with their defaults."""
-    parameters = signature(kind.prepare).parameters
-    return {name: parameters[name].default for name in SIZES if name in parameters}
-
-
 def execute(options: argparse.Namespace) -> int:
-    """Train, and say what came out."""
-    if options.kind not in KINDS:  # not argparse's choices, which take `--wrong 2` for this
-        raise UsageError(f"train: expected one of {', '.join(KINDS)}, got {options.kind!r}")
-    out = folder(options.out or Path(f"tinygrad-attn-{options.kind}"))
-    trainer = prepared(options)
+    """Train, or go on, and say what came out."""
+    if options.plot is not None:
+        print(draw_log(options.plot / "log.jsonl", options.plot / "loss.png"))
+        return 0
+    with told():
+        if options.resume is not None:
+            out, (recipe, trainer) = options.resume, resumed(options)
+            if trainer.finished and not unfinished(out):
+                print(f"This run is finished: {trainer.step:,} steps; more --steps make it longer.")
+                return 0
+        else:
+            out = folder(options.out or Path(f"tinygrad-attn-{options.kind or 'gpt'}"))
+            recipe = prepared(options)
+            trainer = recipe.trainer()
+        return trained(trainer, recipe, out)
+
+
+def trained(trainer: Trainer, recipe: Recipe, out: Path) -> int:
+    """Train to the end, or until a signal comes."""
     print(introduction(trainer), flush=True)
-    with Progress(trainer.config.steps) as progress:
-        result = run(trainer, out, progress.show)
+    if trainer.step:
+        print(f"It goes on after step {trainer.step:,}.", flush=True)
+    try:
+        with Progress(trainer.config.steps, done=trainer.step) as progress:
+            result = run(trainer, out, progress.show, recipe=recipe.saved(out))
+    except Stopped as stop:
+        command = f"tinygrad-attn train --resume {quote(str(out))}"
+        print(f"\ntinygrad-attn: {stop}; go on with: {command}", file=sys.stderr)
+        return stop.code
     print(conclusion(result, trainer.task))
     try:
         print(f"Where it looks: {draw(trainer.task, out / 'learned.png')}")
@@ -149,41 +172,27 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def prepared(options: argparse.Namespace) -> Trainer:
-    """A new model of the sizes in the options, with its corpus, and its trainer."""
-    kind = KINDS[options.kind]
-    if options.text and not kind.own_text:
-        raise UsageError(f"--text: {options.kind} learns from its own examples; leave it out")
-    sizes, known = given(options, SIZES), sizes_of(kind)
-    for name in sizes:
-        if name not in known:
-            names = ", ".join(f"--{size}" for size in known)
-            raise UsageError(f"--{name}: {options.kind} has {names}; leave it out")
-    if options.kind == "seq2seq" and sizes.get("width", 0) % 2:
-        raise UsageError(f"--width must be even for seq2seq, got {sizes['width']}")
-    all_sizes = {"heads": 1, **known, **sizes}
-    if all_sizes["width"] % all_sizes["heads"]:
-        raise UsageError("--heads must divide --width, got {heads} and {width}".format(**all_sizes))
-    check_memory(all_sizes)
-    settings = given(options, ("steps", "batch", "lr", "seed", "threads"))
-    config = replace(presets.SETTINGS[options.kind], **settings)
-    rng = np.random.default_rng(config.seed)
-    return Trainer(kind.prepare(kind.corpus(options.text), rng, **sizes), config, rng)
+@contextmanager
+def told() -> Iterator[None]:
+    """Warnings about a run, each in one line on standard error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+
+        def tell(message: Warning | str, *_: Any, **__: Any) -> None:
+            print(f"tinygrad-attn: {plain(str(message))}", file=sys.stderr)
+
+        warnings.showwarning = tell
+        yield
 
 
-def check_memory(sizes: dict[str, Any]) -> None:
-    """Refuse sizes that the machine cannot hold: a system out of memory kills without a word."""
-    if not hasattr(os, "sysconf"):
-        return
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    # Attention and MLP have 12·width² weights, each with its gradient and Adam's two moments.
-    layer = 16 * 12 * sizes["width"] ** 2 + 4 * sizes["heads"] * sizes.get("length", 0) ** 2
-    needed = sizes.get("layers", 1) * layer
-    if needed > there:
-        raise UsageError(
-            f"these sizes need at least {needed / 2**30:,.0f} GiB of memory, and there are "
-            f"{there / 2**30:,.0f}; choose a smaller --width, --length or fewer --layers"
-        )
+def prepared(options: argparse.Namespace) -> Recipe:
+    """What the options ask for."""
+    kind = options.kind or "gpt"
+    if kind not in KINDS:  # not argparse's choices, which take `--wrong 2` for this
+        raise UsageError(f"train: expected one of {', '.join(KINDS)}, got {kind!r}")
+    settings = {"threads": 1, **given(options, SETTINGS)}
+    config = replace(presets.SETTINGS[kind], **settings)
+    return Recipe(kind, options.text, given(options, SIZES), config)
 
 
 def given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:

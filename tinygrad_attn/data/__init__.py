@@ -6,6 +6,8 @@
     pairs.py      short texts and what they shall become: your own file, or
     dates.py      dates as people write them → ISO 8601
     pronouns.py   sentences with a pronoun, and the noun it means
+    sources.py    batches without end, which can go on where they stood
+    digest.py     whether two corpora are the same
 
 Dates and pronouns are generated from a seed; no day and no two nouns of their test parts come up in
 their training parts.
@@ -13,10 +15,12 @@ their training parts.
 
 from .bigram import Bigram
 from .dates import dates
+from .digest import digest
 from .digits import Digits, digits, image
 from .errors import DataError
 from .pairs import Pair, Pairs, pairs
 from .pronouns import Pronouns, pronouns
+from .sources import RandomWindows, Shuffled, Source
 from .text import Text, batches, text, windows
 from .vocabulary import Vocabulary
 
@@ -27,10 +31,14 @@ __all__ = [
     "Pair",
     "Pairs",
     "Pronouns",
+    "RandomWindows",
+    "Shuffled",
+    "Source",
     "Text",
     "Vocabulary",
     "batches",
     "dates",
+    "digest",
     "digits",
     "image",
     "pairs",

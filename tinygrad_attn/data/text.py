@@ -20,12 +20,13 @@ import numpy as np
 
 from ..engine import Array
 from .errors import DataError, whole
+from .sources import RandomWindows
 from .vocabulary import Vocabulary
 
 HELD_OUT = 0.1  # part of the text kept for evaluation
 FEWEST = 1_000  # characters below which there is nothing to learn from
 REMEMBERED = 40  # characters from which on a repeated paragraph counts as one
-Batches = Iterator[tuple[Array, Array]]
+Windows = Iterator[tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -112,20 +113,17 @@ def split(characters: str) -> tuple[str, str]:
     return "\n\n".join(kept), held_out
 
 
-def batches(tokens: Array, length: int, size: int, rng: np.random.Generator) -> Batches:
+def batches(tokens: Array, length: int, size: int, rng: np.random.Generator) -> RandomWindows:
     """Endless random windows of `tokens`: inputs and the tokens after them, both (size, length).
 
     Raises:
         DataError: no window fits into the text, or `size` is not a whole number from 1 on.
     """
     need_window(tokens, length)
-    size = whole("batches: size", size, 1)
-    while True:
-        index = rng.integers(0, len(tokens) - length, (size, 1)) + np.arange(length)
-        yield tokens[index], tokens[index + 1]
+    return RandomWindows(tokens, length, size, rng)
 
 
-def windows(tokens: Array, length: int, size: int, at_most: int | None = None) -> Batches:
+def windows(tokens: Array, length: int, size: int, at_most: int | None = None) -> Windows:
     """`tokens` cut into consecutive windows: every token but the first is a target exactly once.
 
     Args:

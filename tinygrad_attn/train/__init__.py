@@ -9,20 +9,26 @@ presets.py       sizes and settings with which each learns
 loop.py          Trainer: an iterator of steps and evaluations
 config.py        TrainConfig: how
 run.py           a whole run with its files
+resuming.py      where a run stands: saved, compared, restored
+folder.py        its checkpoints: the newest few and the best
 log.py           the log: one JSON object a line
+lock.py          one run in a folder
+stopping.py      Ctrl-C and other signals
 progress.py      a progress bar, or plain lines
 """
 
 from . import presets
 from .config import TrainConfig
 from .digits import Recognition
-from .errors import TrainError
+from .errors import TrainError, TrainWarning
+from .folder import latest
 from .language import Language, text_loss
 from .log import Log, read_log
 from .loop import Evaluation, Record, Step, Trainer
 from .progress import Progress
 from .reference import Reading, Reference, understood
-from .run import Result, run
+from .run import Result, draw, run
+from .stopping import Stopped
 from .task import Baseline, Score, Task
 from .translation import Translation, translated
 
@@ -39,11 +45,15 @@ __all__ = [
     "Result",
     "Score",
     "Step",
+    "Stopped",
     "Task",
     "TrainConfig",
     "TrainError",
+    "TrainWarning",
     "Trainer",
     "Translation",
+    "draw",
+    "latest",
     "presets",
     "read_log",
     "run",

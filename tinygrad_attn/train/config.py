@@ -10,6 +10,11 @@ from typing import Any
 
 from .errors import TrainError
 
+COUNTS = ("steps", "batch", "accumulate", "evaluate_every", "evaluate_examples", "keep")
+# What may be another when a run goes on.  More steps make a longer schedule; the rest decides
+# nothing but how the work is done.
+CHANGEABLE = ("steps", "threads", "save_every", "keep")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -17,7 +22,8 @@ class TrainConfig:
 
     Attributes:
         steps: number of updates, at most.
-        batch: examples (of a text: windows) in one update.
+        batch: examples (of a text: windows) computed at once.
+        accumulate: batches whose mean gradient makes one update.
         lr: highest learning rate.
         warmup: share of the steps in which the rate rises to `lr`; then it falls along a cosine.
         lr_end: rate at the end, as a share of `lr`.
@@ -31,6 +37,9 @@ class TrainConfig:
             goes into the log.
         threads: BLAS threads in `run` (None: as many as it takes).  With one, the numbers do not
             depend on how many processors there are, and small products are as fast.
+        save_every: steps between two checkpoints from which `run` can go on after it was killed
+            (None: none are written, and a signal ends the run as it ends any program).
+        keep: how many of those are kept, the newest ones.
 
     Raises:
         TrainError: a value is out of range.
@@ -38,6 +47,7 @@ class TrainConfig:
 
     steps: int = 1_000
     batch: int = 12
+    accumulate: int = 1
     lr: float = 4e-3
     warmup: float = 0.1
     lr_end: float = 0.1
@@ -49,13 +59,16 @@ class TrainConfig:
     target: float | None = None
     seed: int = 0
     threads: int | None = None
+    save_every: int | None = 100
+    keep: int = 2
 
     def __post_init__(self) -> None:
         whole = "an integer of 1 or more"
-        for name in ("steps", "batch", "evaluate_every", "evaluate_examples"):
+        for name in COUNTS:
             self.need(name, Integral, whole, lambda n: n >= 1)
-        if self.threads is not None:
-            self.need("threads", Integral, f"{whole}, or None", lambda n: n >= 1)
+        for name in ("threads", "save_every"):
+            if getattr(self, name) is not None:
+                self.need(name, Integral, f"{whole}, or None", lambda n: n >= 1)
         self.need("seed", Integral, "an integer of 0 or more", lambda n: n >= 0)
         for name in ("lr", "clip"):
             self.need(name, Real, "a positive number", lambda x: isfinite(x) and x > 0)

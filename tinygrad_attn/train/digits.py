@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..data import Digits
+from ..data import Digits, Shuffled, Source, digest
 from ..engine import Array, Tensor
 from ..models import ViT
-from .task import Batch, Score, shuffled
+from .task import Score
 
 
 class Recognition:
@@ -36,11 +36,19 @@ class Recognition:
             f"{self.sizes[1]:,} held out."
         )
 
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Of the images to learn from, and of those held out."""
+        parts = {"train": self.corpus.train, "held out": self.corpus.test}
+        return {name: digest(part.images, part.labels) for name, part in parts.items()}
+
+    def batches(self, size: int, rng: np.random.Generator) -> Source:
         """Images and labels."""
-        train = self.corpus.train
-        for chosen in shuffled(len(train), size, rng):
-            yield train.images[chosen], train.labels[chosen]
+        return Shuffled(self.sizes[0], size, rng, self.chosen)
+
+    def chosen(self, numbers: Array) -> tuple[Array, Array]:
+        """The training images of these numbers, and their labels."""
+        return self.corpus.train.images[numbers], self.corpus.train.labels[numbers]
 
     def loss(self, images: Array, labels: Array) -> Tensor:
         """Mean cross-entropy, with label smoothing."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..data import Bigram, Text, batches, windows
+from ..data import Bigram, Source, Text, batches, digest, windows
 from ..data.text import need_window
 from ..engine import Array, Tensor
 from ..models import GPT
-from .task import Baseline, Batch, Score
+from .task import Baseline, Score
 
 
 class Language:
@@ -46,7 +45,17 @@ class Language:
             bigram.loss(self.corpus.held_out), "a model that looks at one character only"
         )
 
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Of the text to learn from, of the held-out one, and of the characters."""
+        corpus = self.corpus
+        return {
+            "train": digest(corpus.train),
+            "held out": digest(corpus.held_out),
+            "vocabulary": digest(corpus.vocabulary.symbols),
+        }
+
+    def batches(self, size: int, rng: np.random.Generator) -> Source:
         """Windows of the text, and the same one character later."""
         return batches(self.corpus.train, self.model.config.max_length, size, rng)
 

@@ -17,17 +17,18 @@ class Progress:
     """Shows records: `with Progress(600) as progress: progress.show(record)`.
 
     Args:
-        steps: number of steps to come.
+        steps: number of steps in all.
         file: where to write; standard error where None.
+        done: how many of them are behind.
     """
 
-    def __init__(self, steps: int, file: TextIO | None = None) -> None:
+    def __init__(self, steps: int, file: TextIO | None = None, done: int = 0) -> None:
         self.steps, self.file = steps, file or sys.stderr
         self.loss: float | None = None  # smoothed
         self.held_out = shown(None)
         self.bar = live_bar(self.file)
         self.task = self.bar and self.bar.add_task(
-            "training", total=steps, loss=shown(None), held_out=shown(None)
+            "training", total=steps, completed=done, loss=shown(None), held_out=shown(None)
         )
 
     def show(self, record: Record) -> None:

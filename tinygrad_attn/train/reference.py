@@ -6,19 +6,20 @@ stands there.  Nothing says where to look.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..data import DataError, Pronouns, Vocabulary
+from ..data import DataError, Pronouns, Shuffled, Source, Vocabulary, digest
 from ..data.pronouns import NOUNS, Rows
 from ..engine import Array, Tensor
 from ..models import BERT
 from ..models.evaluation import evaluating
 from ..nn import Mask, functional
-from .task import EXAMPLES, Batch, Score, shuffled
+from .task import EXAMPLES, Score
 
 FAMOUS = {"animal", "street"}  # in the test part, whatever the seed
 CHOOSING = 500  # training sentences by which a head is chosen
@@ -44,10 +45,22 @@ class Reference:
             f"nouns never met, such as “{self.corpus.train[0]}”."
         )
 
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Of the sentences to learn from, of those held out, and of the words."""
+        return {
+            "train": digest(*vars(self.known).values()),
+            "held out": digest(*vars(self.unseen).values()),
+            "vocabulary": digest(self.corpus.vocabulary.symbols),
+        }
+
+    def batches(self, size: int, rng: np.random.Generator) -> Source:
         """Sentences."""
-        for chosen in shuffled(len(self.known), size, rng):
-            yield (self.known[chosen],)
+        return Shuffled(self.sizes[0], size, rng, self.chosen)
+
+    def chosen(self, numbers: Array) -> tuple[Rows]:
+        """The training sentences of these numbers."""
+        return (self.known[numbers],)
 
     def loss(self, rows: Rows) -> Tensor:
         """Mean cross-entropy of the noun in the place of "it", plus that of the other words."""

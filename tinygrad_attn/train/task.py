@@ -8,17 +8,16 @@ digits.py (a ViT on images), reference.py (a BERT on sentences with a pronoun).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..engine import Array, Tensor
+from ..data import Source
+from ..engine import Tensor
 from ..nn import Module
-from .errors import TrainError
 
-Batch = tuple[Any, ...]
 EXAMPLES = 8  # held-out examples that travel with a checkpoint
 
 
@@ -78,7 +77,12 @@ class Task(Protocol):
         """What the loss is compared with, if there is anything."""
         ...
 
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Of every part of the data by its name: a run goes on with the same data only."""
+        ...
+
+    def batches(self, size: int, rng: np.random.Generator) -> Source:
         """Endless batches of `size` examples, drawn by `rng`."""
         ...
 
@@ -96,19 +100,3 @@ class Task(Protocol):
     def state(self) -> dict[str, Any]:
         """What it takes to use the trained model, beside the model: values that JSON can hold."""
         ...
-
-
-def shuffled(count: int, size: int, rng: np.random.Generator) -> Iterator[Array]:
-    """Endless groups of `size` numbers below `count`: each comes once before any comes again.
-
-    Raises:
-        TrainError: count is 0.
-    """
-    if not count:
-        raise TrainError("there is nothing to learn from; expected at least one training example")
-    waiting = np.empty(0, np.int64)
-    while True:
-        while len(waiting) < size:
-            waiting = np.concatenate([waiting, rng.permutation(count)])
-        yield waiting[:size]
-        waiting = waiting[size:]

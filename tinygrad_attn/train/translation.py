@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..data import Pair, Pairs, Vocabulary
+from ..data import Pair, Pairs, Shuffled, Source, Vocabulary, digest
 from ..data.pairs import PADDING
 from ..engine import Array, Tensor
 from ..models import Seq2Seq, Transformer
 from ..viz.labels import clean
-from .task import EXAMPLES, Batch, Score, shuffled
+from .task import EXAMPLES, Score
 
 GROUP = 250  # sources that are translated at once
 
@@ -38,10 +39,22 @@ class Translation:
             f"such as {clean(pair.source, 40)} → {clean(pair.target, 40)}."
         )
 
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Of the pairs to learn from, of those held out, and of the characters."""
+        return {
+            "train": digest(self.source, self.target),
+            "held out": digest(self.unseen, self.expected),
+            "vocabulary": digest(self.corpus.vocabulary.symbols),
+        }
+
+    def batches(self, size: int, rng: np.random.Generator) -> Source:
         """Sources and targets, both filled up with padding."""
-        for chosen in shuffled(len(self.source), size, rng):
-            yield trimmed(self.source[chosen]), trimmed(self.target[chosen])
+        return Shuffled(self.sizes[0], size, rng, self.chosen)
+
+    def chosen(self, numbers: Array) -> tuple[Array, Array]:
+        """The training pairs of these numbers."""
+        return trimmed(self.source[numbers]), trimmed(self.target[numbers])
 
     def loss(self, source: Array, target: Array) -> Tensor:
         """Mean cross-entropy of the target's characters and its end."""
