@@ -259,46 +259,7 @@ def test_topk_takes_the_first_of_equals_and_nan_first() -> None:
     assert ta.kthvalue(np.array([3.0, 1.0, 1.0]), 2)[1] == 2
 
 
-# ── writing ─────────────────────────────────────────────────────────────────────────────────────
-def test_the_last_of_several_values_for_one_place_has_the_gradient() -> None:
-    x, values = leaf([1.0, 2.0, 3.0]), leaf([5.0, 7.0, 11.0])
-    y = ta.index_put(x, [2, 0, 2], values)
-    assert y.numpy().tolist() == [7, 2, 11]
-    y.backward(np.array([1.0, 10.0, 100.0]))
-    assert x.grad.numpy().tolist() == [0, 10, 0]
-    assert values.grad.numpy().tolist() == [0, 1, 100]
-    assert x.numpy().tolist() == [1, 2, 3]
-
-
-def test_values_take_the_dtype_of_what_they_are_written_into() -> None:
-    x = Tensor(np.ones(3, np.float32), requires_grad=True)
-    for values in (7.0, np.float64(7), [7.0], 7):
-        assert ta.index_put(x, [1], values).dtype == np.float32
-    assert ta.index_put(np.ones(3, int), 1, 7).dtype == int
-
-
-def test_writing_nothing_changes_nothing() -> None:
-    x = leaf([1.0, 2.0])
-    for y in (
-        ta.index_put(x, [], np.zeros(0)),
-        ta.index_put(x, np.zeros(2, bool), 7.0),
-        ta.put_along_axis(x, np.zeros(0, int), np.zeros(0), 0),
-        ta.scatter_reduce(x, np.zeros(0, int), np.zeros(0), 0, "prod", False),
-    ):
-        assert y.numpy().tolist() == [1, 2]
-        assert ta.grad(y, [x], [3.0, 5.0])[0].numpy().tolist() == [3, 5]
-
-
-def test_scatter_reduce_shares_ties_and_is_exact_at_zeros() -> None:
-    x, updates = leaf([3.0, 0.0]), leaf([3.0, 1.0, 2.0])
-    places = np.array([0, 0, 1])
-    ta.scatter_reduce(x, places, updates, 0, "max").backward(np.array([6.0, 1.0]))
-    assert (x.grad.numpy().tolist(), updates.grad.numpy().tolist()) == ([3, 0], [3, 0, 1])
-    y, factors = leaf([0.0, 5.0]), leaf([2.0, 0.0, 7.0])
-    ta.scatter_reduce(y, places, factors, 0, "prod", False).backward(np.array([10.0, 1.0]))
-    assert (y.grad.numpy().tolist(), factors.grad.numpy().tolist()) == ([0, 0], [0, 20, 1])
-
-
+# ── windows ───────────────────────────────────────────────────────────────────────────────────────
 def test_windows_that_overlap_add_their_gradients() -> None:
     counts = gradient(lambda x: ta.sliding_window_view(x, 3), np.zeros(5))
     assert counts.tolist() == [1, 2, 3, 2, 1]

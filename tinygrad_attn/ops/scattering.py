@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import ShapeError, Tensor, composed
+from ..engine import Array, ShapeError, Tensor, composed
 from ..engine.dispatch import plain
 from .arithmetic import operand
 from .choices import where as chosen
@@ -72,9 +72,11 @@ def scatter_reduce(
     `reduce`: "sum", "prod", "mean", "max" or "min".  A place without an update keeps x.  Each
     result is a row: the elements that meet there, filled up with what changes nothing.
     """
-    if reduce not in NEUTRAL:
-        raise ShapeError(f"scatter_reduce: reduce must be one of {list(NEUTRAL)}, got {reduce!r}")
-    x = operand(x)
+    if reduce not in REDUCTIONS:
+        raise ShapeError(
+            f"scatter_reduce: reduce must be one of {list(REDUCTIONS)}, got {reduce!r}"
+        )
+    x, updates = operand(x), operand(updates)
     shape, places = np.shape(x), grid("scatter_reduce", indices, axis, np.shape(x))
     target = np.broadcast_shapes(*(place.shape for place in places))
     if np.shape(updates) != target:
@@ -84,16 +86,22 @@ def scatter_reduce(
         )
     goals = np.arange(np.size(x)).reshape(shape)[places].reshape(-1)
     table, counts = meetings(goals, np.size(x), include_self)
-    neutral = np.full(1, NEUTRAL[reduce], np.result_type(x))
-    sources = concat([x, updates, neutral], None)
+    sources = concat([x, updates, neutral(reduce, np.result_type(x, updates))], None)
     rows = take(sources, np.where(table < 0, np.size(sources) - 1, table))  # (x.size, longest row)
     out = REDUCTIONS[reduce](rows, -1)
     out = out / np.maximum(counts, 1).astype(out.dtype) if reduce == "mean" else out
     return reshape(out, shape)
 
 
-NEUTRAL = {"sum": 0, "prod": 1, "mean": 0, "max": -np.inf, "min": np.inf}
 REDUCTIONS = {"sum": sum, "prod": prod, "mean": sum, "max": max, "min": min}
+
+
+def neutral(reduce: str, dtype: np.dtype[Any]) -> Array:
+    """One number of `dtype` that changes no result: 0, 1, the least or the largest there is."""
+    least, largest = {"b": (False, True)}.get(dtype.kind, (-np.inf, np.inf))
+    if dtype.kind in "iu":
+        least, largest = np.iinfo(dtype).min, np.iinfo(dtype).max
+    return np.full(1, {"prod": 1, "max": least, "min": largest}.get(reduce, 0), dtype)
 
 
 def meetings(goals: Any, size: int, include_self: bool) -> tuple[Any, Any]:
