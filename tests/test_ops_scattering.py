@@ -44,6 +44,18 @@ def test_writing_nothing_changes_nothing() -> None:
         assert ta.grad(y, [x], [3.0, 5.0])[0].numpy().tolist() == [3, 5]
 
 
+def test_values_that_are_written_nowhere_are_in_the_graph() -> None:
+    x, values = leaf([1.0, 2.0]), leaf(np.zeros(0))
+    for y in (
+        ta.index_put(x, np.zeros(0, int), values),
+        ta.put_along_axis(x, np.zeros(0, int), values, 0),
+        ta.scatter_add(x, np.zeros(0, int), values),
+        ta.scatter_reduce(x, np.zeros(0, int), values, 0, "max"),
+    ):
+        gx, gvalues = ta.grad(y, [x, values], [3.0, 5.0])
+        assert (gx.numpy().tolist(), gvalues.shape) == ([3, 5], (0,))
+
+
 def test_scatter_reduce_shares_ties_and_is_exact_at_zeros() -> None:
     x, updates = leaf([3.0, 0.0]), leaf([3.0, 1.0, 2.0])
     places = np.array([0, 0, 1])

@@ -30,11 +30,11 @@ def index_put(x: Any, index: Any, values: Any, accumulate: bool = False) -> Any:
     if not isinstance(values, (Tensor, np.ndarray)):
         values = np.asarray(values, np.result_type(x))
     values = broadcast_to(values, np.shape(taken))
-    if accumulate:
+    if accumulate or not taken.size:  # nothing can be taken from no values
         return x + scatter(values, index, shape)
     owner = np.full(shape, -1)
     owner[index] = np.arange(taken.size).reshape(np.shape(taken))
-    return chosen(owner < 0, x, take(values, owner) if taken.size else x)
+    return chosen(owner < 0, x, take(values, owner))
 
 
 @composed
