@@ -9,7 +9,7 @@ import numpy as np
 from ..engine import Array, ShapeError, Tensor, composed
 from ..engine.dispatch import plain
 from .arithmetic import operand
-from .choices import where as chosen
+from .choices import where
 from .indexing import grid, scatter, take
 from .joining import concat
 from .reductions import max, min, prod, sum
@@ -34,7 +34,7 @@ def index_put(x: Any, index: Any, values: Any, accumulate: bool = False) -> Any:
         return x + scatter(values, index, shape)
     owner = np.full(shape, -1)
     owner[index] = np.arange(taken.size).reshape(np.shape(taken))
-    return chosen(owner < 0, x, take(values, owner))
+    return where(owner < 0, x, take(values, owner))
 
 
 @composed
@@ -48,14 +48,18 @@ def put_along_axis(x: Any, indices: Any, values: Any, axis: int | None) -> Any:
 @composed
 def scatter_add(x: Any, indices: Any, updates: Any, axis: int = -1) -> Any:
     """x with `updates` added at `indices` along `axis`: `np.put_along_axis`, but adding up."""
-    where = grid("scatter_add", indices, axis, np.shape(x))
-    target = np.broadcast_shapes(*(part.shape for part in where))
-    if np.shape(updates) != target:
+    return x + scatter(updates, places("scatter_add", x, indices, axis, updates), np.shape(x))
+
+
+def places(who: str, x: Any, indices: Any, axis: int, updates: Any) -> tuple[Array, ...]:
+    """The full index that `indices` are along `axis` of x, which names a place for each update."""
+    index = grid(who, indices, axis, np.shape(x))
+    shape = np.broadcast_shapes(*(part.shape for part in index))
+    if np.shape(updates) != shape:
         raise ShapeError(
-            f"scatter_add: updates must have the shape {target} that indices name, "
-            f"got {np.shape(updates)}"
+            f"{who}: updates must have the shape {shape} that indices name, got {np.shape(updates)}"
         )
-    return x + scatter(updates, where, np.shape(x))
+    return index
 
 
 @composed
@@ -77,20 +81,14 @@ def scatter_reduce(
             f"scatter_reduce: reduce must be one of {list(REDUCTIONS)}, got {reduce!r}"
         )
     x, updates = operand(x), operand(updates)
-    shape, places = np.shape(x), grid("scatter_reduce", indices, axis, np.shape(x))
-    target = np.broadcast_shapes(*(place.shape for place in places))
-    if np.shape(updates) != target:
-        raise ShapeError(
-            f"scatter_reduce: updates must have the shape {target} that indices name, "
-            f"got {np.shape(updates)}"
-        )
-    goals = np.arange(np.size(x)).reshape(shape)[places].reshape(-1)
+    index = places("scatter_reduce", x, indices, axis, updates)
+    goals = np.arange(np.size(x)).reshape(np.shape(x))[index].reshape(-1)
     table, counts = meetings(goals, np.size(x), include_self)
     sources = concat([x, updates, neutral(reduce, np.result_type(x, updates))], None)
     rows = take(sources, np.where(table < 0, np.size(sources) - 1, table))  # (x.size, longest row)
     out = REDUCTIONS[reduce](rows, -1)
     out = out / np.maximum(counts, 1).astype(out.dtype) if reduce == "mean" else out
-    return reshape(out, shape)
+    return reshape(out, np.shape(x))
 
 
 REDUCTIONS = {"sum": sum, "prod": prod, "mean": sum, "max": max, "min": min}
