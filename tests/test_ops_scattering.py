@@ -25,11 +25,19 @@ def test_the_last_of_several_values_for_one_place_has_the_gradient() -> None:
     assert x.numpy().tolist() == [1, 2, 3]
 
 
-def test_values_take_the_dtype_of_what_they_are_written_into() -> None:
+def test_numbers_and_lists_take_the_dtype_of_what_they_are_written_into() -> None:
     x = Tensor(np.ones(3, np.float32), requires_grad=True)
     for values in (7.0, np.float64(7), [7.0], 7):
         assert ta.index_put(x, [1], values).dtype == np.float32
     assert ta.index_put(np.ones(3, int), 1, 7).dtype == int
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_an_array_of_values_is_not_rounded(accumulate: bool) -> None:
+    values = np.array([0.1])
+    for dtype in (np.float32, int):
+        out = ta.index_put(np.zeros(2, dtype), [1], values, accumulate)
+        assert (out.tolist(), out.dtype) == ([0, 0.1], np.float64)
 
 
 def test_writing_nothing_changes_nothing() -> None:

@@ -22,7 +22,9 @@ __all__ = ["index_put", "put_along_axis", "scatter_add", "scatter_reduce"]
 def index_put(x: Any, index: Any, values: Any, accumulate: bool = False) -> Any:
     """x with `values`, broadcast, at x[index] (NumPy's `x[index] = values`), or added there.
 
-    Of values for one place the last one stays; the others get the gradient 0.
+    Of values for one place the last one stays; the others get the gradient 0.  Numbers and lists
+    take the dtype of x; with an array the result has the common dtype, as in arithmetic, where
+    NumPy would round to that of x.
     """
     x, index = operand(x), plain(index)
     shape = np.shape(x)
