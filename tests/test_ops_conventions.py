@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,30 @@ def test_remainders_where_the_quotient_is_whole() -> None:
         assert b.grad.numpy().tolist() == [-2, 2, -2]
     x = Tensor(np.array([7, -7]))
     assert ((x // 2).numpy().tolist(), (x % 4).numpy().tolist()) == ([3, -4], [3, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("op", "quotient"),
+    [(ta.remainder, math.floor), (ta.fmod, math.trunc)],
+    ids=["remainder", "fmod"],
+)
+def test_value_and_gradient_of_a_remainder_agree_on_the_quotient(
+    op: Any, quotient: Any, dtype: Any
+) -> None:
+    """1/0.1 rounds to 10, yet 1 is less than ten times the float nearest to 0.1."""
+    a, b = (
+        part.ravel().astype(dtype)
+        for part in np.meshgrid(np.arange(-12, 13) / 10, [-0.7, -0.3, -0.1, 0.1, 0.3, 0.7])
+    )
+    x, y = Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)
+    out = op(x, y)
+    out.backward(np.ones(a.shape))
+    exact = [quotient(Fraction(float(n)) / Fraction(float(d))) for n, d in zip(a, b)]
+    assert y.grad.numpy().tolist() == [-n for n in exact]
+    np.testing.assert_allclose(out.numpy(), a - b * np.array(exact), atol=3e-7)
+    complex_step = op(a.astype(complex), b + 1j * 1e-30).imag / 1e-30
+    np.testing.assert_allclose(complex_step, y.grad.numpy())
 
 
 # ── edges of domains ────────────────────────────────────────────────────────────────────────────
