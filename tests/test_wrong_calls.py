@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,7 +75,7 @@ CHANGES = {
     "a parameter": lambda t: setattr(t.linear.bias, "data", np.ones(3)),
     "a random state": lambda t: t.rng.random(),
     "the library's random state": lambda t: ta.seed(3),
-    "a setting": lambda t: SETTINGS.set(SETTINGS.get()._replace(keep_values=True)),
+    "a setting": lambda t: SETTINGS.set(replace(SETTINGS.get(), keep_values=True)),
     "a mode": lambda t: t.encoder.eval(),
     "a cache": lambda t: t.cache.truncate(2),
     "an optimiser": lambda t: t.adam.zero_grad(),
