@@ -178,7 +178,7 @@ def attention_whose_scores_overflow() -> None:
     F.attention(q, k, v, causal=True)  # here
 
 
-@planted("where", **CAME, index=(), value=NAN, count=1, argument="y")
+@planted("where", **CAME, index=(), value=NAN, count=1, argument="b")
 def attention_asked_for_nan_in_empty_rows() -> None:
     q, k, v = (leaf(np.ones((n, 3))) for n in (2, 5, 5))
     F.attention(q, k, v, np.array([[True] * 5, [False] * 5]), empty_row="nan")  # here

@@ -132,6 +132,12 @@ def test_value_and_gradient_of_a_remainder_agree_on_the_quotient(
     np.testing.assert_allclose(complex_step, y.grad.numpy())
 
 
+def test_a_condition_of_numbers_holds_where_they_are_not_zero() -> None:
+    condition = np.array([0.5, np.nan, 0.0, -0.0])
+    assert ta.where(condition, 1.0, 2.0).tolist() == np.where(condition, 1.0, 2.0).tolist()
+    assert ta.masked_fill(np.ones(3), [2, 0, -1], 7.0).tolist() == [7, 1, 7]
+
+
 # ── edges of domains ────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("op", [ta.hypot, ta.arctan2])
 def test_the_origin_has_gradient_zero(op: Any) -> None:
