@@ -114,6 +114,11 @@ WRONG: list[tuple[type[Exception], str, Call]] = [
         r"sliding_window_view: expected a window length for each.*\(0, 1\)",
         lambda t: ta.sliding_window_view(t.x, 2),
     ),
+    (
+        ShapeError,
+        r"sliding_window_view.*repeated axis",
+        lambda t: ta.sliding_window_view(t.x, (1, 1), (1, -1)),
+    ),
     (ShapeError, r"sliding_window_view.*-1", lambda t: ta.sliding_window_view(t.v, -1)),
     (ShapeError, r"diag: expected 1 or 2.*\(2, 3, 5\)", lambda t: ta.diag(t.cube)),
     (DTypeError, r"diag_embed.*float", lambda t: ta.diag_embed(t.v, 1.5)),
