@@ -73,12 +73,7 @@ ENGINE: dict[str, tuple[Any, str, str, str]] = {
     "oldest first": (backward, "walk", "-heappop(heap)", "-heap.pop()"),
     "saved arrays never freed": (backward, "walk", "node.edges = None", "pass"),
     "freed under retain_graph": (backward, "walk", "(retain_graph or create_graph)", "False"),
-    "hooks without effect": (
-        backward,
-        "walk",
-        "g = hooked(node, g, guard)",
-        "hooked(node, g, guard)",
-    ),
+    "hooks without effect": (backward, "walk", "g = hooked(node, g", "hooked(node, g"),
     "the first hook alone": (backward, "hooked", "in node.hooks or ()", "in node.hooks[:1]"),
     "one axis too few summed": (backward, "unbroadcast", "sum(axis=axes)", "mean(axis=axes)"),
     "no second order": (backward, "prepared", "if create_graph else", "if False else"),
