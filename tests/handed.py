@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from test_engine_safety import CONSTANTS
+from constants import CONSTANTS
 
 import tinygrad_attn as ta
 from tinygrad_attn import Tensor, nn
@@ -116,7 +116,6 @@ ADDED = np.where(BOOLEAN, normal(5, 5), -np.inf)
 OFFSETS = np.array([0, 2])
 LENGTHS = np.array([3, 5])
 TOKENS = np.array([[0, 3, 3, 6, 1], [2, 2, 5, 4, 1]])
-CAUSE = {"causal": True}
 
 
 def attention(method: str, **options: Any) -> Callable[[Any, Any], Tensor]:
@@ -176,37 +175,42 @@ CALLS |= {
     "gru_cell": (lambda t, a: ta.gru_cell(t.table[0, :3], a, t.w[0, :1]), normal(3)),
     "lstm_cell": (lambda t, a: ta.lstm_cell(t.table[0], a)[0], normal(1)),
 }
-for how in ("definition", "fused", "tiled"):
+for method in ("definition", "fused", "tiled"):
     CALLS |= {
-        f"attention {how}, boolean": (attention(how), BOOLEAN),
-        f"attention {how}, a mask for each head": (
-            attention(how, empty_row="uniform", softcap=2.0),
+        f"attention {method}, boolean": (attention(method), BOOLEAN),
+        f"attention {method}, a mask for each head": (
+            attention(method, empty_row="uniform", softcap=2.0),
             np.array([[[True], [False]]] * 2)[..., None] | BOOLEAN,
         ),
-        f"attention {how}, added": (attention(how), ADDED),
-        f"attention {how}, added float32": (attention(how), ADDED.astype(np.float32)),
-        f"attention {how}, Mask.keep": (made(nn.Mask.keep, how), BOOLEAN),
-        f"attention {how}, Mask.block": (made(nn.Mask.block, how), ~BOOLEAN),
-        f"attention {how}, Mask.additive": (made(nn.Mask.additive, how), ADDED),
-        f"attention {how}, Mask.lengths": (made(nn.Mask.lengths, how), LENGTHS),
-        f"attention {how}, Mask.causal": (made(nn.Mask.causal, how), OFFSETS),
-        f"attention {how}, Mask.window": (made(lambda a: nn.Mask.window(1, 2, a), how), OFFSETS),
-        f"attention {how}, offset": (
-            lambda t, a, how=how: functional.attention(
-                t.q, t.k, t.v, causal=True, offset=a, method=how
+        f"attention {method}, added": (attention(method), ADDED),
+        f"attention {method}, added float32": (attention(method), ADDED.astype(np.float32)),
+        f"attention {method}, Mask.keep": (made(nn.Mask.keep, method), BOOLEAN),
+        f"attention {method}, Mask.block": (made(nn.Mask.block, method), ~BOOLEAN),
+        f"attention {method}, Mask.additive": (made(nn.Mask.additive, method), ADDED),
+        f"attention {method}, Mask.lengths": (made(nn.Mask.lengths, method), LENGTHS),
+        f"attention {method}, Mask.causal": (made(nn.Mask.causal, method), OFFSETS),
+        f"attention {method}, Mask.window": (
+            made(lambda a: nn.Mask.window(1, 2, a), method),
+            OFFSETS,
+        ),
+        f"attention {method}, offset": (
+            lambda t, a, method=method: functional.attention(
+                t.q, t.k, t.v, causal=True, offset=a, method=method
             ),
             OFFSETS,
         ),
-        f"attention {how}, query": (
-            lambda t, a, how=how: functional.attention(a, t.k, t.v, method=how),
+        f"attention {method}, query": (
+            lambda t, a, method=method: functional.attention(a, t.k, t.v, method=method),
             normal(2, 2, 5, 4),
         ),
-        f"attention {how}, key": (
-            lambda t, a, how=how: functional.attention(t.q, a, t.v, method=how),
+        f"attention {method}, key": (
+            lambda t, a, method=method: functional.attention(t.q, a, t.v, method=method),
             normal(2, 2, 5, 4),
         ),
-        f"attention {how}, value": (
-            lambda t, a, how=how: functional.attention(t.q, t.k, a, method=how, **CAUSE),
+        f"attention {method}, value": (
+            lambda t, a, method=method: functional.attention(
+                t.q, t.k, a, causal=True, method=method
+            ),
             normal(2, 2, 5, 4),
         ),
     }

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from programmed import JOINS, MAPS, Join, Map
 from programs import Array, Hook, Step, between, gradient, reachable, second_gradient, walk
 
@@ -27,7 +27,7 @@ SHAPES = ((), (3,), (2, 3), (3, 2), (2, 1, 3))
 small = st.integers(0, 15)
 newest = st.integers(0, 3)
 flags = st.booleans()
-factors = st.sampled_from([-1.0, 0.5, 3.0, None])  # None: a hook that only looks
+hook_factors = st.sampled_from([-1.0, 0.5, 3.0, None])  # None: a hook that only looks
 modes = st.sampled_from(["plain"] * 6 + ["no_grad", "keep_grads"])
 
 
@@ -233,9 +233,7 @@ class GraphMachine(RuleBasedStateMachine):
             pair.tensor.retain_grad()
             pair.step.retain = True
 
-    @rule(
-        i=small, factors=st.lists(st.sampled_from([-1.0, 0.5, 3.0, None]), min_size=1, max_size=3)
-    )
+    @rule(i=small, factors=st.lists(hook_factors, min_size=1, max_size=3))
     def hooks(self, i: int, factors: list[float | None]) -> None:
         """Each multiplies the gradient, or only looks at it."""
         pair = self.variable(i)
@@ -408,7 +406,6 @@ class GraphMachine(RuleBasedStateMachine):
             untouchable(pair.tensor)
 
     @invariant()
-    @precondition(lambda self: self.pairs)
     def settings_are_as_found(self) -> None:
         assert SETTINGS.get() == self.settings
 

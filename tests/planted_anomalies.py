@@ -178,7 +178,7 @@ def attention_whose_scores_overflow() -> None:
     F.attention(q, k, v, causal=True)  # here
 
 
-@planted("where", **CAME, index=(), value=NAN, count=1, argument="y")
+@planted("where", **CAME, index=(), value=NAN, count=1, argument="b")
 def attention_asked_for_nan_in_empty_rows() -> None:
     q, k, v = (leaf(np.ones((n, 3))) for n in (2, 5, 5))
     F.attention(q, k, v, np.array([[True] * 5, [False] * 5]), empty_row="nan")  # here
@@ -341,6 +341,29 @@ def the_parts_of_a_fused_result_overflow() -> None:
     x, weight = small([[1e-9, 1e-9]]), small(np.eye(2))
     y = F.linear(x, weight)  # here
     (y * 3e38 + y * 1e38).backward(np.array([[0.5, 1.0]], np.float32))
+
+
+CAST = {"phase": "backward", "source": "cast", "value": INF}
+
+
+@planted("astype", **CAST, index=(0,), count=3, argument="x", tensor="v", formula="dx = dy")
+def a_gradient_too_large_for_the_dtype_it_was_cast_from() -> None:
+    v = small(np.ones(3), "v")
+    wide = v.astype(np.float64)  # here
+    (wide * 1e300).sum().backward()
+
+
+@planted("multiply", **CAST, index=(1,), count=1, argument="b", formula="db = dy∘a")
+def a_gradient_too_large_after_the_sum_over_broadcast_axes() -> None:
+    factors = np.array([[1.0, 3e38], [2.0, 3e38]])
+    y = factors * small([1e-3, 1e-3])  # here
+    y.sum().backward()
+
+
+@planted("exp", phase="backward", source="upstream", index=(1,), value=INF, count=1)
+def the_upstream_gradient_is_too_large_for_the_result() -> None:
+    y = ta.exp(small([0.0, 1.0]))
+    y.backward(np.array([1.0, 1e300]))  # here
 
 
 @planted("exp", phase="backward", source="hook", index=(1,), value=NAN, count=1)

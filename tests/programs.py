@@ -20,7 +20,7 @@ from tinygrad_attn import GraphError
 
 Array = np.ndarray[Any, Any]
 H = 1e-30  # of the complex step
-STEP = 2.5e-4  # of the difference that second derivatives are found by
+DELTA = 2.5e-4  # of the difference that second derivatives are found by
 
 
 @dataclass(eq=False)
@@ -154,6 +154,6 @@ def second_gradient(root: Step, g: Array, leaf: Step, w: Array, step: Step) -> A
 
     slopes = np.zeros(step.value.shape)
     for k in np.ndindex(slopes.shape):
-        near, far = (slope(k, d) - slope(k, -d) for d in (STEP, 2 * STEP))
-        slopes[k] = (8 * near - far) / (12 * STEP)
+        near, far = (slope(k, d) - slope(k, -d) for d in (DELTA, 2 * DELTA))
+        slopes[k] = (8 * near - far) / (12 * DELTA)
     return slopes

@@ -88,6 +88,17 @@ def test_unrecorded_results_are_looked_at_too(case: Case) -> None:
     assert tuple(error.place) == marked(case.f)
 
 
+def test_a_conversion_is_told_from_a_sum() -> None:
+    def f() -> None:
+        (small(np.ones(3)).astype(np.float64) * 1e300).sum().backward()
+
+    text = str(caught(f))
+    assert "inf came up where the gradient for argument x of `astype` was converted" in text
+    assert "dx: float32[3], first at [0], 3 in all" in text
+    assert "dx before: float64[3], 1e+300" in text
+    assert "added up" not in text
+
+
 # ── fused operations ────────────────────────────────────────────────────────────────────────────
 @every_set
 def test_the_step_of_a_fused_operation_is_named(kernels: str) -> None:

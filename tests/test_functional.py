@@ -152,21 +152,24 @@ WEIGHT, BIAS = Tensor(np.ones((2, 3))), Tensor(np.ones(3))
     [
         (
             lambda: functional.linear(BIAS, [1.0, 2.0, 3.0]),
-            r"Linear: expected weight \(d_out, d_in\), got \(3,\)",
+            r"linear: expected weight \(d_out, d_in\), got \(3,\)",
         ),
         (
             lambda: functional.linear(BIAS, WEIGHT, np.ones((5, 2))),
-            r"Linear: expected bias \(2\), got \(5, 2\)",
+            r"linear: expected bias \(2\), got \(5, 2\)",
         ),
         (
             lambda: functional.layer_norm(BIAS, np.ones((3, 1))),
-            r"LayerNorm: expected weight and bias \(d\), got \(3, 1\)",
+            r"layer_norm: expected weight and bias \(d\), got \(3, 1\)",
         ),
-        (lambda: functional.layer_norm(BIAS, eps=np.inf), "LayerNorm: eps must be finite, got inf"),
-        (lambda: functional.rms_norm(BIAS, eps=np.nan), "RMSNorm: eps must be finite, got nan"),
+        (
+            lambda: functional.layer_norm(BIAS, eps=np.inf),
+            "layer_norm: eps must be finite, got inf",
+        ),
+        (lambda: functional.rms_norm(BIAS, eps=np.nan), "rms_norm: eps must be finite, got nan"),
         (
             lambda: functional.embedding([0], BIAS),
-            r"Embedding: expected weight \(n, d\), got \(3,\)",
+            r"embedding: expected weight \(n, d\), got \(3,\)",
         ),
         (lambda: functional.cross_entropy(WEIGHT, [[0], [1, 2]]), "targets must all have one leng"),
     ],
@@ -181,7 +184,7 @@ def test_wrong_arrays(call: Any, message: str) -> None:
     [
         (lambda: functional.linear(BIAS, None), "linear: expected numbers, got NoneType"),
         (lambda: functional.linear(np.array(["a", "b", "c"]), WEIGHT), "linear: expected numbers"),
-        (lambda: functional.rms_norm(np.ones(3), eps="a"), "RMSNorm: eps must be a number, got"),
+        (lambda: functional.rms_norm(np.ones(3), eps="a"), "rms_norm: eps must be a number, got"),
         (
             lambda: functional.cross_entropy(WEIGHT, [0, 1], label_smoothing=None),
             "cross_entropy: label_smoothing must be a number, got None",

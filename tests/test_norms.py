@@ -80,9 +80,10 @@ def test_layers_over_several_axes(rng: np.random.Generator) -> None:
     layer.load_state_dict({"weight": weight, "bias": bias})
     for row, out in zip(x, layer(Tensor(x)).data):
         np.testing.assert_allclose(out, standard(row) * weight + bias, rtol=1e-12, atol=1e-14)
-    np.testing.assert_array_equal(rms(Tensor(x)).data, functional.rms_norm(x, eps=EPS, axes=2))
+    expected = functional.rms_norm(x, eps=EPS, axes=2)
+    np.testing.assert_allclose(rms(Tensor(x)).data, expected, rtol=1e-14)
     assert "LayerNorm((3, 5), eps=0.1)" in repr(layer)
-    with pytest.raises(ShapeError, match=r"LayerNorm: expected weight and bias \(3, 5\), got .*"):
+    with pytest.raises(ShapeError, match=r"layer_norm: expected weight and bias \(3, 5\), got .*"):
         functional.layer_norm(x, weight.T, axes=2)
     with pytest.raises(ShapeError, match="LayerNorm: d must be an integer of 1 or more, got 0"):
         nn.LayerNorm((3, 0))
@@ -108,15 +109,15 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: functional.layer_norm(X, np.ones(5), axes=2),
         ShapeError,
-        r"LayerNorm: expected weight and bias \(6, 5\), got \(5,\)",
+        r"layer_norm: expected weight and bias \(6, 5\), got \(5,\)",
     ),
     (
         lambda: functional.layer_norm(X, axes=4),
         ShapeError,
-        r"LayerNorm: axes must lie in \[1, 3\] for x \(2, 6, 5\), got 4",
+        r"layer_norm: axes must lie in \[1, 3\] for x \(2, 6, 5\), got 4",
     ),
-    (lambda: functional.rms_norm(X, axes=0), ShapeError, r"RMSNorm: axes must lie in \[1, 3\]"),
-    (lambda: functional.rms_norm(X, axes=(1, 2)), DTypeError, "RMSNorm: axes must be an integer"),
+    (lambda: functional.rms_norm(X, axes=0), ShapeError, r"rms_norm: axes must lie in \[1, 3\]"),
+    (lambda: functional.rms_norm(X, axes=(1, 2)), DTypeError, "rms_norm: axes must be an integer"),
     (
         lambda: functional.group_norm(X, 4),
         ShapeError,
@@ -152,3 +153,11 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
 def test_wrong_calls(call: Callable[[], Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_a_layer_over_several_axes_names_itself() -> None:
+    for kind in (nn.LayerNorm, nn.RMSNorm):
+        with pytest.raises(ShapeError, match=rf"^{kind.__name__}: axes must lie in \[1, 1\]"):
+            kind((3, 5))(Tensor(np.ones(5)))
+        with pytest.raises(ShapeError, match=rf"^{kind.__name__}: expected weight.*\(5, 3\)"):
+            kind((3, 5))(Tensor(np.ones((2, 5, 3))))

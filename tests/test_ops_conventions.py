@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,36 @@ def test_remainders_where_the_quotient_is_whole() -> None:
         assert b.grad.numpy().tolist() == [-2, 2, -2]
     x = Tensor(np.array([7, -7]))
     assert ((x // 2).numpy().tolist(), (x % 4).numpy().tolist()) == ([3, -4], [3, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("op", "quotient"),
+    [(ta.remainder, math.floor), (ta.fmod, math.trunc)],
+    ids=["remainder", "fmod"],
+)
+def test_value_and_gradient_of_a_remainder_agree_on_the_quotient(
+    op: Any, quotient: Any, dtype: Any
+) -> None:
+    """1/0.1 rounds to 10, yet 1 is less than ten times the float nearest to 0.1."""
+    a, b = (
+        part.ravel().astype(dtype)
+        for part in np.meshgrid(np.arange(-12, 13) / 10, [-0.7, -0.3, -0.1, 0.1, 0.3, 0.7])
+    )
+    x, y = Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)
+    out = op(x, y)
+    out.backward(np.ones(a.shape))
+    exact = [quotient(Fraction(float(n)) / Fraction(float(d))) for n, d in zip(a, b)]
+    assert y.grad.numpy().tolist() == [-n for n in exact]
+    np.testing.assert_allclose(out.numpy(), a - b * np.array(exact), atol=3e-7)
+    complex_step = op(a.astype(complex), b + 1j * 1e-30).imag / 1e-30
+    np.testing.assert_allclose(complex_step, y.grad.numpy())
+
+
+def test_a_condition_of_numbers_holds_where_they_are_not_zero() -> None:
+    condition = np.array([0.5, np.nan, 0.0, -0.0])
+    assert ta.where(condition, 1.0, 2.0).tolist() == np.where(condition, 1.0, 2.0).tolist()
+    assert ta.masked_fill(np.ones(3), [2, 0, -1], 7.0).tolist() == [7, 1, 7]
 
 
 # ── edges of domains ────────────────────────────────────────────────────────────────────────────
@@ -249,46 +280,7 @@ def test_topk_takes_the_first_of_equals_and_nan_first() -> None:
     assert ta.kthvalue(np.array([3.0, 1.0, 1.0]), 2)[1] == 2
 
 
-# ── writing ─────────────────────────────────────────────────────────────────────────────────────
-def test_the_last_of_several_values_for_one_place_has_the_gradient() -> None:
-    x, values = leaf([1.0, 2.0, 3.0]), leaf([5.0, 7.0, 11.0])
-    y = ta.index_put(x, [2, 0, 2], values)
-    assert y.numpy().tolist() == [7, 2, 11]
-    y.backward(np.array([1.0, 10.0, 100.0]))
-    assert x.grad.numpy().tolist() == [0, 10, 0]
-    assert values.grad.numpy().tolist() == [0, 1, 100]
-    assert x.numpy().tolist() == [1, 2, 3]
-
-
-def test_values_take_the_dtype_of_what_they_are_written_into() -> None:
-    x = Tensor(np.ones(3, np.float32), requires_grad=True)
-    for values in (7.0, np.float64(7), [7.0], 7):
-        assert ta.index_put(x, [1], values).dtype == np.float32
-    assert ta.index_put(np.ones(3, int), 1, 7).dtype == int
-
-
-def test_writing_nothing_changes_nothing() -> None:
-    x = leaf([1.0, 2.0])
-    for y in (
-        ta.index_put(x, [], np.zeros(0)),
-        ta.index_put(x, np.zeros(2, bool), 7.0),
-        ta.put_along_axis(x, np.zeros(0, int), np.zeros(0), 0),
-        ta.scatter_reduce(x, np.zeros(0, int), np.zeros(0), 0, "prod", False),
-    ):
-        assert y.numpy().tolist() == [1, 2]
-        assert ta.grad(y, [x], [3.0, 5.0])[0].numpy().tolist() == [3, 5]
-
-
-def test_scatter_reduce_shares_ties_and_is_exact_at_zeros() -> None:
-    x, updates = leaf([3.0, 0.0]), leaf([3.0, 1.0, 2.0])
-    places = np.array([0, 0, 1])
-    ta.scatter_reduce(x, places, updates, 0, "max").backward(np.array([6.0, 1.0]))
-    assert (x.grad.numpy().tolist(), updates.grad.numpy().tolist()) == ([3, 0], [3, 0, 1])
-    y, factors = leaf([0.0, 5.0]), leaf([2.0, 0.0, 7.0])
-    ta.scatter_reduce(y, places, factors, 0, "prod", False).backward(np.array([10.0, 1.0]))
-    assert (y.grad.numpy().tolist(), factors.grad.numpy().tolist()) == ([0, 0], [0, 20, 1])
-
-
+# ── windows ───────────────────────────────────────────────────────────────────────────────────────
 def test_windows_that_overlap_add_their_gradients() -> None:
     counts = gradient(lambda x: ta.sliding_window_view(x, 3), np.zeros(5))
     assert counts.tolist() == [1, 2, 3, 2, 1]

@@ -61,17 +61,17 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: functional.bilinear(X, X, np.zeros((5, 6))),
         ShapeError,
-        r"Bilinear: expected weight \(d_out, d_x, d_y\), got \(5, 6\)",
+        r"bilinear: expected weight \(d_out, d_x, d_y\), got \(5, 6\)",
     ),
     (
         lambda: functional.bilinear(X, X, np.zeros((5, 6, 4))),
         ShapeError,
-        r"Bilinear: expected last axis 4, got shape \(2, 3, 6\)",
+        r"bilinear: expected last axis 4, got shape \(2, 3, 6\)",
     ),
     (
         lambda: functional.bilinear(X, X, np.zeros((5, 6, 6)), np.zeros(4)),
         ShapeError,
-        r"Bilinear: expected bias \(5\), got \(4,\)",
+        r"bilinear: expected bias \(5\), got \(4,\)",
     ),
     (
         lambda: functional.bilinear(X, X[:, :2], np.zeros((5, 6, 6))),

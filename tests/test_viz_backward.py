@@ -55,6 +55,16 @@ def recomputed():
     return ta.recompute(lambda x: ta.tanh(x @ w) * x, x) + x
 
 
+def fused_within_recomputed():
+    x = variable(5, 64, name="x")
+
+    def inner(x):
+        return ta.cos(nn.functional.gelu(x * 0.5))
+
+    with ta.kernels.use("numpy"):
+        return ta.recompute(lambda x: ta.sin(nn.functional.gelu(ta.recompute(inner, x))) * x, x)
+
+
 def split():
     a, b, _ = ta.split(variable(6, 2, name="x"), 3)
     return a * b
@@ -65,7 +75,9 @@ def flat():
     return ta.sign(x) * x + ta.relu(-x * x)
 
 
-PROGRAMS = [softmax, attention, fused, layer, used_often, recomputed, split, flat]
+PROGRAMS = [
+    softmax, attention, fused, layer, used_often, recomputed, fused_within_recomputed, split, flat,
+]  # fmt: skip
 
 
 def leaves(output):

@@ -286,6 +286,11 @@ def test_careless_quoting_would_be_noticed(monkeypatch):
     assert all(not content or texts(content, "id")["n0"][0] != "\\" for content in contents)
 
 
+def test_names_that_are_not_text_are_shown_as_text():
+    x = ta.Tensor([1.0], requires_grad=True)
+    assert viz.trace(x, model={7: x}).vertices[0].label == "7"
+
+
 def test_quoting_is_undone_by_the_rules_of_dot():
     assert dot.quoted('a"b', "c\\", "<&>") == '"a\\"b\\nc\\\\\\n<&amp;>"'
 

@@ -103,11 +103,11 @@ def test_constants_are_visible():
     found = [v for v in graph.vertices if v.kind == "constant"]
     assert [(v.label, v.shape, v.dtype) for v in found] == [
         ("condition", (5, 5), "bool"),
-        ("y", (), ""),  # which no rule asks for, so that nothing keeps it
+        ("b", (), ""),  # which no rule asks for, so that nothing keeps it
     ]
     assert {v.scope for v in found} == {"attention.weights"}
-    assert sources(graph, where) == ["divide", "condition", "y"]
-    assert [line.text for line in labels.lines(found[1])] == ["y", "constant"]
+    assert sources(graph, where) == ["divide", "condition", "b"]
+    assert [line.text for line in labels.lines(found[1])] == ["b", "constant"]
 
 
 def test_single_numbers_are_written_into_the_box():

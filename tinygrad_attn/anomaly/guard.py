@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, Fused, Node, Primitive, Tensor
+from ..engine import Array, Fused, Node, Primitive, ShapeError, Tensor
 from ..engine.adapter import brief
-from ..engine.backward import explain, grad
+from ..engine.backward import explain, grad, unbroadcast
 from ..engine.dispatch import plain
 from ..engine.fused import KernelCall
 from ..engine.node import Edge, EdgeRule
@@ -76,6 +76,8 @@ class Guard:
 
     def gradient(self, node: Node, g: Any, source: str) -> None:
         """A whole gradient, "upstream" as it was given, or as a "hook" or the "sum" left it."""
+        if source == "upstream":
+            g = g.astype(node.dtype, copy=False)  # as the walk will
         if g.__class__ is np.ndarray and finite(g):
             return
         parts = g.items if isinstance(g, Parts) else g if isinstance(g, tuple) else (g,)
@@ -98,8 +100,10 @@ class Guard:
             except Exception as error:
                 explain(error, node, rule)
             array = part if part.__class__ is np.ndarray else plain(part)
-            if isinstance(array, (np.ndarray, np.generic)) and not finite(array):
-                raise from_rule(array, node, parent, rule, g, needs)
+            if isinstance(array, (np.ndarray, np.generic)):
+                if not finite(array):
+                    raise from_rule(array, node, parent, rule, g, needs)
+                refuse_conversion(array, node, parent, rule)
             run.append((parent, Checked(rule), (part,)))
         return run
 
@@ -162,6 +166,29 @@ def from_rule(
         formula=rule.formula,
         details=tuple(summary(k, x) for k, x in seen if isinstance(x, (np.ndarray, Tensor))),
     )
+
+
+def refuse_conversion(part: Any, node: Node, parent: Node, rule: Rule) -> None:
+    """Raise if a finite part of a gradient is too large for the dtype of the argument."""
+    if part.dtype != node.dtype or part.dtype == parent.dtype:  # the walk refuses other dtypes
+        return
+    name = argument_of(node, parent, rule)
+    try:
+        whole = unbroadcast(part, parent.shape)
+    except ShapeError as error:
+        explain(error, node, rule)
+    converted = whole.astype(parent.dtype)
+    if finite(whole) and not finite(converted):
+        raise backward(
+            converted,
+            f"d{name}",
+            node,
+            "cast",
+            argument=name,
+            tensor=parent.name or "",
+            formula=rule.formula,
+            details=(summary(f"d{name} before", whole),),
+        )
 
 
 def refuse_arguments(op: str, names: Sequence[str], args: Sequence[Any]) -> None:

@@ -20,7 +20,8 @@ class AnomalyError(TensorError, ArithmeticError):
         phase: "forward" or "backward".
         source: where it comes from: "made" by the operation (in backward by its rule), "kernel" (of
             the fused operation; the definition does not make it), an "argument" or the "upstream"
-            gradient that holds it already, a "hook", or the "sum" of the parts of a gradient.
+            gradient that holds it already, a "hook", the "sum" of the parts of a gradient, or the
+            "cast" of one to its argument's dtype.
         argument: of `op`, with which it came in, or whose gradient it is; else "".
         tensor: name of the tensor that holds it, or "".
         index, value: of the first bad element.
@@ -57,6 +58,7 @@ SENTENCES = {
     "argument": "{value} came into `{op}` with its argument {argument}",
     "upstream": "{value} came in with the gradient g of `{op}` that backward was given",
     "hook": "a hook returned {value} for the gradient of `{op}`",
+    "cast": "{value} came up where the gradient for argument {argument} of `{op}` was converted",
     "sum": "{value} came up where the parts of the gradient of `{op}`, all finite, were added up",
 }
 

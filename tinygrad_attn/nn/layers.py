@@ -16,8 +16,16 @@ from ..engine import ShapeError, Tensor
 from ..rng import generator
 from . import functional
 from .functional import definitions
-from .functional.layers import choice, flag, floating, last_axis, operand, probability
-from .functional.norms import epsilon
+from .functional.layers import (
+    choice,
+    flag,
+    floating,
+    last_axis,
+    operand,
+    probability,
+    whole_numbers,
+)
+from .functional.norms import epsilon, over_axes
 from .module import Module
 from .parameter import Parameter
 
@@ -83,7 +91,9 @@ class Embedding(Module):
 
     def forward(self, tokens: Any) -> Tensor:
         """Integers (...) -> (..., d)."""
-        return functional.embedding(tokens, self.weight)
+        tokens = whole_numbers("Embedding", "tokens", tokens, len(self.weight))
+        rows: Tensor = definitions.embedding(self.weight, tokens=tokens)
+        return rows
 
     def extra_repr(self) -> str:
         """num_embeddings, d."""
@@ -111,12 +121,11 @@ class LayerNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
-        if self.weight.ndim > 1:
-            axes = self.weight.ndim
-            return functional.layer_norm(x, self.weight, self.bias, self.eps, axes=axes)
-        x = floating(operand(x))
+        x, axes, scales = floating(operand(x)), self.weight.ndim, (self.weight, self.bias)
+        if axes > 1:
+            return over_axes("LayerNorm", definitions.layer_norm, axes, self.eps, x, *scales)
         last_axis("LayerNorm", x, self.weight.size)
-        out: Tensor = definitions.layer_norm(x, self.weight, self.bias, eps=self.eps)
+        out: Tensor = definitions.layer_norm(x, *scales, eps=self.eps)
         return out
 
     def extra_repr(self) -> str:
@@ -141,9 +150,9 @@ class RMSNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
-        if self.weight.ndim > 1:
-            return functional.rms_norm(x, self.weight, self.eps, axes=self.weight.ndim)
-        x = floating(operand(x))
+        x, axes = floating(operand(x)), self.weight.ndim
+        if axes > 1:
+            return over_axes("RMSNorm", definitions.rms_norm, axes, self.eps, x, self.weight)
         last_axis("RMSNorm", x, self.weight.size)
         out: Tensor = definitions.rms_norm(x, self.weight, eps=self.eps)
         return out

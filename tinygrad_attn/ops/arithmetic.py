@@ -108,7 +108,7 @@ negative.defvjp(
 
 @primitive
 def sqrt(x: Array, /) -> Array:
-    """√x; at 0 the gradient is infinite (see the docs for `where` around it)."""
+    """√x; at 0 the gradient is infinite (see `where` in choices.py)."""
     return np.sqrt(x)
 
 

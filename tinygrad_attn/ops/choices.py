@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, Tensor, adapts, composed, inner, primitive
+from ..engine import Array, DTypeError, Tensor, adapts, composed, inner, primitive
+from ..engine.dispatch import plain
 from .arithmetic import operand
 
 __all__ = [
@@ -51,16 +52,17 @@ def fmin(a: Any, b: Any) -> Any:
 
 
 @primitive
-def where(condition: Array, x: Array, y: Array, /) -> Array:
-    """x where `condition` holds, else y.
+def where(condition: Array, a: Array, b: Array, /) -> Array:
+    """a where `condition` holds (or is a number other than 0, NaN too), else b.
 
     The branch not taken gets gradient 0, and 0 times an infinite slope is not a number: for a
-    function with an infinite slope at the edge put a `where` inside too: where(x > 0, sqrt(where(x
-    > 0, x, 1)), 0).
+    function with an infinite slope at the edge put a `where` inside too:
+
+        where(x > 0, sqrt(where(x > 0, x, 1)), 0)
     """
     if np.asarray(condition).dtype.kind not in "biuf":
-        raise TypeError("the condition must be boolean")
-    return np.where(condition, x, y)
+        raise TypeError("the condition must be boolean or real numbers")
+    return np.where(condition, a, b)
 
 
 where.defvjp(
@@ -103,7 +105,13 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
 
 @composed
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
-    """x with `value` wherever `mask` is True (attention masks are the other way round)."""
+    """x with `value` wherever `mask` is True (attention masks are the other way round).
+
+    The mask is boolean, or integers, of which 0 is False.
+    """
+    kind = np.asarray(plain(mask)).dtype
+    if kind.kind not in "biu":
+        raise DTypeError(f"masked_fill: mask must be boolean or integers, got {kind}")
     return where(mask, value, x)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from string import ascii_letters
 from typing import Any
 
 import numpy as np
 
-from ..engine import ShapeError, composed
+from ..engine import DTypeError, ShapeError, composed
 from .linalg import einsum
 from .shapes import reshape
 from .windows import pad, windows
@@ -40,24 +41,36 @@ def conv(
     return reshape(y, (y.shape[0], filters, *y.shape[3:]))
 
 
-def fitting(x: Any, weight: Any, groups: int) -> tuple[int, int]:
+def fitting(x: Any, weight: Any, groups: Any) -> tuple[int, int]:
     """The numbers of filters and of channels in a group; shapes that do not fit are refused."""
-    shape, (filters, channels, *lengths) = np.shape(x), np.shape(weight)
-    fits = len(shape) == len(lengths) + 2 and shape[1] == channels * groups
-    if not lengths or not fits or groups < 1 or filters % groups:
+    shape, form, groups = np.shape(x), np.shape(weight), whole("groups", groups, 1)
+    fits = len(shape) == len(form) >= 3 and shape[1] == form[1] * groups
+    if not fits or form[0] % groups:
         raise ShapeError(
             f"conv: expected x (B, C, *N) and weight (K, C/groups, *L), K a multiple of groups; "
-            f"got {shape}, {np.shape(weight)} and groups={groups}"
+            f"got {shape}, {form} and groups={groups}"
         )
-    return filters, channels
+    return form[0], form[1]
 
 
-def each(name: str, given: Each, ndim: int) -> tuple[int, ...]:
+def each(name: str, given: Any, ndim: int) -> tuple[int, ...]:
     """An option as one number for each axis."""
-    values = (given,) * ndim if isinstance(given, (int, np.integer)) else tuple(given)
     least = 0 if name == "padding" else 1
-    if len(values) != ndim or any(value < least for value in values):
-        raise ShapeError(
-            f"conv: {name} must be a number ≥ {least}, or {ndim} of them, got {given!r}"
-        )
+    if not np.iterable(given):
+        return (whole(name, given, least),) * ndim
+    values = tuple([whole(name, value, least) for value in given])
+    if len(values) != ndim:
+        raise ShapeError(f"conv: {name} must be an integer, or {ndim} of them, got {given!r}")
     return values
+
+
+def whole(name: str, given: Any, least: int) -> int:
+    """An option as an integer that is not less than `least`."""
+    expected = f"conv: {name} must be an integer ≥ {least}, got {given!r}"
+    try:
+        number = operator.index(given)
+    except TypeError:
+        raise DTypeError(expected) from None
+    if number < least:
+        raise ShapeError(expected)
+    return number

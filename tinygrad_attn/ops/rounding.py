@@ -81,13 +81,17 @@ remainder.defvjp(
 
 @primitive
 def fmod(a: Array, b: Array, /) -> Array:
-    """a − b·trunc(a/b), with the sign of a."""
+    """a − b·trunc(a/b), with the sign of a.
+
+    The quotient is found from the result, since a/b may be rounded up to a whole number: 1/0.1.
+    """
+    rest = np.fmod(a.real, b.real)
     if np.isrealobj(a) and np.isrealobj(b):
-        return np.fmod(a, b)
-    return a - b * np.trunc(a.real / b.real)
+        return rest
+    return a - b * np.round((a.real - rest) / b.real)
 
 
 fmod.defvjp(
     lambda g: g,  # da = dy
-    lambda g, a, b: -g * trunc(a / b),  # db = −dy∘trunc(a/b)
+    lambda g, a, b, out: -g * round((a - out) / b),  # db = −dy∘trunc(a/b)
 )

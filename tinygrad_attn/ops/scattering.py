@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import ShapeError, Tensor, composed
+from ..engine import Array, ShapeError, Tensor, composed
 from ..engine.dispatch import plain
 from .arithmetic import operand
-from .choices import where as chosen
+from .choices import where
 from .indexing import grid, scatter, take
 from .joining import concat
 from .reductions import max, min, prod, sum
@@ -22,7 +22,9 @@ __all__ = ["index_put", "put_along_axis", "scatter_add", "scatter_reduce"]
 def index_put(x: Any, index: Any, values: Any, accumulate: bool = False) -> Any:
     """x with `values`, broadcast, at x[index] (NumPy's `x[index] = values`), or added there.
 
-    Of values for one place the last one stays; the others get the gradient 0.
+    Of values for one place the last one stays; the others get the gradient 0.  Numbers and lists
+    take the dtype of x; with an array the result has the common dtype, as in arithmetic, where
+    NumPy would round to that of x.
     """
     x, index = operand(x), plain(index)
     shape = np.shape(x)
@@ -30,11 +32,11 @@ def index_put(x: Any, index: Any, values: Any, accumulate: bool = False) -> Any:
     if not isinstance(values, (Tensor, np.ndarray)):
         values = np.asarray(values, np.result_type(x))
     values = broadcast_to(values, np.shape(taken))
-    if accumulate:
+    if accumulate or not taken.size:  # nothing can be taken from no values
         return x + scatter(values, index, shape)
     owner = np.full(shape, -1)
     owner[index] = np.arange(taken.size).reshape(np.shape(taken))
-    return chosen(owner < 0, x, take(values, owner) if taken.size else x)
+    return where(owner < 0, x, take(values, owner))
 
 
 @composed
@@ -48,14 +50,18 @@ def put_along_axis(x: Any, indices: Any, values: Any, axis: int | None) -> Any:
 @composed
 def scatter_add(x: Any, indices: Any, updates: Any, axis: int = -1) -> Any:
     """x with `updates` added at `indices` along `axis`: `np.put_along_axis`, but adding up."""
-    where = grid("scatter_add", indices, axis, np.shape(x))
-    target = np.broadcast_shapes(*(part.shape for part in where))
-    if np.shape(updates) != target:
+    return x + scatter(updates, places("scatter_add", x, indices, axis, updates), np.shape(x))
+
+
+def places(who: str, x: Any, indices: Any, axis: int, updates: Any) -> tuple[Array, ...]:
+    """The full index that `indices` are along `axis` of x, which names a place for each update."""
+    index = grid(who, indices, axis, np.shape(x))
+    shape = np.broadcast_shapes(*(part.shape for part in index))
+    if np.shape(updates) != shape:
         raise ShapeError(
-            f"scatter_add: updates must have the shape {target} that indices name, "
-            f"got {np.shape(updates)}"
+            f"{who}: updates must have the shape {shape} that indices name, got {np.shape(updates)}"
         )
-    return x + scatter(updates, where, np.shape(x))
+    return index
 
 
 @composed
@@ -72,28 +78,30 @@ def scatter_reduce(
     `reduce`: "sum", "prod", "mean", "max" or "min".  A place without an update keeps x.  Each
     result is a row: the elements that meet there, filled up with what changes nothing.
     """
-    if reduce not in NEUTRAL:
-        raise ShapeError(f"scatter_reduce: reduce must be one of {list(NEUTRAL)}, got {reduce!r}")
-    x = operand(x)
-    shape, places = np.shape(x), grid("scatter_reduce", indices, axis, np.shape(x))
-    target = np.broadcast_shapes(*(place.shape for place in places))
-    if np.shape(updates) != target:
+    if reduce not in REDUCTIONS:
         raise ShapeError(
-            f"scatter_reduce: updates must have the shape {target} that indices name, "
-            f"got {np.shape(updates)}"
+            f"scatter_reduce: reduce must be one of {list(REDUCTIONS)}, got {reduce!r}"
         )
-    goals = np.arange(np.size(x)).reshape(shape)[places].reshape(-1)
+    x, updates = operand(x), operand(updates)
+    index = places("scatter_reduce", x, indices, axis, updates)
+    goals = np.arange(np.size(x)).reshape(np.shape(x))[index].reshape(-1)
     table, counts = meetings(goals, np.size(x), include_self)
-    neutral = np.full(1, NEUTRAL[reduce], np.result_type(x))
-    sources = concat([x, updates, neutral], None)
+    sources = concat([x, updates, neutral(reduce, np.result_type(x, updates))], None)
     rows = take(sources, np.where(table < 0, np.size(sources) - 1, table))  # (x.size, longest row)
     out = REDUCTIONS[reduce](rows, -1)
     out = out / np.maximum(counts, 1).astype(out.dtype) if reduce == "mean" else out
-    return reshape(out, shape)
+    return reshape(out, np.shape(x))
 
 
-NEUTRAL = {"sum": 0, "prod": 1, "mean": 0, "max": -np.inf, "min": np.inf}
 REDUCTIONS = {"sum": sum, "prod": prod, "mean": sum, "max": max, "min": min}
+
+
+def neutral(reduce: str, dtype: np.dtype[Any]) -> Array:
+    """One number of `dtype` that changes no result: 0, 1, the least or the largest there is."""
+    least, largest = {"b": (False, True)}.get(dtype.kind, (-np.inf, np.inf))
+    if dtype.kind in "iu":
+        least, largest = np.iinfo(dtype).min, np.iinfo(dtype).max
+    return np.full(1, {"prod": 1, "max": least, "min": largest}.get(reduce, 0), dtype)
 
 
 def meetings(goals: Any, size: int, include_self: bool) -> tuple[Any, Any]:

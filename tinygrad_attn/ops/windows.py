@@ -54,9 +54,10 @@ BORDERS = ("edge", "reflect", "symmetric", "wrap")
 
 @composed
 def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Any:
-    """Every window of `window_shape` over `axis` (None: all): its axes come last, its place stays.
+    """Every window of `window_shape` over `axis` (None: over all).
 
-    (N,) with windows of K gives (N − K + 1, K).  Unlike NumPy's it is a copy.
+    The axes of a window come last; the axes slid over keep their place: (N,) with windows of K
+    gives (N − K + 1, K).  Unlike NumPy's it is a copy, and an axis cannot be named twice.
     """
     lengths = window_shape if isinstance(window_shape, (tuple, list)) else (window_shape,)
     axes = normalize_axis_tuple(range(np.ndim(x)) if axis is None else axis, np.ndim(x))

@@ -8,7 +8,9 @@ no recursion.  The gradients beside the graph are drawn by gradients.py.
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from ..engine import DTypeError, Node, ShapeError, Tensor
@@ -141,29 +143,40 @@ def ancestors(
         whose saved arrays were freed stays a single node.
     """
     stack = list(roots)
-    newest = max(root.order for root in stack)  # what is expanded is newer, but belongs before it
-    ranks = {root: root.order for root in stack}
+    newest = max(root.order for root in stack)
+    # What is expanded is newer than what uses it: it is ranked by its owner first, then by its own
+    # order, level by level.
+    ranks: dict[Node, tuple[int, ...]] = {root: (root.order,) for root in stack}
+    expansions: list[tuple[int, tuple[int, ...]]] = [(-1, ())]  # (newest node before, owner's rank)
     stand_ins: dict[Node, Node] = {}
     while stack:
         node = stack.pop()
         parents: tuple[Node | None, ...] = node.parents
-        if isinstance(node.edges, KernelCall):
-            with changed(keep_values=True):  # so that constants are known: a mask
-                stand_ins[node] = node.edges.expanded(node)[0][0]
-            parents = (stand_ins[node],)
-        elif recomputed and isinstance(node.edges, Expansion):
-            stand_ins[node] = node.edges.open(node, None, True, None)[0][0]
-            parents = (stand_ins[node],)
+        if (inner := opened(node, recomputed)) is not None:
+            stand_ins[node], parents = inner, (inner,)
+            expansions.append((newest, ranks[node]))
+            newest = max(newest, inner.order)
         for parent in parents:
             if parent is not None and parent not in ranks:
-                ranks[parent] = ranks[node] if parent.order > newest else parent.order
+                at = bisect_left(expansions, parent.order, key=itemgetter(0)) - 1
+                ranks[parent] = (*expansions[at][1], parent.order)
                 stack.append(parent)
-    nodes = sorted(ranks.keys() - stand_ins.keys(), key=lambda node: (ranks[node], node.order))
+    nodes = sorted(ranks.keys() - stand_ins.keys(), key=ranks.__getitem__)
     for node, inner in stand_ins.items():
         while inner in stand_ins:
             inner = stand_ins[inner]
         stand_ins[node] = inner
     return nodes, stand_ins
+
+
+def opened(node: Node, recomputed: bool) -> Node | None:
+    """The result of what a node stands for, recorded now; None for one that stands for itself."""
+    if isinstance(node.edges, KernelCall):
+        with changed(keep_values=True):  # so that constants are known: a mask
+            return node.edges.expanded(node)[0][0]
+    if recomputed and isinstance(node.edges, Expansion):
+        return node.edges.open(node, None, True, None)[0][0]
+    return None
 
 
 def named_nodes(model: Any) -> Mapping[Node, str]:

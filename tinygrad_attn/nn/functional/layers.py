@@ -58,9 +58,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises:
         ShapeError: the last axis of x is not d_in, or weight and bias have other shapes.
     """
-    x, weight = operand(x), parameter("Linear", "weight", weight, "d_out d_in")
-    last_axis("Linear", x, weight.shape[1])
-    bias = None if bias is None else parameter("Linear", "bias", bias, "d_out", len(weight))
+    x, weight = operand(x), parameter("linear", "weight", weight, "d_out d_in")
+    last_axis("linear", x, weight.shape[1])
+    bias = None if bias is None else parameter("linear", "bias", bias, "d_out", len(weight))
     out: Tensor = definitions.linear(x, weight, bias)
     return out
 
@@ -73,10 +73,10 @@ def bilinear(x: Tensor, y: Any, weight: Tensor, bias: Any = None) -> Tensor:
         ShapeError: the last axes are not d_x and d_y, the axes before them do not broadcast, or
             weight and bias have other shapes.
     """
-    x, y, weight = operand(x), operand(y), parameter("Bilinear", "weight", weight, "d_out d_x d_y")
-    last_axis("Bilinear", x, weight.shape[1])
-    last_axis("Bilinear", y, weight.shape[2])
-    bias = None if bias is None else parameter("Bilinear", "bias", bias, "d_out", len(weight))
+    x, y, weight = operand(x), operand(y), parameter("bilinear", "weight", weight, "d_out d_x d_y")
+    last_axis("bilinear", x, weight.shape[1])
+    last_axis("bilinear", y, weight.shape[2])
+    bias = None if bias is None else parameter("bilinear", "bias", bias, "d_out", len(weight))
     out: Tensor = ops.einsum("...kj,...j->...k", ops.einsum("...i,kij->...kj", x, weight), y)
     return out if bias is None else out + bias
 
@@ -91,8 +91,8 @@ def embedding(tokens: Any, weight: Tensor) -> Tensor:
         DTypeError: tokens are not integers.
         IndexingError: a token lies outside [0, n).
     """
-    weight = parameter("Embedding", "weight", weight, "n d")
-    tokens = whole_numbers("Embedding", "tokens", tokens, len(weight))
+    weight = parameter("embedding", "weight", weight, "n d")
+    tokens = whole_numbers("embedding", "tokens", tokens, len(weight))
     rows: Tensor = definitions.embedding(weight, tokens=tokens)
     return rows
 

@@ -41,10 +41,10 @@ def layer_norm(
         ShapeError: weight or bias do not fit the last axes of x, x has fewer, or eps is not finite.
         DTypeError: eps is not a number, or axes no integer.
     """
-    x, eps = floating(operand(x)), epsilon("LayerNorm", eps)
+    x, eps = floating(operand(x)), epsilon("layer_norm", eps)
     if axes != 1:
-        return over_axes("LayerNorm", definitions.layer_norm, axes, eps, x, weight, bias)
-    weight, bias = (fitting("LayerNorm", x, scale) for scale in (weight, bias))
+        return over_axes("layer_norm", definitions.layer_norm, axes, eps, x, weight, bias)
+    weight, bias = (fitting("layer_norm", x, scale) for scale in (weight, bias))
     out: Tensor = definitions.layer_norm(x, weight, bias, eps=eps)
     return out
 
@@ -62,10 +62,10 @@ def rms_norm(
     Raises:
         ShapeError, DTypeError: see `layer_norm`.
     """
-    x, eps = floating(operand(x)), epsilon("RMSNorm", eps)
+    x, eps = floating(operand(x)), epsilon("rms_norm", eps)
     if axes != 1:
-        return over_axes("RMSNorm", definitions.rms_norm, axes, eps, x, weight)
-    weight = fitting("RMSNorm", x, weight)
+        return over_axes("rms_norm", definitions.rms_norm, axes, eps, x, weight)
+    weight = fitting("rms_norm", x, weight)
     out: Tensor = definitions.rms_norm(x, weight, eps=eps)
     return out
 
