@@ -104,6 +104,58 @@ def test_a_shifted_mask_is_applied_all_the_same() -> None:
     assert "kernel" not in report.formula
 
 
+def doubled_dq(g: Array, q: Array, k: Array, v: Array) -> Array:
+    """Attention's dQ without its scale."""
+    p = np.asarray(ta.softmax(q @ k.mT / 3**0.5))
+    dp = g @ v.mT
+    return (p * (dp - (p * dp).sum(-1, keepdims=True))) @ k
+
+
+def within(op: Any, argument: Any, rule: Any, f: Callable[..., Any]) -> Callable[..., Any]:
+    """f, in which the rule is planted where it is called, and right again outside."""
+
+    def planted(*inputs: Tensor) -> Any:
+        with op.replaced_vjp(argument, rule):
+            out = f(*inputs)
+        return ta.tanh(out) * out
+
+    return planted
+
+
+PLANTED_INSIDE: dict[str, tuple[Callable[..., Any], Cause]] = {
+    "tanh": (
+        within(ta.tanh, "x", lambda g, x: g * (1 - x * x), lambda q, k, v: ta.tanh(q) * q),
+        Cause.WRONG_VALUE,
+    ),
+    "softmax": (
+        within(ta.softmax, 0, lambda g, out: g * out * (1 - out), lambda q, k, v: ta.softmax(q)),
+        Cause.DIAGONAL,
+    ),
+    "concatenate": (
+        within(ta.concat, 0, lambda g, i: -np.split(g, 3)[i], lambda q, k, v: ta.concat([q, k, v])),
+        Cause.SIGN,
+    ),
+    "attention": (
+        within(nn.functional.attention, "q", doubled_dq, nn.functional.attention),
+        Cause.FACTOR,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED_INSIDE)
+def test_a_rule_that_f_plants_itself_is_named_as_well(name: str) -> None:
+    f, kind = PLANTED_INSIDE[name]
+    report = wrong(f, *np.split(draw(3), 3))
+    assert (report.op, report.kind) == (name, kind)
+    assert "replaced_vjp" not in vars(ta.tanh)
+
+
+def test_a_rule_that_f_plants_itself_may_be_wrong_in_second_order_alone() -> None:
+    f = within(ta.tanh, 0, lambda g, out: g * (1 - out * out) + isinstance(g, Tensor), ta.tanh)
+    report = wrong(f, X, order=2)
+    assert (report.order, report.op, report.kind) == (2, "tanh", Cause.SECOND_ORDER)
+
+
 def draw(count: int) -> Array:
     return ROOT.standard_normal((2 * count, 4, 3))
 

@@ -6,8 +6,8 @@ for, tells who watches, and then does what the rule would have done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
 from typing import Any, TypeGuard
@@ -15,7 +15,9 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from ..engine import Array, Fused, Node, Primitive, Tensor, keep_values
+from ..engine.primitive import position
 from ..engine.results import Result
+from ..engine.rule import Rule
 from .problem import Problem, RuleFailedError
 
 EXTRAS = ("out", "in_shape", "i")  # what a rule can ask for besides parameters
@@ -24,7 +26,10 @@ VARIADIC = (*EXTRAS, "args", "in_shapes")  # and in an operation with `*arrays`
 
 @dataclass
 class Call:
-    """One rule at work: the operation, which argument it is for, all arguments, the result."""
+    """One rule at work: the operation, which argument it is for, all arguments, the result.
+
+    `planted` is a rule that f plants itself, with `replaced_vjp`, around this call.
+    """
 
     op: Primitive | Fused
     argument: int
@@ -32,6 +37,7 @@ class Call:
     options: dict[str, Any]
     out: Any
     node: Node | None = None
+    planted: Callable[..., Any] | None = None
 
     @property
     def label(self) -> str:
@@ -62,16 +68,19 @@ class Call:
 
     @property
     def rule(self) -> Any:
-        """The rule for the argument that is in force now; only primitives have one."""
+        """The rule for the argument: planted by f, or in force now; only primitives have one."""
         assert isinstance(self.op, Primitive)
+        if self.planted is not None:
+            return Rule(self.planted, self.op)
         return rule_for(self.op, self.argument)
 
     @property
     def formula(self) -> str:
         """The rule as it is written beside it in the source."""
-        planted = getattr(self.op, "planted", {})  # rules that a fused operation has for now
-        rule = self.rule if isinstance(self.op, Primitive) else planted.get(self.argument)
-        return rule.formula if rule else "computed by a kernel"
+        if isinstance(self.op, Primitive):
+            formula: str = self.rule.formula
+            return formula
+        return "computed by a kernel" if self.planted is None else "a planted rule"
 
     def pulled(self, g: Any, values: dict[str, Any]) -> Any:
         """What the bare rule makes of `g`, with these values for some of what it asks for."""
@@ -85,7 +94,16 @@ class Call:
     def __call__(self, x: Tensor) -> Any:
         """The operation on the same arguments, but for `x` in the place of the one in question."""
         before, after = self.arrays[: self.argument], self.arrays[self.argument + 1 :]
-        return self.op(*before, x, *after, **self.options)
+        with self.planting():
+            return self.op(*before, x, *after, **self.options)
+
+    def planting(self) -> AbstractContextManager[None]:
+        """Plant the rule of this call, if f does."""
+        if self.planted is None:
+            return nullcontext()
+        whole: Any = self.op  # fused operations that take rules have the method as well
+        planting: AbstractContextManager[None] = whole.replaced_vjp(self.argument, self.planted)
+        return planting
 
     def problem(self) -> Problem:
         """This operation alone, as a function of the argument in question."""
@@ -122,9 +140,17 @@ def seen_through(problem: Problem) -> bool:
     )
 
 
-def observed(op: Primitive, argument: int, seen: Callable[[Call, Any], None]) -> Callable[..., Any]:
-    """A rule that asks for everything, tells `seen`, and does what the rule in force now does."""
-    rule = rule_for(op, argument)
+def observed(
+    op: Primitive,
+    argument: int,
+    seen: Callable[[Call, Any], None],
+    planted: Callable[..., Any] | None = None,
+) -> Callable[..., Any]:
+    """A rule that asks for everything, tells `seen`, and does what the planted one does.
+
+    Where None is planted, what the rule in force now does.
+    """
+    rule = rule_for(op, argument) if planted is None else Rule(planted, op)
     names = [*op.options, *VARIADIC] if op.variadic else [*op.arrays, *op.options, *EXTRAS]
 
     def watching(g: Any, *values: Any) -> Any:
@@ -132,10 +158,28 @@ def observed(op: Primitive, argument: int, seen: Callable[[Call, Any], None]) ->
         if not isinstance(g, Tensor):  # a Tensor: the rule itself is being recorded
             arrays = known["args"] if op.variadic else [known[name] for name in op.arrays]
             options = {name: known[name] for name in op.options}
-            seen(Call(op, known["i"], tuple(arrays), options, known["out"]), g)
+            call = Call(op, known["i"], tuple(arrays), options, known["out"], planted=planted)
+            seen(call, g)
         return rule.fn(g, *(known[need] for need in rule.needs))
 
     return with_signature(watching, names)
+
+
+@contextmanager
+def planting_observed(op: Primitive, seen: Callable[[Call, Any], None]) -> Iterator[None]:
+    """Inside, a rule that somebody plants in `op` is observed as well."""
+    whole: Any = op
+    plant = op.replaced_vjp
+
+    def replaced_vjp(argument: int | str, rule: Callable[..., Any]) -> AbstractContextManager[None]:
+        at = position(f"{op.name}.replaced_vjp", op.arrays, argument)
+        return plant(at, observed(op, at, seen, rule))
+
+    whole.replaced_vjp = replaced_vjp
+    try:
+        yield
+    finally:
+        del whole.replaced_vjp  # the method again
 
 
 def with_signature(rule: Callable[..., Any], needs: Iterable[str]) -> Callable[..., Any]:
@@ -161,6 +205,7 @@ def traced(
             for i, rule in enumerate(op.rules):
                 if rule is not None:
                     stack.enter_context(op.replaced_vjp(i, observed(op, i, seen)))
+            stack.enter_context(planting_observed(op, seen))
         stack.enter_context(keep_values())
         variables = problem.tensors(problem.x)
         outs = problem.run(problem.f, variables)
@@ -191,8 +236,9 @@ def kernel_calls(problem: Problem) -> list[Call]:
     for node in sorted(nodes, key=lambda node: -node.order):
         if isinstance(node.op, Fused):
             arrays = tuple(array for array, _ in node.edges.inputs)
+            planted = getattr(node.edges, "planted", {})
             calls += [
-                Call(node.op, i, arrays, node.edges.options, node.value, node)
+                Call(node.op, i, arrays, node.edges.options, node.value, node, planted.get(i))
                 for i, parent in enumerate(node.parents)
                 if parent is not None
             ]

@@ -155,7 +155,8 @@ def another_rule(e: Evidence) -> str | None:
         if e.fits(np.diag((call.out / call.arrays[0]).ravel())):
             return f"{Cause.DETACHED}: as if the result were {call.name} times a constant"
     for op in PRIMITIVES.values():
-        if op is not call.op and alike(op) and e.fits(rule_jacobian(replace(call, op=op), {})):
+        other = replace(call, op=op, planted=None)
+        if op is not call.op and alike(op) and e.fits(rule_jacobian(other, {})):
             return f"{Cause.ANOTHER_CALL}: it is the rule of `{op.name}`"
     return None
 

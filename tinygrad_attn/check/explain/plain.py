@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import permutations
+from itertools import islice, permutations
 from math import isclose, sqrt
 from typing import Any
 
@@ -82,7 +82,7 @@ def operands(factor: float, e: Evidence) -> Iterator[str]:
 
 
 def made_of(factor: float, lengths: Mapping[int, str]) -> Iterator[str]:
-    """The first length n with a factor of n or 1/n, else of √n or 1/√n, and what it may mean."""
+    """The first length n for which the factor is n or 1/n, the first for √n, and what it may be."""
     whole = [
         form
         for n in lengths
@@ -99,10 +99,10 @@ def made_of(factor: float, lengths: Mapping[int, str]) -> Iterator[str]:
             (f"1/√{n}", 1 / sqrt(n), n, "√d_k once too often"),
         )
     ]
-    for form, value, n, guess in whole + roots:
-        if isclose(value, factor, rel_tol=1e-4):
+    for forms in (whole, roots):
+        fitting = (form for form in forms if isclose(form[1], factor, rel_tol=1e-4))
+        for form, _, n, guess in islice(fitting, 1):
             yield f"{form} ({n} is the length of {lengths[n]}; {guess}?)"
-            return
 
 
 def passed_on(e: Evidence) -> str | None:

@@ -27,13 +27,17 @@ R = TypeVar("R", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class PlantedCall:
-    """In place of edges: those of planted rules, and the definition for the other arguments."""
+    """In place of edges: those of planted rules, and the definition for the other arguments.
+
+    `planted` has the rules, and `others` the nodes of the other arguments, by position.
+    """
 
     definition: Callable[..., Tensor]
     inputs: list[tuple[Any, Node | None]]  # (array or constant, its node)
     options: dict[str, Any]
-    planted: list[Edge]
-    others: dict[int, Node]  # the arguments without a planted rule, by position
+    planted: dict[int, Callable[..., Any]]
+    edges: list[Edge]  # those of the planted rules
+    others: dict[int, Node]
 
     def open(
         self, node: Node, g: Any, create_graph: bool, relevant: set[Node] | None
@@ -52,7 +56,7 @@ class PlantedCall:
         for leaf, parent in zip(leaves, node.parents):
             if leaf and parent:  # from now on the argument itself, so that the parts hang on it
                 leaf.op, leaf.parents, leaf.edges = RECOMPUTE, (parent,), [(parent, PASS_ON, ())]
-        return self.planted + [
+        return self.edges + [
             (parent, GIVEN, (part if create_graph else part._data,))
             for parent, part in zip(self.others.values(), parts)
             if part is not None
@@ -113,7 +117,8 @@ class Operation(Fused):
         ]
         others = {i: node for i, node in enumerate(nodes) if node and i not in self.planted}
         inputs = list(zip(raw, nodes))
-        call = PlantedCall(self.definition, inputs, kept, edges, others)
+        planted = {i: rule.fn for i, rule in self.planted.items()}
+        call = PlantedCall(self.definition, inputs, kept, planted, edges, others)
         return wrapped(out._data, record(self, nodes, call, out._data))
 
 
