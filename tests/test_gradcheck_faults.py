@@ -129,14 +129,14 @@ CATALOGUE: dict[str, tuple[Any, Any, Callable[..., Any], Callable[..., Any], tup
     "shape wrong": (ta.exp, "x", lambda g, out: (g * out).T, ta.exp, (X,)),
     "mask the wrong way round": (
         ta.where,
-        "x",
+        "a",
         lambda g, condition: np.where(condition, 0, g),
         lambda x: ta.where(np.eye(4, dtype=bool), x, 0),
         (A,),
     ),
     "masked elements leak": (
         ta.where,
-        "x",
+        "a",
         lambda g: g,
         lambda x: ta.where(np.eye(4, dtype=bool), x, 0),
         (A,),

@@ -80,13 +80,13 @@ def max_pays_all(g: Array, in_shape: tuple[int, ...]) -> Array:
 
 
 # ── masks ────────────────────────────────────────────────────────────────────────────────────────
-@plants(ops.where, "x", masked, Cause.MASK)
+@plants(ops.where, "a", masked, Cause.MASK)
 def where_lets_all_through(g: Array) -> Array:
     """The forward pass is masked, the backward pass is not: padding is trained on."""
     return g
 
 
-@plants(ops.where, "x", masked, Cause.MASK_INVERTED)
+@plants(ops.where, "a", masked, Cause.MASK_INVERTED)
 def where_mask_inverted(g: Array, condition: Array) -> Array:
     """True means "may attend" here and "is masked" in another library. Half the gradients are 0."""
     return np.where(condition, 0, g)
@@ -94,7 +94,7 @@ def where_mask_inverted(g: Array, condition: Array) -> Array:
 
 @plants(
     ops.where,
-    "y",
+    "b",
     lambda s, rng: Subject(
         lambda x, mask: ops.softmax(ops.masked_fill(x, mask, -20.0)),
         (normal(rng, s.T, s.S), spread(rng, s.T, s.S)),

@@ -269,7 +269,7 @@ def cross_entropy_like_a_sum(g: Array) -> Array:
     return g
 
 
-@plants(ops.where, "x", loss, Cause.MASK)
+@plants(ops.where, "a", loss, Cause.MASK)
 def cross_entropy_trains_on_padding(g: Array) -> Array:
     """ignore_index counts nothing forward and everything backward: the model learns to pad."""
     return g
