@@ -140,7 +140,8 @@ class Primitive:
                 return self.several(arrays, raw, options, parents, out, constants)
             out = np.asarray(out)
         if constants:
-            self.expect_numbers(out, raw, options)
+            if out.dtype.kind not in "biufc":
+                self.expect_numbers(out, raw, options)
             out = out.copy() if shares(out, raw) else out
         out.setflags(False)  # write=False; by position it costs half
         settings = SETTINGS.get()
