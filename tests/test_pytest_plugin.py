@@ -172,6 +172,15 @@ def test_it(gradcheck, rng):
     ).assert_outcomes(passed=1)
 
 
+def test_what_the_page_shows_runs(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "gradient-checking.md").read_text(encoding="utf-8")
+    section = page.partition("## In your tests")[2]
+    shown_code = section.partition("```py\n")[2].partition("```")[0]
+    before = "from tinygrad_attn import nn\ndef score(q, k):\n    return ta.softmax(q @ k.T)\n"
+    missing = 0 if ta.kernels.installed() else 1
+    run(before + shown_code).assert_outcomes(passed=4 - missing, skipped=missing)
+
+
 # ── rng ──────────────────────────────────────────────────────────────────────────────────────────
 def test_random_numbers_are_a_test_s_own(run, pytester: pytest.Pytester) -> None:
     code = """
