@@ -171,19 +171,25 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     check = sys.modules.get("tinygrad_attn.check")
     if call.excinfo is None or check is None or item.config.getoption("fulltrace", False):
         return
-    checks = str(Path(check.__file__ or "").parent)
+    ours = Path(check.__file__ or "").parent
     if call.excinfo.errisinstance(tuple(getattr(check, name) for name in VERDICTS)):
-        leave_out(call.excinfo.tb, (str(Path(checks).parent), __file__))
-    else:
-        leave_out(call.excinfo.tb, (checks, __file__))
+        ours = ours.parent
+    leave_out(call.excinfo.tb, (ours, Path(__file__)))
 
 
-def leave_out(traceback: TracebackType, ours: tuple[str, ...]) -> None:
-    """Take the frames of these files and folders out of a traceback, but for its first."""
+def leave_out(traceback: TracebackType, ours: tuple[Path, ...]) -> None:
+    """Take the frames of these files and folders out of a traceback, but never the test's own."""
     last, following = traceback, traceback.tb_next
     while following is not None:
-        if not following.tb_frame.f_code.co_filename.startswith(ours):
+        file = Path(following.tb_frame.f_code.co_filename)
+        if is_runner(last) or not any(file.is_relative_to(place) for place in ours):
             last.tb_next = following
             last = following
         following = following.tb_next
     last.tb_next = None
+
+
+def is_runner(traceback: TracebackType) -> bool:
+    """Is this frame pytest's?  What it calls is a test, a fixture, or a frame of its own."""
+    module: str = traceback.tb_frame.f_globals.get("__name__", "")
+    return module.partition(".")[0] in ("_pytest", "pluggy")

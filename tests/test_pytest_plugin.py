@@ -146,6 +146,26 @@ def test_it(gradcheck):
     assert "gradcheck.py" in shown(whole)
 
 
+NAMED_ALIKE = """
+from pathlib import Path
+PLACE = str(Path(ta.{module}.__file__).parent) + {beside!r}
+exec(compile("def broken(x): return ta.exp(x) * undefined", PLACE, "exec"))
+exec(compile("def test_verdict(): ta.check.assert_causal(lambda x: ta.flip(x, 0), np.eye(3))\\n"
+             "def test_error(gradcheck): gradcheck(broken, np.ones(3))", PLACE, "exec"))
+"""
+
+
+@pytest.mark.parametrize("beside", ["_mine/f.py", "point_mine.py", "/inside.py"])
+@pytest.mark.parametrize("module", ["check", "viz"])
+def test_a_test_is_shown_wherever_it_stands(run, module: str, beside: str) -> None:
+    """In a folder that is called nearly as the package is, and in the package itself."""
+    result = run(NAMED_ALIKE.format(module=module, beside=beside), "--tb=short")
+    result.assert_outcomes(failed=2)
+    names = [line.rpartition(" in ")[2] for line in result.outlines if ": in " in line]
+    inside = beside == "/inside.py" and module == "check"
+    assert names == ["test_verdict", "test_error", *([] if inside else ["broken"])]
+
+
 def test_errors_from_elsewhere_are_left_alone(run) -> None:
     result = run(
         """
