@@ -56,10 +56,23 @@ def gradcheck() -> Callable[..., Report]:
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """Random numbers of this test's own: the same in every run, whatever else runs before it."""
+    """Random numbers of this test's own: the same in every run, whatever else runs before it.
+
+    And the same under every set of kernels, so that one can compare what they make of them.
+    """
     import numpy as np
 
-    return np.random.default_rng(list(request.node.nodeid.encode()))
+    return np.random.default_rng(list(name_of(request.node).encode()))
+
+
+def name_of(item: pytest.Item) -> str:
+    """A test's name wherever pytest was started, without that of the set of kernels."""
+    classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
+    called, call = getattr(item, "originalname", item.name), getattr(item, "callspec", None)
+    parameters = "" if call is None else call.id
+    if call is not None and KERNEL_SET in call.params:  # its id is the first
+        parameters = parameters.removeprefix(call.params[KERNEL_SET])
+    return "::".join([item.path.name, *classes, called, parameters.removeprefix("-")])
 
 
 class Kernels:
@@ -123,6 +136,7 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> None:
         pytest.mark.usefixtures(KERNEL_SET)(obj)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each set; the one for numba is skipped, and says so, where that is missing."""
     marker = metafunc.definition.get_closest_marker(MARKER)
@@ -130,9 +144,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     unknown = sorted(set(marker.args) - set(SETS))
     if unknown or marker.kwargs:
-        raise pytest.UsageError(
+        pytest.fail(
             f"{metafunc.definition.nodeid}: {MARKER} takes names among {', '.join(SETS)}; got "
-            f"{', '.join([*unknown, *marker.kwargs])}"
+            f"{', '.join([*unknown, *marker.kwargs])}",
+            pytrace=False,
         )
     sets = [parameter(name) for name in marker.args or SETS]
     metafunc.parametrize(KERNEL_SET, sets, indirect=True)

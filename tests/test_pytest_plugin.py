@@ -221,6 +221,55 @@ def write(name, rng):
     assert drawn[2] == {"b": drawn[0]["b"]}
 
 
+UNDER_EACH_SET = """
+@pytest.mark.every_kernels("off", "numpy")
+@pytest.mark.parametrize("k", ["numpy", "b-off"])
+def test_a(rng, k, kernels): write(f"a/{k}/{kernels.name}", rng)
+
+@pytest.mark.every_kernels("off", "numpy")
+def test_b(rng, kernels): write(f"b//{kernels.name}", rng)
+
+class TestIt:
+    def test_b(self, rng): write("TestIt", rng)
+
+def write(name, rng):
+    with open(Path(__file__).with_name("drawn"), "a") as file:
+        file.write(f"{name} {rng.standard_normal()}\\n")
+"""
+
+
+def test_random_numbers_are_the_same_under_each_set_and_from_each_folder(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the sets can be compared; and no ini file says where the root is."""
+    inside = pytester.mkdir("inside")
+    code = "from pathlib import Path\nimport pytest\n" + UNDER_EACH_SET
+    (inside / "test_theirs.py").write_text(code, encoding="utf-8")
+    drawn = []
+    for folder in (inside.parent, inside):
+        monkeypatch.chdir(folder)
+        plugin = ("-p", "pytest_tinygrad_attn", "-p", "no:cacheprovider")
+        pytester.runpytest_inprocess(*plugin, "test_theirs.py" if folder == inside else "inside")
+        lines = (inside / "drawn").read_text().splitlines()
+        drawn.append(dict(line.split() for line in lines))
+        (inside / "drawn").unlink()
+    assert drawn[0] == drawn[1]
+    by_test: dict[str, set[str]] = {}
+    for name, number in drawn[0].items():
+        by_test.setdefault(name.rpartition("/")[0], set()).add(number)
+    assert {name: len(numbers) for name, numbers in by_test.items()} == {
+        "a/numpy": 1, "a/b-off": 1, "b/": 1, "": 1
+    }  # fmt: skip
+    assert len(set.union(*by_test.values())) == 4
+
+
+def test_a_doctest_may_ask_for_random_numbers(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(theirs='"""\n>>> x = getfixture("rng")\n"""')
+    plugin = ("-p", "pytest_tinygrad_attn", "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess(*plugin, "--doctest-modules", "theirs.py")
+    result.assert_outcomes(passed=1)
+
+
 def test_a_fixture_of_their_own_comes_first(run, pytester: pytest.Pytester) -> None:
     pytester.makeconftest("import pytest\n@pytest.fixture\ndef rng(): return 'theirs'")
     run("def test_it(rng): assert rng == 'theirs'").assert_outcomes(passed=1)
@@ -313,8 +362,10 @@ def test_the_whole_module_can_have_it(run) -> None:
 @pytest.mark.parametrize("arguments", ['"cuda"', 'sets="off"'])
 def test_a_set_that_does_not_exist_is_refused(run, arguments: str) -> None:
     result = run(f"@pytest.mark.every_kernels({arguments})\ndef test_it(): pass")
-    assert "takes names among off, numpy, numba; got " in shown(result) + result.stderr.str()
-    assert result.ret != 0
+    (line,) = [x for x in result.outlines if "takes names among off, numpy, numba; got " in x]
+    assert "test_theirs.py::test_it: every_kernels takes names" in line
+    assert "site-packages" not in shown(result)
+    result.assert_outcomes(errors=1)
 
 
 def test_the_marker_is_explained(run) -> None:
