@@ -1,6 +1,6 @@
 """The bug zoo: wrong gradients that people write, each with a name, a switch and a lesson.
 
-    bug = found("softmax-diagonal")
+    bug = bug_named("softmax-diagonal")
     with bug.plant():
         f, inputs = bug.subject(SIZES[0])
         gradcheck(f, *inputs)
@@ -17,7 +17,7 @@ from ...engine import TensorError
 from . import attention, choosing, functions, layers, moving, nonlinear, recurrent, summing
 from .bug import SIZES, Bug, Size, Subject
 
-__all__ = ["BUGS", "SIZES", "Bug", "Size", "Subject", "UnknownBugError", "found"]
+__all__ = ["BUGS", "SIZES", "Bug", "Size", "Subject", "UnknownBugError", "bug_named"]
 
 BUGS: dict[str, Bug] = {
     bug.name: bug
@@ -30,7 +30,7 @@ class UnknownBugError(TensorError, LookupError):
     """No bug has this name."""
 
 
-def found(name: str) -> Bug:
+def bug_named(name: str) -> Bug:
     """The bug of this name.
 
     Raises:
