@@ -13,7 +13,7 @@ from anatomies import recorded
 import tinygrad_attn as ta
 from tinygrad_attn import Tensor
 from tinygrad_attn.check import equations
-from tinygrad_attn.check.known import Known
+from tinygrad_attn.check.attention_arrays import Known
 from tinygrad_attn.nn.functional import attention
 from tinygrad_attn.viz.anatomy.data import Identity, Matrices, Recording
 from tinygrad_attn.viz.anatomy.identities import (

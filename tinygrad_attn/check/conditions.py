@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import equations as eq
-from .known import Known
+from .attention_arrays import Known
 from .proportions import among_scores, among_values
 
 

@@ -18,7 +18,7 @@ from math import isfinite, nan
 import numpy as np
 
 from ..engine import Array
-from .known import Known
+from .attention_arrays import Known
 
 CANCELLED = 1 / 32  # of what terms are at most: enough for rounding, little beside a fault
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import ShapeError, TensorError
+from .attention_arrays import WHO, Known, Seen, as_array, known
 from .conditions import EQUATIONS, Equation
-from .known import WHO, Known, Seen, as_array, known
 from .pullback import finite, positive, truth, whole
 
 POSITIONAL = ("q", "k", "v", "dq", "dk", "dv", "dcontext")

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...check.attention_arrays import Known
 from ...check.conditions import EQUATIONS
 from ...check.equations import relative
-from ...check.known import Known
 from .data import Identity, Layer, Matrices, Recording, Target, Text
 from .paths import Decomposition, paths_of
 
