@@ -56,10 +56,23 @@ def gradcheck() -> Callable[..., Report]:
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """Random numbers of this test's own: the same in every run, whatever else runs before it."""
+    """Random numbers of this test's own: the same in every run, whatever else runs before it.
+
+    And the same under every set of kernels, so that one can compare what they make of them.
+    """
     import numpy as np
 
-    return np.random.default_rng(list(request.node.nodeid.encode()))
+    return np.random.default_rng(list(name_of(request.node).encode()))
+
+
+def name_of(item: pytest.Item) -> str:
+    """A test's name wherever pytest was started, without that of the set of kernels."""
+    classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
+    called, call = getattr(item, "originalname", item.name), getattr(item, "callspec", None)
+    parameters = "" if call is None else call.id
+    if call is not None and KERNEL_SET in call.params:  # its id is the first
+        parameters = parameters.removeprefix(call.params[KERNEL_SET])
+    return "::".join([item.path.name, *classes, called, parameters.removeprefix("-")])
 
 
 class Kernels:
@@ -123,6 +136,7 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> None:
         pytest.mark.usefixtures(KERNEL_SET)(obj)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each set; the one for numba is skipped, and says so, where that is missing."""
     marker = metafunc.definition.get_closest_marker(MARKER)
@@ -130,9 +144,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     unknown = sorted(set(marker.args) - set(SETS))
     if unknown or marker.kwargs:
-        raise pytest.UsageError(
+        pytest.fail(
             f"{metafunc.definition.nodeid}: {MARKER} takes names among {', '.join(SETS)}; got "
-            f"{', '.join([*unknown, *marker.kwargs])}"
+            f"{', '.join([*unknown, *marker.kwargs])}",
+            pytrace=False,
         )
     sets = [parameter(name) for name in marker.args or SETS]
     metafunc.parametrize(KERNEL_SET, sets, indirect=True)
@@ -171,19 +186,25 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     check = sys.modules.get("tinygrad_attn.check")
     if call.excinfo is None or check is None or item.config.getoption("fulltrace", False):
         return
-    checks = str(Path(check.__file__ or "").parent)
+    ours = Path(check.__file__ or "").parent
     if call.excinfo.errisinstance(tuple(getattr(check, name) for name in VERDICTS)):
-        leave_out(call.excinfo.tb, (str(Path(checks).parent), __file__))
-    else:
-        leave_out(call.excinfo.tb, (checks, __file__))
+        ours = ours.parent
+    leave_out(call.excinfo.tb, (ours, Path(__file__)))
 
 
-def leave_out(traceback: TracebackType, ours: tuple[str, ...]) -> None:
-    """Take the frames of these files and folders out of a traceback, but for its first."""
+def leave_out(traceback: TracebackType, ours: tuple[Path, ...]) -> None:
+    """Take the frames of these files and folders out of a traceback, but never the test's own."""
     last, following = traceback, traceback.tb_next
     while following is not None:
-        if not following.tb_frame.f_code.co_filename.startswith(ours):
+        file = Path(following.tb_frame.f_code.co_filename)
+        if is_runner(last) or not any(file.is_relative_to(place) for place in ours):
             last.tb_next = following
             last = following
         following = following.tb_next
     last.tb_next = None
+
+
+def is_runner(traceback: TracebackType) -> bool:
+    """Is this frame pytest's?  What it calls is a test, a fixture, or a frame of its own."""
+    module: str = traceback.tb_frame.f_globals.get("__name__", "")
+    return module.partition(".")[0] in ("_pytest", "pluggy")

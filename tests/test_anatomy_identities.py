@@ -13,7 +13,7 @@ from anatomies import recorded
 import tinygrad_attn as ta
 from tinygrad_attn import Tensor
 from tinygrad_attn.check import equations
-from tinygrad_attn.check.known import Known
+from tinygrad_attn.check.attention_arrays import Known
 from tinygrad_attn.nn.functional import attention
 from tinygrad_attn.viz.anatomy.data import Identity, Matrices, Recording
 from tinygrad_attn.viz.anatomy.identities import (
@@ -66,7 +66,7 @@ FAULTS: dict[str, tuple[str, str, Callable[[Any], Any], set[int]]] = {
     "softmax without its mean": ("self", "dSmasked", lambda a: planted(a, ..., 1e-9), {SUMS}),
     "a hidden score": ("masked", "dSmasked", lambda a: planted(a, (0, 1, 2), 1e-9), {HIDDEN}),
     "dC of another row": ("self", "dC", lambda a: a[:, ::-1], {MEANS}),
-    "one cell of dP": ("cross, grouped", "dP", lambda a: planted(a, (4, 3, 5), 1e-3), {MEANS}),
+    "dP of a head": ("cross, grouped", "dP", lambda a: planted(a, 4, 1e-3), {MEANS}),
     "dQ scaled": ("rotary", "dQ", lambda a: a * (1 + 1e-9), {INNER, PARTS}),
     "dQ scaled, cross": ("cross, grouped", "dQ", lambda a: a * 1.1, {INNER, PARTS}),
     "dK of a group": ("grouped", "dK", lambda a: planted(a, (1, 2, 1), 1e-6), {INNER, GROUPS}),

@@ -1,4 +1,4 @@
-"""The packaged table: every operation and layer, right to 1e-12 (analytic) or 1e-8 (others)."""
+"""The packaged table: every operation and layer, right to what the check allows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import tinygrad_attn as ta
 from tinygrad_attn import ops
 from tinygrad_attn.check import suite
-from tinygrad_attn.check.samples import OPERATIONS, Sample
+from tinygrad_attn.check.samples import OPERATIONS
 
 ALIASES = {"abs": "absolute", "concat": "concatenate"}
 CONSTANTS = {"one_hot"}  # their results have no gradient
@@ -18,8 +18,8 @@ def test_every_sample_is_right_at_first_and_second_order(name: str) -> None:
     rows = list(suite.rows_of(suite.SAMPLES[name], order=2))
     assert [(row.order, row.verdict) for row in rows] == [(1, "right"), (2, "right")]
     for row in rows:
-        assert row.max_error <= row.limit == (1e-12 if suite.SAMPLES[name].analytic else 1e-8)
-        assert row.method in ("complex step", "Richardson")
+        allowed = {"complex step": 1e-12, "Richardson": 1e-10}[row.method]
+        assert row.max_error <= row.tolerance == row.report.tolerance == allowed
         assert row.kind == ("operation" if name in OPERATIONS else "layer")
         assert row.seconds > 0
 
@@ -50,10 +50,3 @@ def test_a_wrong_rule_shows_in_the_table() -> None:
     with ta.tanh.replaced_vjp("x", lambda g, out: g * (1 + out * out)):
         rows = [row for row in suite.rows("tanh") if row.name == "tanh"]
     assert [(row.order, row.verdict, row.report.op) for row in rows] == [(1, "wrong", "tanh")]
-
-
-def test_a_row_above_its_limit_is_wrong() -> None:
-    sample = Sample("strict", ta.tanh, ([0.3, 0.5],))
-    assert next(suite.rows_of(sample, 1)).verdict == "right"
-    strict = type("Strict", (Sample,), {"limit": -1.0})("strict", ta.tanh, ([0.3, 0.5],))
-    assert next(suite.rows_of(strict, 1)).verdict == "wrong"

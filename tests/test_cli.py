@@ -184,6 +184,16 @@ def test_check_prints_the_measured_errors(capsys):
     assert "all right" in shown
 
 
+def test_check_says_what_the_check_itself_allows(capsys):
+    assert main(["check", "relu"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if " relu " in line]
+    assert [(line[0], line[-2]) for line in lines] == [("relu", "1e-12")] * 2
+    assert main(["check", "floor_divide"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if "floor_" in line]
+    by_method = {line[-4].split()[-1]: line[-2] for line in lines}
+    assert by_method == {"step": "1e-12", "Richardson": "1e-10"}
+
+
 def test_check_lists_the_names(capsys):
     assert main(["check", "--list"]) == 0
     names = capsys.readouterr().out.splitlines()

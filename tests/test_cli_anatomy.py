@@ -159,9 +159,9 @@ def test_a_bert_reads_its_held_out_sentences_or_ones_own(here: Path) -> None:
     ("arguments", "message"),
     [
         (["--out", "page.png"], "--out: expected a name that ends in .html, got page.png"),
-        (["--out", "none/page.html"], "--out: there is no folder none; make it first"),
+        (["--out", "none/page.html"], "--out: there is no folder none; make it"),
         (["--sheet", "sheet.txt"], "--sheet: expected a name that ends in .md, got sheet.txt"),
-        (["--sheet", "none/sheet.md"], "--sheet: there is no folder none; make it first"),
+        (["--sheet", "none/sheet.md"], "--sheet: there is no folder none; make it"),
         (["--text", "it"], "--text: needs --checkpoint FILE"),
         (["--steps", "0"], "expected an integer from 1 to 100,000, got '0'"),
         (["--target", "unicorn"], "got 'unicorn'; leave it out"),

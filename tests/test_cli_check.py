@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 import tinygrad_attn as ta
-from tinygrad_attn.cli import main
+from tinygrad_attn.cli import main, own
 from tinygrad_attn.cli.own import Input, inputs
 
 MINE = '''
@@ -56,6 +58,12 @@ def undefined(x):
 
 def quitting(x):
     raise SystemExit
+
+def keyword(x, *, scale):
+    return x * scale
+
+def optional(x, *, scale=2.0):
+    return x * scale
 
 class Layer(nn.Module):
     def __init__(self, width=2):
@@ -168,8 +176,31 @@ def test_a_page_of_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = Path("report.html").read_text(encoding="utf-8")
     assert "<html" in page
     assert "detached" in page
-    assert main([*line.split(), "no/report.html"]) == 2
-    assert "no/report.html" in capsys.readouterr().err
+
+
+def test_the_place_of_a_page_is_looked_at_before_the_work(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "nowhere:f", "--input", "3", "--html", "no/report.html"]) == 2
+    assert "--html: there is no folder no" in capsys.readouterr().err
+    assert main(["check", "mine:forgotten", "--input", "3", "--html", "deep/report.html"]) == 1
+    assert {path.name for path in (here / "deep").iterdir()} >= {"report.html", "inner.py"}
+
+
+def test_a_folder_called_nearly_as_the_package_is_is_no_part_of_it(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "def f(x):\n    return x * missing\n"
+    for folder in (own.PACKAGE, Path(np.__file__).parent, Path(os.__file__).parent):
+        place = f"{folder}_mine/f.py"
+        module = ModuleType("alike")
+        exec(compile(source, place, "exec"), module.__dict__)
+        sys.modules["alike"] = module
+        try:
+            assert main(["check", "alike:f", "--input", "3"]) == 2
+        finally:
+            del sys.modules["alike"]
+        assert f"({place}, line 2)" in capsys.readouterr().err
 
 
 def test_from_outside(here: Path) -> None:
@@ -215,6 +246,10 @@ MISTAKES = {
     "mine:score": "mine:score takes (q, k), but --input has 0; give one for each",
     "mine:score --input 2x3": "mine:score takes (q, k), but --input has 1",
     "mine:score --input 2x3,5x3,2": "mine:score takes (q, k), but --input has 3",
+    "mine:keyword --input 3,3": "mine:keyword takes (x, *, scale): scale is given by name alone; "
+    "wrap it in a function that gives it",
+    "mine:keyword --input 3": "mine:keyword takes (x, *, scale): scale is given by name alone",
+    "mine:optional --input 3,3": "mine:optional takes (x, *, scale=2.0), but --input has 2",
     "mine:layer --input 3,3": "mine:layer takes (x), but --input has 2",
     "mine:array --input 3": "mine:array: gradcheck: f must return a Tensor",
     "mine:nothing --input 3": "got NoneType",
@@ -227,19 +262,29 @@ MISTAKES = {
     "mine:score --input -3,4": "argument --input: expected one argument",
     "mine:score --input 3:float,4": "got '3:float'",
     "mine:score --input 3:,4": "got '3:'",
-    "mine:score --input 3:int0,4": "expected integers below 1 or more, as int7, got '3:int0'",
-    "mine:score --input 3:int99999999999999999999,4": "expected integers below",
+    "mine:score --input 3:int0,4": "after int comes a number of 1 or more, below 2**63: int7 is 0 "
+    "to 6; got '3:int0'",
+    "mine:score --input 3:int99999999999999999999,4": "a number of 1 or more, below 2**63",
     "mine:score --input 3x0,4": "expected 1 to 100,000,000 elements, got '3x0'",
     "mine:score --input 100000x100000,4": "elements, got '100000x100000'",
     "mine:score --input 2x3,5x3 --order 4": "expected an integer from 1 to 3, got '4'",
     "mine:score --input 2x3,5x3 --tolerance 0": "expected a number above 0 to 1, got '0'",
     "mine:score --input 2x3,5x3 --method magic": "expected one of auto, complex, richardson",
     "mine:score --input 2x3,5x3 --seed -1": "got '-1'",
+    "mine.py": "name the function: mine.py:FUNCTION",
+    "mine.py --input 3": "name the function: mine.py:FUNCTION",
+    "deep/inner --input 3": "name the function: deep/inner:FUNCTION",
+    "mine:forgotten --input 3 --html no/report.html": "--html: there is no folder no; make it",
+    "mine:forgotten --input 3 --html deep": "--html: deep is a folder; name a file",
+    "mine:forgotten --input 3 --html /proc/a.html": "--html: nothing can be written to /proc",
     "mine:score --list": "--list is for the library's names",
     "softmax --input 3": "--input is for a function of yours: MODULE:FUNCTION",
     "softmax --method complex": "--method is for a function of yours",
     "softmax --tolerance 1e-9": "--tolerance is for a function of yours",
     "softmax --html a.html": "--html is for a function of yours",
+    "softmax --seed 5": "--seed is for a function of yours",
+    "softmax --seed 0": "--seed is for a function of yours",
+    "softmax --list --order 2": "--order is for checks, and --list makes none",
 }
 
 

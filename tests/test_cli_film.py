@@ -79,7 +79,7 @@ def test_it_says_what_it_wrote_and_tells_of_its_progress(
         (["--steps", "0"], "expected an integer from 1 to 100,000, got '0'"),
         (["--snapshots", "1"], "expected an integer from 2 to 500, got '1'"),
         (["--out", "film.svg"], "expected a name that ends in .html, got 'film.svg'"),
-        (["--out", "no/such/film.html"], "there is no such folder"),
+        (["--out", "no/such/film.html"], "--out: there is no folder no/such"),
     ],
 )
 def test_mistakes_are_answered_by_a_sentence_before_the_work_begins(

@@ -76,7 +76,13 @@ def test_the_list_has_every_bug(capsys: pytest.CaptureFixture[str]) -> None:
         (["--checks", "-1"], "--checks: expected an integer from 0"),
         (["--jobs", "0"], "--jobs: expected an integer from 1"),
         (["--bug", "x", "--list"], "not allowed with argument"),
-        (["--markdown", "no/such/folder/zoo.md"], "no/such/folder/zoo.md: No such file"),
+        (["--markdown", "no/such/folder/zoo.md"], "--markdown: there is no folder no/such/folder"),
+        (["--markdown", "/proc/zoo.md"], "--markdown: nothing can be written to /proc"),
+        (["--bug", "softmax-sign", "--checks", "5"], "--checks is for the whole zoo"),
+        (["--bug", "softmax-sign", "--jobs", "2"], "--jobs is for the whole zoo"),
+        (["--bug", "softmax-sign", "--markdown", "x.md"], "--markdown is for the whole zoo"),
+        (["--list", "--checks", "300"], "--checks is for the whole zoo"),
+        (["--list", "--seed", "5"], "--seed is for what is planted, and --list plants nothing"),
     ],
 )
 def test_wrong_input_is_answered_by_one_sentence(
@@ -133,6 +139,38 @@ def test_one_unnamed_in_ten_is_enough(seen: zoo.Visit) -> None:
     unnamed = Trial(first.name, (Report("wrong"),) * 3, first.caught)
     assert not zoo.failures(replace(seen, trials=[unnamed, *[first] * 9]))
     assert zoo.failures(replace(seen, trials=[unnamed, *[first] * 8]))
+
+
+def test_what_is_undecided_is_no_part_of_the_nine_in_ten(seen: zoo.Visit) -> None:
+    """The sums count the wrong ones, and so does the claim about them."""
+    first, kink = seen.trials[0], seen.trials[-1]
+    unnamed = Trial(first.name, (Report("wrong"),) * 3, first.caught)
+    trials = [unnamed, *[first] * 8, kink]
+    assert kink.bug.verdict == "undecided"
+    assert zoo.failures(replace(seen, trials=trials))
+    assert ("… and named", "", "", "", "8 of 9") in zoo.sums(replace(seen, trials=trials))
+
+
+def test_the_help_has_a_reason_for_each_way_to_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["zoo", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for reason in (
+        "misses a bug",
+        "names fewer than 90 % of the wrong ones",
+        "overlooks an error of 1e-10 (complex step) or 1e-08 (Richardson)",
+        "the slope of the other GELU",
+        "false alarm",
+    ):
+        assert reason in text.rpartition("The exit code is 1")[2]
+
+
+def test_one_bug_is_judged_once_by_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged, calls = matrix.judged, []
+    monkeypatch.setattr(matrix, "judged", lambda subject: calls.append(subject) or judged(subject))
+    assert not hasattr(zoo, "judged")
+    assert main(["zoo", "--bug", "softmax-diagonal"]) == 0
+    assert len(calls) == len(matrix.SIZES)
 
 
 @pytest.mark.slow

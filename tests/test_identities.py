@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 import tinygrad_attn as ta
 from tinygrad_attn.check import IdentityError, assert_identities, identities
-from tinygrad_attn.check.identities import EQUATIONS
+from tinygrad_attn.check.conditions import EQUATIONS
 from tinygrad_attn.nn.functional import attention
 
 Array = np.ndarray[Any, Any]
@@ -354,12 +355,27 @@ def test_biases_of_the_layer_around(rng: Rng) -> None:
         assert names(identities(**m, **wrong, causal=True)) == {name[1:].replace("_", " ")}
 
 
-def test_a_number_that_is_none_never_passes(rng: Rng) -> None:
-    for name in ("dq", "dk", "dv", "dscores", "dweights", "dcontext"):
-        m = by_hand(rng)
-        m[name][..., 1, 2, 0] = np.nan
-        with pytest.raises(IdentityError, match="nan"):
-            assert_identities(**m)
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["dq", "dk", "dv", "dscores", "dmasked", "dweights", "dcontext"])
+def test_a_number_that_is_none_never_passes(rng: Rng, name: str, number: float) -> None:
+    """It says in which array it is, and not what a wrong rule usually is."""
+    m = by_hand(rng)
+    if name in ("dscores", "dmasked"):  # the one that is not given is the same
+        del m["dmasked" if name == "dscores" else "dscores"]
+    m[name][..., 1, 2, 0] = number
+    with pytest.raises(IdentityError) as caught:
+        assert_identities(**m)
+    lines = str(caught.value).splitlines()
+    count = np.count_nonzero(~np.isfinite(m[name]))
+    told = f"    {name} is not finite at {count} of {m[name].size} places"
+    assert told in lines
+    assert {line for line in lines if line.startswith("    ")} == {told}
+
+
+def test_numbers_too_large_to_multiply_are_told(rng: Rng) -> None:
+    m = by_hand(rng, sizes=(1, 1, 2, 3, 2, 2), front=())
+    with pytest.raises(IdentityError, match="the numbers are finite, and too large to multiply"):
+        assert_identities(q=m["q"] * 1e200, dq=m["dq"] * 1e200, k=m["k"], dk=m["dk"])
 
 
 def test_a_small_fault_in_one_element_is_seen(rng: Rng) -> None:
@@ -404,6 +420,39 @@ def test_nothing_is_written_into_and_lists_will_do(rng: Rng) -> None:
         np.testing.assert_array_equal(array, before[name])
 
 
+# ── what is written about them ───────────────────────────────────────────────────────────────────
+SWITCHES = {"dropout": "dropout", "softcap": "soft cap", "rotary": "rotary"}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_a_condition_names_what_it_forbids(rng: Rng, switch: str) -> None:
+    given = by_hand(rng) | {
+        "dkey_bias": np.zeros(G * D), "dvalue_bias": np.zeros(G * E), "doutput_bias": np.ones(3),
+        "output_weight": np.ones((3, H * E)),
+    }  # fmt: skip
+    for left_out in ((), ("dmasked",)):
+        m = {name: array for name, array in given.items() if name not in left_out}
+        options = {switch: 0.8 if switch == "softcap" else True}
+        for before, after in zip(identities(**m), identities(**m, **options), strict=True):
+            if before.applies and not after.applies:
+                assert SWITCHES[switch] in after.condition, after
+
+
+def test_the_table_of_the_page_is_what_the_equations_say() -> None:
+    page = Path(__file__).parent.parent / "docs" / "gradient-checking.md"
+    text = page.read_text(encoding="utf-8").partition(
+        "| identity | needs | holds |\n|---|---|---|\n"
+    )
+    rows = []
+    for equation in EQUATIONS.values():
+        ways = [
+            ", ".join("a mask" if name == "allowed" else f"`{name}`" for name in names)
+            for names in equation.needs
+        ]
+        rows.append(f"| {equation.name} | {' or '.join(ways)} | {equation.condition} |")
+    assert text[2].partition("\n\n")[0].splitlines() == rows
+
+
 RIGHT = np.ones((1, 2, 3, 5))
 WRONG: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     "lengths": (
@@ -441,14 +490,37 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         lambda: identities(RIGHT, RIGHT, mask=np.ones((2, 2), bool)),
     ),
     "offset": (ta.DTypeError, "offset must be", lambda: identities(RIGHT, RIGHT, offset=0.5)),  # type: ignore[arg-type]  # the wrong call
-    "tolerance": (ta.ShapeError, "positive", lambda: identities(dk=RIGHT, tolerance=0.0)),
+    "tolerance": (ta.ShapeError, "above 0", lambda: identities(dk=RIGHT, tolerance=0.0)),
     "bias": (
         ta.ShapeError,
         r"dkey_bias must have 10 columns, got the shape \(5,\)",
         lambda: identities(k=RIGHT, dkey_bias=RIGHT[0, 0, 0]),
     ),
-    "scale": (ta.DTypeError, "scale must be", lambda: identities(dk=RIGHT, scale="d")),  # type: ignore[arg-type]  # the wrong call
 }
+OPTIONS: tuple[tuple[dict[str, Any], type[Exception], str], ...] = (
+    ({"scale": "d"}, ta.DTypeError, "scale must be a number or None, got 'd'"),
+    ({"scale": True}, ta.DTypeError, "scale must be a number or None, got True"),
+    ({"scale": np.nan}, ta.ShapeError, "scale must be finite, got nan"),
+    ({"softcap": True}, ta.DTypeError, "softcap must be a number or None, got True"),
+    ({"softcap": "c"}, ta.DTypeError, "softcap must be a number or None, got 'c'"),
+    ({"softcap": 0.0}, ta.ShapeError, "softcap must be above 0 and finite, got 0.0"),
+    ({"softcap": np.inf}, ta.ShapeError, "softcap must be above 0 and finite, got inf"),
+    ({"tolerance": True}, ta.DTypeError, "tolerance must be a number or None, got True"),
+    ({"causal": 3}, ta.DTypeError, "causal must be True or False, got 3"),
+    ({"causal": None}, ta.DTypeError, "causal must be True or False, got None"),
+    ({"rotary": 1}, ta.DTypeError, "rotary must be True or False, got 1"),
+    ({"dropout": 0.1}, ta.DTypeError, "dropout must be True or False, got 0.1"),
+    ({"offset": True}, ta.DTypeError, "offset must be an integer, got True"),
+)
+
+
+@pytest.mark.parametrize(("options", "error", "message"), OPTIONS)
+def test_wrong_options_say_so(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"^identities: {message}"):
+        identities(RIGHT, RIGHT, **options)
+    identities(RIGHT, RIGHT, causal=np.True_, softcap=np.float32(2), scale=2, offset=np.int64(1))
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -182,6 +182,9 @@ def test_each_position_must_look(x: Array, memory: Array) -> None:
 def test_other_arguments_are_passed_on(x: Array) -> None:
     assert_depends_on(lambda x, rows: x[rows], x, np.array([1, 0]))
     assert_depends_on(lambda a, b: a * b, 2.0, [1.0, 3.0])
+    assert_depends_on(lambda a, b: a * b, np.float32(2), (1, 3.0))
+    assert_depends_on(lambda x, none: x, x, np.zeros(0), argument=0)
+    assert_depends_on(lambda x, shape: x.reshape(shape), x, (x.size,))
 
 
 def test_dependence_as_one_vjp(x: Array) -> None:
@@ -303,6 +306,16 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         DTypeError,
         "int64; tokens",
         lambda: assert_depends_on(abs, X[0].astype(int), argument=0),
+    ),
+    "ragged": (
+        ShapeError,
+        "argument 1 is no array: ",
+        lambda: assert_depends_on(lambda x, y: x, X, [[1.0, 2.0], [3.0]]),
+    ),
+    "ragged alone": (
+        ShapeError,
+        "x is no array: ",
+        lambda: assert_depends_on(abs, [[1.0], [2, 3]]),
     ),
     "two with vjp": (
         ShapeError,

@@ -273,7 +273,7 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         lambda: leak_matrix(None, RIGHT, vjp=lambda x, g: g[0]),
     ),
     "offset": (DTypeError, "offset must be", lambda: assert_causal(abs, RIGHT, offset=0.5)),  # type: ignore[arg-type]  # the wrong call
-    "tolerance": (ShapeError, "positive", lambda: assert_causal(abs, RIGHT, tolerance=-1.0)),
+    "tolerance": (ShapeError, "above 0", lambda: assert_causal(abs, RIGHT, tolerance=-1.0)),
     "lengths": (
         ShapeError,
         "x has 2 positions .* f.x. has 1",

@@ -146,6 +146,26 @@ def test_it(gradcheck):
     assert "gradcheck.py" in shown(whole)
 
 
+NAMED_ALIKE = """
+from pathlib import Path
+PLACE = str(Path(ta.{module}.__file__).parent) + {beside!r}
+exec(compile("def broken(x): return ta.exp(x) * undefined", PLACE, "exec"))
+exec(compile("def test_verdict(): ta.check.assert_causal(lambda x: ta.flip(x, 0), np.eye(3))\\n"
+             "def test_error(gradcheck): gradcheck(broken, np.ones(3))", PLACE, "exec"))
+"""
+
+
+@pytest.mark.parametrize("beside", ["_mine/f.py", "point_mine.py", "/inside.py"])
+@pytest.mark.parametrize("module", ["check", "viz"])
+def test_a_test_is_shown_wherever_it_stands(run, module: str, beside: str) -> None:
+    """In a folder that is called nearly as the package is, and in the package itself."""
+    result = run(NAMED_ALIKE.format(module=module, beside=beside), "--tb=short")
+    result.assert_outcomes(failed=2)
+    names = [line.rpartition(" in ")[2] for line in result.outlines if ": in " in line]
+    inside = beside == "/inside.py" and module == "check"
+    assert names == ["test_verdict", "test_error", *([] if inside else ["broken"])]
+
+
 def test_errors_from_elsewhere_are_left_alone(run) -> None:
     result = run(
         """
@@ -172,6 +192,15 @@ def test_it(gradcheck, rng):
     ).assert_outcomes(passed=1)
 
 
+def test_what_the_page_shows_runs(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "gradient-checking.md").read_text(encoding="utf-8")
+    section = page.partition("## In your tests")[2]
+    shown_code = section.partition("```py\n")[2].partition("```")[0]
+    before = "from tinygrad_attn import nn\ndef score(q, k):\n    return ta.softmax(q @ k.T)\n"
+    missing = 0 if ta.kernels.installed() else 1
+    run(before + shown_code).assert_outcomes(passed=4 - missing, skipped=missing)
+
+
 # ── rng ──────────────────────────────────────────────────────────────────────────────────────────
 def test_random_numbers_are_a_test_s_own(run, pytester: pytest.Pytester) -> None:
     code = """
@@ -190,6 +219,55 @@ def write(name, rng):
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0].values())) == 3
     assert drawn[2] == {"b": drawn[0]["b"]}
+
+
+UNDER_EACH_SET = """
+@pytest.mark.every_kernels("off", "numpy")
+@pytest.mark.parametrize("k", ["numpy", "b-off"])
+def test_a(rng, k, kernels): write(f"a/{k}/{kernels.name}", rng)
+
+@pytest.mark.every_kernels("off", "numpy")
+def test_b(rng, kernels): write(f"b//{kernels.name}", rng)
+
+class TestIt:
+    def test_b(self, rng): write("TestIt", rng)
+
+def write(name, rng):
+    with open(Path(__file__).with_name("drawn"), "a") as file:
+        file.write(f"{name} {rng.standard_normal()}\\n")
+"""
+
+
+def test_random_numbers_are_the_same_under_each_set_and_from_each_folder(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the sets can be compared; and no ini file says where the root is."""
+    inside = pytester.mkdir("inside")
+    code = "from pathlib import Path\nimport pytest\n" + UNDER_EACH_SET
+    (inside / "test_theirs.py").write_text(code, encoding="utf-8")
+    drawn = []
+    for folder in (inside.parent, inside):
+        monkeypatch.chdir(folder)
+        plugin = ("-p", "pytest_tinygrad_attn", "-p", "no:cacheprovider")
+        pytester.runpytest_inprocess(*plugin, "test_theirs.py" if folder == inside else "inside")
+        lines = (inside / "drawn").read_text().splitlines()
+        drawn.append(dict(line.split() for line in lines))
+        (inside / "drawn").unlink()
+    assert drawn[0] == drawn[1]
+    by_test: dict[str, set[str]] = {}
+    for name, number in drawn[0].items():
+        by_test.setdefault(name.rpartition("/")[0], set()).add(number)
+    assert {name: len(numbers) for name, numbers in by_test.items()} == {
+        "a/numpy": 1, "a/b-off": 1, "b/": 1, "": 1
+    }  # fmt: skip
+    assert len(set.union(*by_test.values())) == 4
+
+
+def test_a_doctest_may_ask_for_random_numbers(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(theirs='"""\n>>> x = getfixture("rng")\n"""')
+    plugin = ("-p", "pytest_tinygrad_attn", "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess(*plugin, "--doctest-modules", "theirs.py")
+    result.assert_outcomes(passed=1)
 
 
 def test_a_fixture_of_their_own_comes_first(run, pytester: pytest.Pytester) -> None:
@@ -284,8 +362,10 @@ def test_the_whole_module_can_have_it(run) -> None:
 @pytest.mark.parametrize("arguments", ['"cuda"', 'sets="off"'])
 def test_a_set_that_does_not_exist_is_refused(run, arguments: str) -> None:
     result = run(f"@pytest.mark.every_kernels({arguments})\ndef test_it(): pass")
-    assert "takes names among off, numpy, numba; got " in shown(result) + result.stderr.str()
-    assert result.ret != 0
+    (line,) = [x for x in result.outlines if "takes names among off, numpy, numba; got " in x]
+    assert "test_theirs.py::test_it: every_kernels takes names" in line
+    assert "site-packages" not in shown(result)
+    result.assert_outcomes(errors=1)
 
 
 def test_the_marker_is_explained(run) -> None:

@@ -1,9 +1,9 @@
 """Is a gradient right?  `gradcheck` compares it with numeric derivatives and names what is wrong.
 
 `suite.rows()` checks every operation and every layer of the package; `zoo` has the bugs that show
-what a check is worth.  `leak_matrix` and the
-assertions beside it ask the gradient what depends on what: is it causal, is padding inert?
-`identities` holds arrays of any library against equations that attention's gradients obey.
+what a check is worth.  `leak_matrix` and the assertions beside it ask the gradient what depends on
+what: is it causal, is padding inert?  `identities` holds arrays of any library against equations
+that attention's gradients obey.
 """
 
 from importlib import import_module

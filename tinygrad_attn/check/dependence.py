@@ -13,7 +13,7 @@ import numpy as np
 
 from ..engine import Array, DTypeError, ShapeError, Tensor
 from .leaks import picture
-from .problem import Function, input_names
+from .problem import Function, as_array, holds_floats, input_names
 from .pullback import (
     Foreign,
     Probed,
@@ -196,7 +196,7 @@ def assert_depends_on(
         raise ShapeError(f"{who}: with vjp expected one argument, got {len(xs)}")
     names = ["x"] * len(xs) if f is None else input_names(f, xs)
     for k in slots:
-        at = probed(who, f if len(xs) == 1 else with_others(f, xs, k), xs[k], vjp)
+        at = probed(who, f if len(xs) == 1 else with_others(who, f, xs, k), xs[k], vjp)
         refuse_ignorance(at, f"{names[k]} (argument {k})", out_axis if each else None, tolerance)
 
 
@@ -212,26 +212,24 @@ def probed_arguments(who: str, xs: tuple[Any, ...], argument: int | None) -> lis
         if k >= len(xs):
             raise ShapeError(f"{who}: argument {k} of {len(xs)}: there is none; the first is 0")
         return [k]
-    slots = [k for k, x in enumerate(xs) if is_floating(x)]
+    slots = [k for k, x in enumerate(xs) if differentiable(x)]
     if not slots:
         raise DTypeError(f"{who}: no argument is floating: tokens have no gradient")
     return slots
 
 
-def is_floating(x: Any) -> bool:
+def differentiable(x: Any) -> bool:
     """Is it a floating Tensor, array, number or list of numbers?"""
-    if isinstance(x, Tensor | np.ndarray):
+    if isinstance(x, Tensor | np.ndarray | np.generic):
         return x.dtype.kind == "f"
-    return isinstance(x, float | list | tuple) and np.asarray(x).dtype.kind == "f"
+    return holds_floats(x)
 
 
-def with_others(f: Any, xs: tuple[Any, ...], k: int) -> Function:
+def with_others(who: str, f: Any, xs: tuple[Any, ...], k: int) -> Function:
     """`f` as a function of argument k; the other floating ones are constants."""
     xs = tuple(
-        Tensor(np.array(x.data if isinstance(x, Tensor) else x, np.float64))
-        if is_floating(x)
-        else x
-        for x in xs
+        Tensor(as_array(f"{who}: argument {i}", x).astype(np.float64)) if differentiable(x) else x
+        for i, x in enumerate(xs)
     )
 
     def alone(x: Any) -> Any:

@@ -12,10 +12,13 @@ Axes: … any, H heads of queries, G of keys and values, T queries, S keys, D an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import isfinite, nan
+
 import numpy as np
 
 from ..engine import Array
-from .known import Known
+from .attention_arrays import Known
 
 CANCELLED = 1 / 32  # of what terms are at most: enough for rounding, little beside a fault
 
@@ -30,13 +33,13 @@ def score_rows(m: Known) -> float:
     """Rows of dS′ sum to 0: adding the same number to all scores of a row changes no weight."""
     terms = m.score_terms.sum(-1)
     gradients = [m["dmasked"]] if m.softcap else m.score_gradients
-    return max(relative(g.sum(-1), np.abs(g).sum(-1), terms) for g in gradients)
+    return worst(relative(g.sum(-1), np.abs(g).sum(-1), terms) for g in gradients)
 
 
 def masked_scores(m: Known) -> float:
     """dS′, and so dS, is 0 where a query may not look, for there P is."""
     hidden, terms = ~m["allowed"], m.score_terms
-    return max(relative(g[hidden], np.abs(g), terms) for g in m.score_gradients)
+    return worst(relative(g[hidden], np.abs(g), terms) for g in m.score_gradients)
 
 
 def row_means(m: Known) -> float:
@@ -81,7 +84,11 @@ def value_sums(m: Known) -> float:
 
 
 def value_bias(m: Known) -> float:
-    """dbv = dbo Wo, summed over each group: rows of P sum to 1, so bv goes through to Y."""
+    """dbv = dbo Wo, summed over each group: rows of P sum to 1, so bv goes through to Y.
+
+    `doutput`, dY, has the terms of dbo; a recording of `viz.anatomy` knows it, `identities` is not
+    given it, and takes |dbo| for their size.
+    """
     width, weight, bias = m["v"].shape[-1], m["output_weight"], m["doutput_bias"]
     by_head = (bias @ weight).reshape(-1, width)
     upstream = m["doutput"] if m.has("doutput") else bias
@@ -92,7 +99,7 @@ def value_bias(m: Known) -> float:
 
 def group_sums(m: Known) -> float:
     """dK and dV of a group are the sums of dSᵀQ·scale and PᵀdC over its query heads."""
-    return max(
+    return worst(
         relative(m[made] - grouped(m, product, -3), grouped(m, size, -3))
         for made, product, size in carried_to_keys(m)
     )
@@ -113,15 +120,25 @@ def bound_queries(m: Known) -> float:
 def unseen_keys(m: Known) -> float:
     """dK and dV are 0 for a key at which no query may look."""
     rows, gradients = unseen(m), [m[name] for name in ("dk", "dv") if m.has(name)]
-    return max(relative(g[rows], np.abs(g)) for g in gradients)
+    return worst(relative(g[rows], np.abs(g)) for g in gradients)
 
 
 # ── what they are made of ────────────────────────────────────────────────────────────────────────
 def relative(difference: Array, *sizes: Array) -> float:
-    """max |difference| / the largest size; the difference itself where every size is 0."""
-    largest = max(float(np.max(size, initial=0.0)) for size in sizes)
+    """max |difference| / the largest size; the difference itself where every size is 0.
+
+    NaN where a size is not finite: nothing can be small beside it.
+    """
+    largest = worst([float(np.max(size, initial=0.0)) for size in sizes])
     off = float(np.abs(difference).max(initial=0.0))
+    if not isfinite(largest):
+        return nan
     return off / largest if largest else off
+
+
+def worst(deviations: Iterable[float]) -> float:
+    """The largest; NaN if one is, which Python's `max` may pass over."""
+    return float(np.max(list(deviations)))
 
 
 def key_terms(m: Known) -> Array:

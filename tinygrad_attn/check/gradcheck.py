@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +30,7 @@ from .orders import differentiated
 from .probes import chosen_probes
 from .problem import Problem, RuleFailedError, input_names
 from .properties import ViolationError, check_properties, check_recorded, check_untouched
+from .pullback import positive, whole
 from .report import GradientError, Report, UndecidedWarning
 
 Asked = Literal["auto", "complex", "richardson"]
@@ -78,6 +78,8 @@ def gradcheck(
             and the cause.
         DTypeError: nothing to differentiate, complex inputs, f does not return floating Tensors,
             or an option that does not exist or is of a wrong kind.
+        ShapeError: an order below 1, a tolerance that is not above 0, or an input that is a list
+            of rows of different lengths.
     """
     for report in reports(f, *inputs, order=order, method=method, tolerance=tolerance, rng=rng):
         if report.verdict == "wrong":
@@ -116,14 +118,9 @@ def check_arguments(f: Any, order: Any, method: Any, tolerance: Any, rng: Any) -
         raise DTypeError(f"gradcheck: f must be a function or a module, got {f!r}")
     if method not in list(METHODS):
         raise DTypeError(f"gradcheck: method must be one of {list(METHODS)}, got {method!r}")
-    if not isinstance(order, (int, np.integer)) or order < 1:
-        raise DTypeError(f"gradcheck: order must be an integer of at least 1, got {order!r}")
-    number = isinstance(tolerance, (int, float, np.integer, np.floating))
-    if tolerance is not None and not (number and 0 <= tolerance < inf):
-        raise DTypeError(
-            f"gradcheck: tolerance must be a number of 0 or more, or None; got {tolerance!r}"
-        )
-    seeded = isinstance(rng, (int, np.integer)) and rng >= 0
+    whole("gradcheck", "order", order, 1)
+    positive("gradcheck", tolerance)
+    seeded = isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0
     if not (rng is None or seeded or isinstance(rng, np.random.Generator)):
         raise DTypeError(
             f"gradcheck: rng must be a numpy.random.Generator, a seed or None; got {rng!r}"

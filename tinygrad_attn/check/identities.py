@@ -1,16 +1,16 @@
-"""Identities of attention's gradients, tested on arrays from anywhere in microseconds.
+"""Identities of attention's gradients, tested on arrays from anywhere.
 
     identities(q, k, dq=dq, dk=dk)    what holds of the little that is known
     assert_identities(...)            raises if one is broken, and says what that usually means
 
-No derivative is taken, and nothing is computed again: what is given is compared with itself.  So a
-gradient that passes may still be wrong, but not in one of these ways; `gradcheck` is the proof.
-equations.py has the mathematics.
+No derivative is taken, and nothing is computed again: what is given is compared with itself, in
+less than a millisecond.  So a gradient that passes may still be wrong, but not in one of these
+ways; `gradcheck` is the proof.  equations.py has the mathematics, conditions.py says when each
+equation holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -18,169 +18,15 @@ from typing import Any
 import numpy as np
 
 from ..engine import ShapeError, TensorError
-from . import equations as eq
-from .known import WHO, Known, Seen, as_array, known
-from .proportions import among_scores, among_values
-from .pullback import positive, whole
-
-
-@dataclass(frozen=True)
-class Equation:
-    """An identity, and when it holds.
-
-    Attributes:
-        deviation: of what is known; see the functions above.
-        needs: the arrays it is about; each tuple is enough.
-        condition: in words.  fits: is it fulfilled?
-        meaning: what it usually means when the identity is broken.
-        shown: what the numbers show besides, or "".
-    """
-
-    name: str
-    deviation: Callable[[Known], float]
-    needs: tuple[tuple[str, ...], ...]
-    condition: str
-    meaning: str
-    fits: Callable[[Known], bool] = lambda m: True
-    shown: Callable[[Known], str] = lambda m: ""
-
-    def known(self, m: Known) -> bool:
-        """Is everything there that it is about?"""
-        return any(m.has(*names) for names in self.needs)
-
-    def applies(self, m: Known) -> bool:
-        """Is everything there, and the condition fulfilled?"""
-        return self.known(m) and self.fits(m)
-
+from .attention_arrays import WHO, Known, Seen, as_array, known
+from .conditions import EQUATIONS, Equation
+from .pullback import finite, positive, truth, whole
 
 POSITIONAL = ("q", "k", "v", "dq", "dk", "dv", "dcontext")
 GRADIENTS = {
     "dq", "dk", "dv", "dcontext", "dscores", "dmasked", "dweights", "dkey_bias", "dvalue_bias",
     "doutput_bias",
 }  # fmt: skip
-SHIFTS = "without soft cap; with rotary positions only for the rotated keys"
-EQUATIONS: dict[str, Equation] = {
-    "weight rows": Equation(
-        "rows of P sum to 1",
-        eq.weight_rows,
-        (("weights",),),
-        "always; the row of a query that may look nowhere sums to 0",
-        "softmax runs over another axis, or these are the weights after dropout",
-        lambda m: not m.dropout,
-    ),
-    "score rows": Equation(
-        "rows of dS′ sum to 0",
-        eq.score_rows,
-        (("dmasked",), ("dscores",)),
-        "always; those of dS only without soft cap",
-        "softmax's backward lacks its mean Σ P∘dP (only the diagonal of its Jacobian), or takes it "
-        "over another axis",
-        lambda m: m.has("dmasked") or not m.softcap,
-    ),
-    "masked scores": Equation(
-        "dS′ is 0 where masked",
-        eq.masked_scores,
-        (("dmasked", "allowed"), ("dscores", "allowed")),
-        "where a mask forbids something",
-        "the mask is not applied backward, or another one is: the other polarity, off by one",
-        lambda m: not m["allowed"].all(),
-    ),
-    "row means": Equation(
-        "Σ P∘dP over a row = ⟨C, dC⟩",
-        eq.row_means,
-        (("weights", "dweights", "context", "dcontext"),),
-        "without dropout",
-        "dP is not dC Vᵀ: rows or heads exchanged, V not that of the forward pass, or dC stale",
-        lambda m: not m.dropout,
-    ),
-    "inner products": Equation(
-        "⟨Q, dQ⟩ = ⟨S, dS⟩ = ⟨K, dK⟩",
-        eq.inner_products,
-        (
-            ("q", "dq", "k", "dk"),
-            ("q", "dq", "scores", "dscores"),
-            ("k", "dk", "scores", "dscores"),
-        ),
-        "always; S before a soft cap, K with all query heads that it serves",
-        "the scale 1/√d is missing or applied twice on one side, or heads of a group are left out "
-        "of dK",
-        shown=among_scores,
-    ),
-    "value products": Equation(
-        "⟨V, dV⟩ = ⟨C, dC⟩",
-        eq.value_products,
-        (("v", "dv", "context", "dcontext"),),
-        "always; V with all query heads that it serves",
-        "backward has other weights than forward (no mask, another scale, other dropout), or heads "
-        "of a group are left out of dV",
-        shown=among_values,
-    ),
-    "key sums": Equation(
-        "dK sums to 0 over the keys",
-        eq.key_sums,
-        (("dk",),),
-        SHIFTS,
-        "softmax's backward lacks its mean Σ P∘dP, some keys are left out, or dK is not dSᵀQ",
-        lambda m: not (m.softcap or m.rotary),
-    ),
-    "key bias": Equation(
-        "the key bias gets no gradient",
-        eq.key_bias,
-        (("dkey_bias", "dk"), ("dkey_bias", "q", "weights", "dweights")),
-        "with biases, without rotary positions and soft cap",
-        "as for dK; or the bias is not added to every key alike",
-        lambda m: not (m.softcap or m.rotary),
-    ),
-    "value sums": Equation(
-        "ΣdV over the keys = ΣdC over the queries",
-        eq.value_sums,
-        (("dv", "dcontext"),),
-        "without dropout, if every query may look at some key",
-        "dV is not PᵀdC: P not transposed or not normalised, or heads of a group left out",
-        lambda m: not m.dropout and bool(eq.alive(m).all()),
-    ),
-    "value bias": Equation(
-        "dbv = dbo Wo, over each group",
-        eq.value_bias,
-        (("dvalue_bias", "doutput_bias", "output_weight", "v"),),
-        "with biases, if every query may look at some key",
-        "the weights of a row do not sum to 1 backward, or heads of a group are left out",
-        lambda m: not m.dropout and bool(eq.alive(m).all()),
-    ),
-    "group sums": Equation(
-        "dK and dV of a group are sums over its query heads",
-        eq.group_sums,
-        (("dk", "dscores", "q"), ("dv", "weights", "dcontext")),
-        "always; with rotary positions dK is that of the rotated keys; dV without dropout",
-        "heads of a group are left out or averaged, the scale is missing in dK, or P is not "
-        "transposed",
-        lambda m: bool(eq.carried_to_keys(m)) and not (m.dropout and m.has("weights")),
-    ),
-    "query products": Equation(
-        "dQ = dS K/√d",
-        eq.query_products,
-        (("dq", "dscores", "k"),),
-        "with rotary positions only for the rotated queries and keys",
-        "the scale is missing in dQ, or applied twice; or heads meet the keys of another group",
-        lambda m: not m.rotary,
-    ),
-    "bound queries": Equation(
-        "dQ is 0 for a query that may look at one key only",
-        eq.bound_queries,
-        (("dq", "allowed"),),
-        "where a mask leaves a query one key or none, as a causal one does the first",
-        "the mask is not applied backward, or another one is",
-        lambda m: bool(eq.bound(m).any()),
-    ),
-    "unseen keys": Equation(
-        "dK and dV are 0 for a key that no query may look at",
-        eq.unseen_keys,
-        (("dk", "allowed"), ("dv", "allowed")),
-        "where a mask hides a key from every query, as padding is",
-        "the mask is not applied backward, or another one is",
-        lambda m: bool(eq.unseen(m).any()),
-    ),
-}
 
 
 # ── what they find ───────────────────────────────────────────────────────────────────────────────
@@ -197,7 +43,8 @@ class Identity:
         applies: whether that is so here, and what it is about was given.
         missing: what was not given, if that is why it does not apply.
         meaning: what it usually means if it is broken.
-        shown: where it is broken, what the numbers show: one side may be a multiple of another.
+        shown: where it is broken, what the numbers show: one side may be a multiple of another, or
+            an array holds numbers that are not finite.
     """
 
     name: str
@@ -286,8 +133,9 @@ def identities(
             in float64, 1e-5 in float32.
 
     Raises:
-        DTypeError: an array is none, or holds no real floating numbers.
-        ShapeError: two arrays do not fit together.
+        DTypeError: an array is none, or holds no real floating numbers; an option is of a wrong
+            kind.
+        ShapeError: two arrays do not fit together, or an option is out of range.
     """
     given = {
         "q": q, "k": k, "v": v, "dq": dq, "dk": dk, "dv": dv, "dcontext": dcontext,
@@ -299,8 +147,11 @@ def identities(
         "output_weight": output_weight,
     }  # fmt: skip
     positive(WHO, tolerance)
-    whole(WHO, "offset", offset)
-    seen = Seen(mask, causal, offset)
+    finite(WHO, "softcap", softcap, above=0)
+    scale = finite(WHO, "scale", scale)
+    for name, switch in (("causal", causal), ("rotary", rotary), ("dropout", dropout)):
+        truth(WHO, name, switch)
+    seen = Seen(mask, causal, whole(WHO, "offset", offset))
     m, exactness = known(given, layer, seen, scale, softcap is not None, rotary, dropout)
     limit = exactness if tolerance is None else tolerance
     return [judged(equation, m, limit) for equation in EQUATIONS.values()]
@@ -343,7 +194,7 @@ def told(broken: list[Identity], applying: list[Identity]) -> str:
     for identity in broken:
         lines += [f"  {identity}"]
         lines += [f"    {identity.shown}"] * bool(identity.shown)
-        lines += [f"    usually: {identity.meaning}"]
+        lines += [f"    usually: {identity.meaning}"] * isfinite(identity.deviation)
     right = [identity.name for identity in applying if identity.holds]
     return "\n".join([*lines, *([f"  these hold: {'; '.join(right)}"] if right else [])])
 
@@ -351,9 +202,13 @@ def told(broken: list[Identity], applying: list[Identity]) -> str:
 def judged(equation: Equation, m: Known, tolerance: float) -> Identity:
     """An equation for what is known."""
     applies = equation.applies(m)
-    deviation = equation.deviation(m) if applies else 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # it is told below
+        deviation = equation.deviation(m) if applies else 0.0
     missing = "" if equation.known(m) else lacking(equation, m)
     holds = applies and deviation <= tolerance
+    shown = ""
+    if applies and not holds:
+        shown = equation.shown(m) if isfinite(deviation) else not_finite(equation, m)
     return Identity(
         equation.name,
         holds,
@@ -362,7 +217,24 @@ def judged(equation: Equation, m: Known, tolerance: float) -> Identity:
         applies,
         missing,
         equation.meaning,
-        equation.shown(m) if applies and not holds and isfinite(deviation) else "",
+        shown,
+    )
+
+
+def not_finite(equation: Equation, m: Known) -> str:
+    """Which arrays hold numbers that are not finite: those that it is about, else the others."""
+    counts: dict[
+        int, tuple[str, str]
+    ] = {}  # by the array, for one may stand under two names: the first is that given
+    for name, array in m.arrays.items():
+        wrong = ~np.isfinite(array) & ~(np.isneginf(array) & (name == "scores"))  # masked: fair
+        if wrong.any():
+            told = f"{name} is not finite at {wrong.sum()} of {array.size} places"
+            counts.setdefault(id(array), (name, told))
+    about = {name for names in equation.needs for name in names}
+    own = [told for name, told in counts.values() if name in about]
+    return "; ".join(own or [told for _, told in counts.values()]) or (
+        "the numbers are finite, and too large to multiply"
     )
 
 

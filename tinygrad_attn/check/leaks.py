@@ -124,7 +124,7 @@ def assert_causal(
     positive(who, tolerance)
     at, matrix = matrix_of(who, f, x, axis, out_axis, vjp, draws)
     reach = np.arange(matrix.shape[1]) - np.arange(len(matrix))[:, None] - offset
-    leaks = found(at, matrix, reach > 0, tolerance)
+    leaks = leaking(at, matrix, reach > 0, tolerance)
     if leaks.any():
         later = "s > t" if offset == 0 else f"s > t {'+' if offset > 0 else '−'} {abs(offset)}"
         rule = f"output t must not depend on input {later}"
@@ -161,7 +161,7 @@ def assert_independent(
             f"{matrix.shape[0]}; they must be the same number"
         )
     others = ~np.eye(len(matrix), dtype=bool)
-    leaks = found(at, matrix, others, tolerance)
+    leaks = leaking(at, matrix, others, tolerance)
     if leaks.any():
         rule = "output t must not depend on input s ≠ t"
         seen = matrix > smallest(at, matrix, tolerance)
@@ -169,7 +169,7 @@ def assert_independent(
 
 
 # ── what a matrix shows ──────────────────────────────────────────────────────────────────────────
-def found(at: Probed, matrix: Array, forbidden: Array, tolerance: float | None) -> Array:
+def leaking(at: Probed, matrix: Array, forbidden: Array, tolerance: float | None) -> Array:
     """The pairs that leak.
 
     Raises:

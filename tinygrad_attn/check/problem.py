@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, DTypeError, Tensor, grad
+from ..engine import Array, DTypeError, ShapeError, Tensor, grad
 from .layout import Layout, joined
 
 Function = Callable[..., Any]
@@ -127,11 +127,23 @@ def is_floating(x: Any) -> bool:
     return isinstance(x, np.ndarray) and x.dtype.kind == "f"
 
 
+def as_array(what: str, x: Any) -> Array:
+    """A copy of a Tensor's array, or of what NumPy makes an array of.
+
+    Raises:
+        ShapeError: `x`, which is called `what`, has rows of different lengths.
+    """
+    try:
+        return np.array(x.data if isinstance(x, Tensor) else x)
+    except ValueError as error:
+        raise ShapeError(f"{what} is no array: {error}") from None
+
+
 def as_floating(arg: Any) -> Any:
     """A floating argument as a float64 array; anything else (tokens, masks, options) as it is."""
     array = arg.data if isinstance(arg, Tensor) else arg
     if isinstance(arg, (list, tuple)) and holds_floats(arg):
-        array = np.asarray(arg)
+        array = as_array("gradcheck: an input", arg)
     if isinstance(array, float | np.floating) or is_floating(array):
         return np.array(array, np.float64)
     if isinstance(array, np.ndarray) and array.dtype.kind == "c":

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..engine import Array
+from .attention_arrays import Known
 from .equations import inner
 from .explain.plain import made_of, rounded
-from .known import Known
 
 SYMBOLS = {
     "q": "⟨Q, dQ⟩", "scores": "⟨S, dS⟩", "k": "⟨K, dK⟩", "context": "⟨C, dC⟩", "v": "⟨V, dV⟩",

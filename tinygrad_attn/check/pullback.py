@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
 
 from ..calculus import vjp as pulling
 from ..engine import Array, DTypeError, ShapeError, Tensor, TensorError
-from .problem import Function
+from .problem import Function, as_array
 
 Pull = Callable[[Array], Array]
 Foreign = Callable[[Array, Array], Any]
@@ -87,10 +87,7 @@ def point(who: str, x: Any) -> Array:
     Raises:
         DTypeError, ShapeError: as in `probed`.
     """
-    try:
-        array = np.array(x.data if isinstance(x, Tensor) else x)
-    except ValueError as error:  # rows of different lengths
-        raise ShapeError(f"{who}: x is no array: {error}") from None
+    array = as_array(f"{who}: x", x)
     if array.dtype.kind != "f":
         raise DTypeError(
             f"{who}: expected a real floating x, got {array.dtype}; tokens have no gradient: pass "
@@ -168,14 +165,33 @@ def whole(who: str, name: str, value: Any, least: int | None = None) -> int:
     return int(value)
 
 
+def finite(who: str, name: str, value: Any, *, above: float = -inf) -> float | None:
+    """`value` as a number, or None.
+
+    Raises:
+        DTypeError: it is neither.
+        ShapeError: it is not finite, or not above `above`.
+    """
+    if value is None:
+        return None
+    number = isinstance(value, float | int | np.floating | np.integer)
+    if not number or isinstance(value, bool):
+        raise DTypeError(f"{who}: {name} must be a number or None, got {value!r}")
+    if not (isfinite(value) and value > above):
+        kind = "finite" if above == -inf else f"above {above:g} and finite"
+        raise ShapeError(f"{who}: {name} must be {kind}, got {value}")
+    return float(value)
+
+
 def positive(who: str, tolerance: Any) -> None:
     """Raises: DTypeError, ShapeError: the tolerance is neither None nor a positive number."""
-    if tolerance is None:
-        return
-    if not isinstance(tolerance, float | int | np.floating) or isinstance(tolerance, bool):
-        raise DTypeError(f"{who}: tolerance must be a number or None, got {tolerance!r}")
-    if not (isfinite(tolerance) and tolerance > 0):
-        raise ShapeError(f"{who}: tolerance must be positive and finite, got {tolerance}")
+    finite(who, "tolerance", tolerance, above=0)
+
+
+def truth(who: str, name: str, value: Any) -> None:
+    """Raises: DTypeError: the value is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise DTypeError(f"{who}: {name} must be True or False, got {value!r}")
 
 
 def place(who: str, name: str, axis: Any, shape: tuple[int, ...]) -> int:

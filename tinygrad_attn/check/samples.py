@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import ops
-from ..engine import PRIMITIVES, Array, Primitive
+from ..engine import PRIMITIVES, Primitive
 from ..ops.indexing import scatter, untaken
 from ..ops.recurrent import gru_cell, lstm_cell
+from . import draws
 
 PACKAGE = __name__.split(".")[0]
 RNG = np.random.default_rng(11)
+normal, positive, between, apart = (
+    partial(draw, RNG) for draw in (draws.normal, draws.positive, draws.between, draws.apart)
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Sample:
         name: of the operation or layer.
         f: takes the inputs as Tensors; a module is checked with respect to its parameters too.
         inputs: the point.
-        analytic: is f analytic?  Then its error must be ≤ 1e-12, else ≤ 1e-8.
+        analytic: is f analytic?  Else it has kinks, and its inputs lie apart from them.
     """
 
     name: str
@@ -38,36 +43,10 @@ class Sample:
     inputs: tuple[Any, ...]
     analytic: bool = True
 
-    @property
-    def limit(self) -> float:
-        """The largest error that is allowed."""
-        return 1e-12 if self.analytic else 1e-8
-
 
 def ours(op: Primitive) -> bool:
     """Is the operation one of this package's own?"""
     return op.__module__.split(".")[0] == PACKAGE
-
-
-def normal(*shape: int) -> Array:
-    """Random numbers of either sign."""
-    return RNG.standard_normal(shape)
-
-
-def positive(*shape: int) -> Array:
-    """Random numbers in [0.5, 2)."""
-    return RNG.uniform(0.5, 2, shape)
-
-
-def between(*shape: int) -> Array:
-    """Random numbers in (−0.9, 0.9)."""
-    return RNG.uniform(-0.9, 0.9, shape)
-
-
-def apart(*shape: int) -> Array:
-    """Random numbers that lie at least 0.1 from each other and from 0, in random order."""
-    n = int(np.prod(shape))
-    return np.asarray(RNG.permutation(n).reshape(shape) * 0.25 - n // 2 * 0.25 + 0.11)
 
 
 def reduced(op: Callable[..., Any]) -> Callable[..., Any]:

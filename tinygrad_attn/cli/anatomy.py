@@ -19,7 +19,7 @@ from ..viz.anatomy.data import PathPart
 from ..viz.anatomy.paths import percent
 from ..viz.files import write_whole
 from ..viz.labels import clean
-from .options import Parser, UsageError, add_seed, folder, integer, subparser
+from .options import Parser, UsageError, add_seed, file_to_write, integer, subparser
 from .subjects import Subject, famous, of_bert, saved_subject
 from .train import introduction
 
@@ -120,9 +120,7 @@ def check(options: argparse.Namespace) -> None:
             continue
         if path.suffix.lower() not in endings:
             raise UsageError(f"{name}: expected a name that ends in {endings[0]}, got {path}")
-        if not path.absolute().parent.is_dir():
-            raise UsageError(f"{name}: there is no folder {path.parent}; make it first")
-        folder(path.absolute().parent)
+        file_to_write(name, path)
     if options.checkpoint and options.steps:
         raise UsageError("--steps: with a checkpoint nothing is trained; leave it out")
     if options.text and not options.checkpoint:

@@ -16,7 +16,7 @@ import numpy as np
 from ..engine import Array
 from ..environment import environment, limited_blas
 from ..kernels import installed, threads, use
-from .options import Parser, UsageError, integer, subparser
+from .options import Parser, UsageError, file_to_write, integer, subparser
 from .tables import print_table, watched
 from .workloads import Workload, workloads
 
@@ -101,8 +101,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Measure, print the table and write the figures."""
-    if options.out is not None and not options.out.absolute().parent.is_dir():
-        raise UsageError(f"--out: there is no folder {options.out.absolute().parent}")
+    file_to_write("--out", options.out)
     with limited_blas(options.threads):
         ground = environment()
         print("\n".join(introduction(ground)) + "\n")

@@ -12,8 +12,17 @@ from ..check.report import Report, ordinal
 from ..check.suite import Row, named, rows
 from ..environment import limited_blas
 from ..viz.files import write_whole
-from .options import Parser, UsageError, add_seed, choice, integer, number, subparser
-from .own import INPUTS, check_count, found, inputs, told
+from .options import (
+    Parser,
+    UsageError,
+    add_seed,
+    choice,
+    file_to_write,
+    integer,
+    number,
+    subparser,
+)
+from .own import INPUTS, check_count, function_named, inputs, is_file, told
 from .tables import print_table, watched
 
 SUMMARY = "check the gradient of every operation and layer, or of a function of yours"
@@ -61,7 +70,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     own = parser.add_argument_group("for a function of yours")
     own.add_argument("--input", metavar="SHAPES", help="shapes of its inputs, as 3x4,4; see above")
-    add_seed(parser, "the random inputs of a function of yours")
+    add_seed(own, "the random inputs", None)
     own.add_argument(
         "--method",
         type=choice(*METHODS),
@@ -84,9 +93,13 @@ def execute(options: argparse.Namespace) -> int:
         if options.list:
             raise UsageError("--list is for the library's names, not for a function of yours")
         return check_own(options)
-    for option in ("input", "method", "tolerance", "html"):
+    if options.name and is_file(options.name):
+        raise UsageError(f"name the function: {options.name}:FUNCTION")
+    for option in ("input", "seed", "method", "tolerance", "html"):
         if getattr(options, option) is not None:
             raise UsageError(f"--{option} is for a function of yours: MODULE:FUNCTION")
+    if options.list and options.order is not None:
+        raise UsageError("--order is for checks, and --list makes none; leave one out")
     return check_library(options)
 
 
@@ -119,7 +132,7 @@ def cells(row: Row) -> tuple[str, ...]:
         str(row.order),
         row.method,
         f"{row.max_error:.1e}",
-        f"{row.limit:.0e}",
+        f"{row.tolerance:.0e}",
         row.verdict,
     )
 
@@ -128,9 +141,10 @@ def cells(row: Row) -> tuple[str, ...]:
 def check_own(options: argparse.Namespace) -> int:
     """Check a function at random inputs, print its reports, and write a page if asked to."""
     name, given = options.name, inputs(options.input or "")
-    f = found(name)
+    file_to_write("--html", options.html)
+    f = function_named(name)
     check_count(f, name, given)
-    rng = np.random.default_rng(options.seed)
+    rng = np.random.default_rng(options.seed or 0)
     with limited_blas(1), told(name):
         judged = list(
             reports(

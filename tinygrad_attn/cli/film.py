@@ -17,7 +17,7 @@ from ..environment import limited_blas
 from ..train import Evaluation, Progress, Reference, Trainer, presets
 from ..train.reference import reference_loss
 from ..viz.anatomy.film import MOST, Film
-from .options import Parser, UsageError, add_seed, integer, subparser
+from .options import Parser, add_seed, file_to_write, integer, subparser
 
 SUMMARY = "film the attention of a model while it learns what “it” means"
 TEXT = """Train the small BERT that learns which noun a pronoun means, and record P and dP of all
@@ -62,10 +62,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Train, film, and say where the film is."""
-    if not options.out.absolute().parent.is_dir():
-        raise UsageError(
-            f"--out: {options.out.parent}: there is no such folder; make it, or choose another"
-        )
+    file_to_write("--out", options.out)
     rng = np.random.default_rng(options.seed)
     config = replace(presets.SETTINGS["pronouns"], steps=options.steps, seed=options.seed)
     trainer = Trainer(presets.pronouns(pronouns(), rng), config, rng)

@@ -102,12 +102,12 @@ SIZES: dict[str, tuple[Callable[[str], Any], str, str]] = {
 }
 
 
-def add_seed(parser: argparse.ArgumentParser, what: str) -> None:
-    """The option --seed."""
+def add_seed(parser: argparse._ActionsContainer, what: str, default: int | None = 0) -> None:
+    """The option --seed; where `default` is None one can see whether it was given."""
     parser.add_argument(
         "--seed",
         type=integer(0),
-        default=0,
+        default=default,
         metavar="N",
         help=f"of {what}; the same seed gives the same result (default: 0)",
     )
@@ -134,11 +134,30 @@ def folder(path: Path) -> Path:
     place = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not place.is_dir():
         raise UsageError(f"--out: expected a folder, but {place} is a file; choose another name")
+    refuse_unwritable(f"--out: {path}: expected a folder to write to, but", place)
+    return path
+
+
+def file_to_write(option: str, path: Path | None) -> None:
+    """Before the work: can the file that an option names be written?  Nothing is left behind.
+
+    Raises:
+        UsageError: there is no such folder, it is not to be written to, or the file is a folder.
+    """
+    if path is None:
+        return
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{option}: there is no folder {path.parent}; make it, or choose another")
+    if path.is_dir():
+        raise UsageError(f"{option}: {path} is a folder; name a file")
+    refuse_unwritable(f"{option}:", path.absolute().parent)
+
+
+def refuse_unwritable(what: str, place: Path) -> None:
+    """Raises: UsageError: nothing can be written to this folder; `what` begins the sentence."""
     try:
         TemporaryDirectory(dir=place).cleanup()
     except OSError as error:
         raise UsageError(
-            f"--out: {path}: expected a folder to write to, but nothing can be written to {place} "
-            f"({error.strerror}); choose another"
+            f"{what} nothing can be written to {place} ({error.strerror}); choose another"
         ) from error
-    return path

@@ -27,7 +27,9 @@ import numpy as np
 from ..engine import TensorError
 from .options import UsageError
 
-PACKAGE = str(Path(__file__).parent.parent)
+PACKAGE = Path(__file__).parent.parent
+PYTHON = Path(os.__file__).parent
+NUMPY = Path(np.__file__).parent
 INPUTS = """inputs (--input):
   3x4           random numbers of this shape; 4 is a vector, scalar a single number
   3x4:positive  from 0.5 to 1.5, for a logarithm or a root
@@ -89,12 +91,15 @@ def read(text: str) -> Input:
         raise UsageError(f"--input: expected 1 to {LARGEST:,} elements, got {text!r}")
     below = int(known["below"] or 0) if known else 0
     if known and known["below"] and not 0 < below < 2**63:
-        raise UsageError(f"--input: expected integers below 1 or more, as int7, got {text!r}")
+        raise UsageError(
+            "--input: after int comes a number of 1 or more, below 2**63: int7 is 0 to 6; got "
+            f"{text!r}"
+        )
     return Input(lengths, "int" if below else kind, below)
 
 
 # ── the function ─────────────────────────────────────────────────────────────────────────────────
-def found(name: str) -> Callable[..., Any]:
+def function_named(name: str) -> Callable[..., Any]:
     """What a name such as "my_module:score" stands for.
 
     Raises:
@@ -118,13 +123,18 @@ def found(name: str) -> Callable[..., Any]:
     return target
 
 
+def is_file(where: str) -> bool:
+    """Does this name a file, and no module?"""
+    return where.endswith(".py") or "/" in where or os.sep in where
+
+
 def loaded(where: str) -> Any:
     """A module by its name, as `python -m` finds it, or by its file.
 
     Raises:
         UsageError: there is none.
     """
-    if where.endswith(".py") or os.sep in where:
+    if is_file(where):
         return from_file(Path(where))
     sys.path.insert(0, os.getcwd())
     try:
@@ -170,18 +180,28 @@ def member(target: Any, name: str, where: str) -> Any:
 
 
 def check_count(f: Callable[..., Any], name: str, given: list[Input]) -> None:
-    """Raises: UsageError: `f` takes more inputs, or fewer."""
+    """Raises: UsageError: `f` takes more inputs, or fewer, or some by name alone."""
     try:
         signature = inspect.signature(getattr(f, "forward", f))
     except (TypeError, ValueError):  # of a builtin, none
         return
+    takes = f"{name} takes {signature.replace(return_annotation=signature.empty)}"
+    named = [
+        p.name
+        for p in signature.parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+    ]
+    if named:
+        be = "is" if len(named) == 1 else "are"
+        raise UsageError(
+            f"{takes}: {', '.join(named)} {be} given by name alone; wrap it in a function that "
+            f"gives {'it' if len(named) == 1 else 'them'}"
+        )
     try:
         signature.bind(*given)
     except TypeError:
-        wanted = ", ".join(map(str, signature.parameters.values())) or "none"
         raise UsageError(
-            f"{name} takes ({wanted}), but --input has {len(given)}; give one for each, as "
-            "--input 3x4,4"
+            f"{takes}, but --input has {len(given)}; give one for each, as --input 3x4,4"
         ) from None
 
 
@@ -211,14 +231,16 @@ def place_of(error: BaseException) -> str | None:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{short(error.filename)}, line {error.lineno}"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not is_library(f.filename)]
-    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts] or frames
     return f"{short(own[-1].filename)}, line {own[-1].lineno}" if own else None
 
 
 def is_library(file: str) -> bool:
     """Is it this package's, NumPy's or Python's own?"""
-    python = file.startswith(str(Path(os.__file__).parent)) and "site-packages" not in file
-    return python or file.startswith((PACKAGE, str(Path(np.__file__).parent), "<frozen"))
+    path = Path(file)
+    python = path.is_relative_to(PYTHON) and "site-packages" not in path.parts
+    ours = path.is_relative_to(PACKAGE) or path.is_relative_to(NUMPY)
+    return python or ours or file.startswith("<frozen")
 
 
 def short(file: str) -> str:

@@ -1,27 +1,27 @@
 """The bug zoo: wrong gradients that people write, each with a name, a switch and a lesson.
 
-    bug = found("softmax-diagonal")
+    bug = bug_named("softmax-diagonal")
     with bug.plant():
         f, inputs = bug.subject(SIZES[0])
         gradcheck(f, *inputs)
 
 `tinygrad-attn zoo` tells which checker catches which bug.  Read in this order: bug.py (what a bug
 is); nonlinear.py, choosing.py, summing.py, moving.py, layers.py, attention.py, recurrent.py,
-functions.py (the bugs); checkers.py (who looks for them), matrix.py (who finds them);
+misuses.py (the bugs); checkers.py (who looks for them), matrix.py (who finds them);
 expressions.py, alarms.py (right gradients, of which nobody should complain).
 """
 
 from difflib import get_close_matches
 
 from ...engine import TensorError
-from . import attention, choosing, functions, layers, moving, nonlinear, recurrent, summing
+from . import attention, choosing, layers, misuses, moving, nonlinear, recurrent, summing
 from .bug import SIZES, Bug, Size, Subject
 
-__all__ = ["BUGS", "SIZES", "Bug", "Size", "Subject", "UnknownBugError", "found"]
+__all__ = ["BUGS", "SIZES", "Bug", "Size", "Subject", "UnknownBugError", "bug_named"]
 
 BUGS: dict[str, Bug] = {
     bug.name: bug
-    for area in (nonlinear, choosing, summing, moving, layers, attention, recurrent, functions)
+    for area in (nonlinear, choosing, summing, moving, layers, attention, recurrent, misuses)
     for bug in area.CAGE.bugs
 }
 
@@ -30,7 +30,7 @@ class UnknownBugError(TensorError, LookupError):
     """No bug has this name."""
 
 
-def found(name: str) -> Bug:
+def bug_named(name: str) -> Bug:
     """The bug of this name.
 
     Raises:

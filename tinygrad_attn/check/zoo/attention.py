@@ -21,7 +21,8 @@ from ...nn import functional
 from ...nn.functional.attention import steps
 from ...nn.functional.limits import limiting
 from ..causes import Cause
-from .bug import Cage, Draw, Made, Size, Subject, normal, spread
+from ..draws import normal, spread
+from .bug import Cage, Draw, Made, Size, Subject
 
 CAGE = Cage("attention")
 plants = CAGE.plants

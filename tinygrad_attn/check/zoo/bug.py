@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ...engine import Array
 from ..causes import Cause
 from ..compare import Verdict
 
@@ -152,26 +151,3 @@ def name_of(op: Any) -> str:
     """What reports call an operation: an adapter by the name of its primitive."""
     name: str = (getattr(op, "primitive", None) or op).__name__
     return name
-
-
-def normal(rng: Draw, *shape: int) -> Array:
-    """Random numbers of either sign."""
-    return np.asarray(rng.standard_normal(shape))
-
-
-def positive(rng: Draw, *shape: int) -> Array:
-    """Random numbers in [0.5, 2)."""
-    return rng.uniform(0.5, 2, shape)
-
-
-def apart(rng: Draw, *shape: int) -> Array:
-    """Random numbers at least 0.1 from each other and from 0: no kink is near."""
-    n = int(np.prod(shape))
-    return np.asarray(rng.permutation(n).reshape(shape) * 0.25 - n // 2 * 0.25 + 0.11)
-
-
-def spread(rng: Draw, *shape: int) -> Array:
-    """True for about half of the elements, and never the same for a whole row."""
-    chosen = rng.random(shape) < 0.5
-    chosen[..., 0], chosen[..., -1] = True, False
-    return np.asarray(rng.permuted(chosen, axis=-1))

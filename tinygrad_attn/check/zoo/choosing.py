@@ -7,7 +7,8 @@ import numpy as np
 from ... import ops
 from ...engine import Array
 from ..causes import Cause
-from .bug import Cage, Draw, Size, Subject, apart, normal, spread
+from ..draws import apart, normal, spread
+from .bug import Cage, Draw, Size, Subject
 
 CAGE = Cage("kinks and masks")
 plants = CAGE.plants

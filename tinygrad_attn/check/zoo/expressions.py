@@ -14,9 +14,10 @@ import numpy as np
 from ... import ops
 from ...engine import Array
 from ...nn import functional
+from ..draws import normal
 from ..samples import Sample
 from ..suite import LAYERS, SAMPLES
-from .bug import Draw, Subject, normal
+from .bug import Draw, Subject
 
 LARGEST = 12  # elements of an intermediate result
 LONGEST = 5  # steps

@@ -8,7 +8,8 @@ from ... import ops
 from ...engine import Array
 from ...nn import functional
 from ..causes import Cause
-from .bug import Cage, Draw, Size, Subject, normal, spread
+from ..draws import normal, spread
+from .bug import Cage, Draw, Size, Subject
 
 CAGE = Cage("layers and losses")
 plants = CAGE.plants

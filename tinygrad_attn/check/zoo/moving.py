@@ -11,7 +11,8 @@ from ... import ops
 from ...engine import Array
 from ...ops.joining import along, section
 from ..causes import Cause
-from .bug import Cage, Draw, Size, Subject, normal
+from ..draws import normal
+from .bug import Cage, Draw, Size, Subject
 
 CAGE = Cage("shapes and indices")
 plants = CAGE.plants

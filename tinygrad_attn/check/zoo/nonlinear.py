@@ -9,7 +9,8 @@ import numpy as np
 from ... import ops
 from ...engine import Array
 from ..causes import Cause
-from .bug import Cage, Draw, Size, Subject, apart, normal, positive
+from ..draws import apart, normal, positive
+from .bug import Cage, Draw, Size, Subject
 
 CAGE = Cage("softmax and nonlinearities")
 plants = CAGE.plants

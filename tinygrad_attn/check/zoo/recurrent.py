@@ -18,7 +18,8 @@ from ...ops.recurrent import (
     lstm_slopes,
 )
 from ..causes import Cause
-from .bug import Cage, Draw, Size, Subject, normal
+from ..draws import normal
+from .bug import Cage, Draw, Size, Subject
 
 CAGE = Cage("recurrent networks")
 plants = CAGE.plants

@@ -10,7 +10,8 @@ from ... import ops
 from ...engine import Array
 from ...ops.linalg import operand_gradient
 from ..causes import Cause
-from .bug import Cage, Draw, Size, Subject, normal
+from ..draws import normal
+from .bug import Cage, Draw, Size, Subject
 
 CAGE = Cage("broadcasting, sums and products")
 plants = CAGE.plants

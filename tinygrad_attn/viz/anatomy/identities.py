@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...check.attention_arrays import Known
+from ...check.conditions import EQUATIONS
 from ...check.equations import relative
-from ...check.identities import EQUATIONS
-from ...check.known import Known
 from .data import Identity, Layer, Matrices, Recording, Target, Text
 from .paths import Decomposition, paths_of
 
@@ -22,7 +22,7 @@ TOLERANCE = 1e-12  # far above rounding in float64, far below what a wrong rule 
 KOREAN = {  # an equation of `check`, and its condition
     "weight rows": (
         "P의 각 행은 합이 1이다",
-        "언제나. 아무 키도 볼 수 없는 쿼리의 행은 합이 0이다",
+        "드롭아웃이 없을 때. 아무 키도 볼 수 없는 쿼리의 행은 합이 0이다",
     ),
     "score rows": (
         "dS′의 각 행은 합이 0이다",
@@ -40,7 +40,7 @@ KOREAN = {  # an equation of `check`, and its condition
     ),
     "value bias": (
         "그룹마다 dbv = dbo Wo",
-        "편향이 있고 모든 쿼리가 적어도 키 하나를 볼 수 있을 때",
+        "편향이 있고 드롭아웃이 없으며 모든 쿼리가 적어도 키 하나를 볼 수 있을 때",
     ),
     "group sums": (
         "그룹의 dK와 dV는 그 쿼리 헤드들의 합이다",

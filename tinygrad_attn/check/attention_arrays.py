@@ -127,7 +127,7 @@ def known(
     if allowed is not None:
         arrays["allowed"] = allowed
     check_layer(others, lengths)
-    scale = lengths.get("D", 1) ** -0.5 if scale is None else number("scale", scale)
+    scale = lengths.get("D", 1) ** -0.5 if scale is None else scale
     group = lengths["H"] // lengths["G"] if lengths.keys() >= {"H", "G"} else 1
     return Known(arrays, scale, group, softcap, rotary, dropout), exactness
 
@@ -206,13 +206,6 @@ def check_layer(others: dict[str, Array], lengths: dict[str, int]) -> None:
             size, found = prod(lengths[letter] for letter in axes), others[name].shape
             if found[-1:] != (size,):
                 raise ShapeError(f"{WHO}: {name} must have {size} columns, got the shape {found}")
-
-
-def number(name: str, value: Any) -> float:
-    """Raises: DTypeError: it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise DTypeError(f"{WHO}: {name} must be a number or None, got {value!r}")
-    return float(value)
 
 
 def allowed_pairs(seen: Seen, lengths: dict[str, int], front: tuple[int, ...]) -> Array | None:

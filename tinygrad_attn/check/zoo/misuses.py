@@ -10,7 +10,8 @@ from ... import ops
 from ...engine import Tensor, no_grad
 from ...nn import functional
 from ..causes import Cause
-from .bug import Cage, Draw, Size, Subject, apart, normal
+from ..draws import apart, normal
+from .bug import Cage, Draw, Size, Subject
 
 CAGE = Cage("around the rules")
 misuses = CAGE.misuses
