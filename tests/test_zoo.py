@@ -166,10 +166,9 @@ def test_a_cage_makes_bugs_of_rules_and_of_functions() -> None:
         assert judged(bug.subject(SIZES[0])).ok
 
 
-@pytest.mark.slow
 def test_several_processes_find_what_one_finds() -> None:
-    alone = {trial.name: trial for trial in map(tried, list(BUGS)[::10])}
-    for trial in trials(jobs=2):
-        if trial.name in alone:
-            assert trial.caught == alone[trial.name].caught
-            assert trial.named == alone[trial.name].named
+    chosen = list(BUGS)[::25]
+    together = list(trials(jobs=2, chosen=chosen))
+    assert [trial.name for trial in together] == chosen
+    for trial, alone in zip(together, map(tried, chosen), strict=True):
+        assert (trial.caught, trial.named) == (alone.caught, alone.named)

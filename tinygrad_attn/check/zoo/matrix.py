@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -55,9 +55,9 @@ def names(report: Report, bug: Bug) -> bool:
     return right and report.kind in bug.causes
 
 
-def trials(seed: int = 0, jobs: int = 1) -> Iterator[Trial]:
-    """Every bug before every checker."""
-    return shared(partial(tried, seed=seed), list(BUGS), jobs, chunk=4)
+def trials(seed: int = 0, jobs: int = 1, chosen: Sequence[str] = ()) -> Iterator[Trial]:
+    """Every bug, or those named, before every checker."""
+    return shared(partial(tried, seed=seed), chosen or list(BUGS), jobs, chunk=4)
 
 
 def tried(name: str, seed: int = 0) -> Trial:
