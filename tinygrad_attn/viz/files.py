@@ -31,6 +31,8 @@ def write_whole(path: FilePath, content: bytes) -> Path:
         RenderError: the place cannot be written; what was there before is untouched.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise RenderError(f"cannot write {clean(path, PATH_LIMIT)!r}: it is not a file")
         files.write_whole(path, [content])
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
