@@ -192,6 +192,12 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "a list of lists for us": lambda: whole(
         filled('{"__metadata__": {"tinygrad_attn": "[', "[],", '[]]"}}')
     ),
+    "short texts for us": lambda: whole(
+        filled('{"__metadata__": {"tinygrad_attn": "[', '\\"\\",', '0]"}}')
+    ),
+    "texts that do not end for us": lambda: whole(
+        filled('{"__metadata__": {"tinygrad_attn": "[,\\"', '\\\\\\",', '"}}')
+    ),
     "objects for us": lambda: whole(
         filled('{"__metadata__": {"tinygrad_attn": "[', "{},", '{}]"}}')
     ),

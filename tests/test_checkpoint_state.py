@@ -196,6 +196,11 @@ def test_parameters_of_two_dtypes_are_refused(tmp_path: Path) -> None:
         back(tmp_path, model=model)
 
 
+def test_a_complex_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="float64, got complex64; convert the whole model"):
+        back(tmp_path, model=GPT(CONFIG).astype(np.complex64))
+
+
 OPTIMIZERS = [
     lambda p: optim.SGD(p, 0.1), lambda p: optim.SGD(p, 0.1, momentum=0.9),
     lambda p: optim.Adam(p, 0.01), lambda p: optim.AdamW(p, 0.01, (0.8, 0.9), 1e-7, 0.1),

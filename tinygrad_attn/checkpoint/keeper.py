@@ -58,7 +58,7 @@ class Keeper:
         except OSError as error:
             raise CheckpointError(
                 f"{self.folder}: expected a folder of checkpoints, but it cannot be read "
-                f"({error.strerror}); check its permissions"
+                f"({error.strerror}); check the path and its permissions"
             ) from error
         return [self.folder / match[0] for match in sorted(names, key=lambda match: int(match[1]))]
 

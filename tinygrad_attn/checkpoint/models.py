@@ -58,10 +58,10 @@ def particulars(model: Any, packing: Packing) -> dict[str, Any]:
     """What the configuration does not say: the dtype, what is not trained, whose generator."""
     parameters = dict(model.named_parameters())
     dtypes = sorted({str(parameter.dtype) for parameter in parameters.values()})
-    if len(dtypes) != 1:
+    if len(dtypes) != 1 or dtypes[0] not in FLOATING:
         raise CheckpointError(
-            f"expected parameters of one dtype, got {' and '.join(dtypes)}; convert the whole "
-            "model with astype"
+            f"expected parameters of one dtype, which is {' or '.join(FLOATING)}, got "
+            f"{' and '.join(dtypes)}; convert the whole model with astype"
         )
     name, config = type(model).__name__, model.config
     asked, allowed = table_of(name, config), most_of_table(sum(p.size for p in parameters.values()))

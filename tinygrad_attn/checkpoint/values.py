@@ -22,7 +22,7 @@ from ..files.strict import shown
 GENERATORS = ("PCG64", "PCG64DXSM")  # those whose state is plain numbers
 ARRAY, TUPLE, GENERATOR = MARKS = ("$array", "$tuple", "$generator")
 PLAIN = (bool, int, float, str, type(None))
-DEEPEST = 200  # of lists, tuples and dicts in each other, where reading can recurse from anywhere
+DEEPEST = 200  # lists, tuples and dicts in each other; Python recurses into twice as many
 HELD = {dtype for name, dtype in DTYPES.items() if name != "BF16"}
 
 
