@@ -57,10 +57,10 @@ FILES: dict[str, tuple[bytes, str]] = {
     "length alone": ((2).to_bytes(8, "little"), "no room"),
     "length 0": (bytes(8) + b"{}", "header would be 0 bytes"),
     "length 1": (whole("{") + b"}", "header would be 1 bytes"),
-    "length of the rest and one": ((4).to_bytes(8, "little") + b"{ }", "would be 4 bytes"),
-    "length 2⁶³": ((1 << 63).to_bytes(8, "little") + b"{}" * 9, "would be 9,223,"),
-    "length 2⁶⁴ − 1": (b"\xff" * 8 + b"{}" * 9, "would be 18,446,"),
-    "length 2⁶⁴ − 8": ((2**64 - 8).to_bytes(8, "little") + b"{}" * 9, "would be 18,446,"),
+    "length of the rest and one": ((4).to_bytes(8, "little") + b"{ }", "no header length"),
+    "length 2⁶³": ((1 << 63).to_bytes(8, "little") + b"{}" * 9, "no header length"),
+    "length 2⁶⁴ − 1": (b"\xff" * 8 + b"{}" * 9, "no header length"),
+    "length 2⁶⁴ − 8": ((2**64 - 8).to_bytes(8, "little") + b"{}" * 9, "no header length"),
     "a longer header than any": (whole("{" + " " * MAX_HEADER + "}"), "expected 2 to"),
     # ── other formats ──
     "zip": (zipped(), "a zip archive"),
@@ -69,7 +69,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "old pickle": (pickle.dumps({"a": [1, 2]}, 2), "a pickle"),
     "numpy": (b"\x93NUMPY\x01\x00v\x00{'descr'", "an array of np.save"),
     "a zip before it": (zipped()[:8] + GOOD, "a zip archive"),
-    "text": (b"Once upon a time there was a model", "header would be"),
+    "text": (b"Once upon a time there was a model", "no header length of a file of 34 bytes"),
     # ── JSON ──
     "no object": (whole("[]"), "begins with b'\\[\\]'"),
     "blank first": (whole(" {}"), "begins with"),
@@ -191,6 +191,12 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "a shape without end": lambda: whole(filled('{"a": {"shape": [', "1,", "1]}}")),
     "a list of lists for us": lambda: whole(
         filled('{"__metadata__": {"tinygrad_attn": "[', "[],", '[]]"}}')
+    ),
+    "short texts for us": lambda: whole(
+        filled('{"__metadata__": {"tinygrad_attn": "[', '\\"\\",', '0]"}}')
+    ),
+    "texts that do not end for us": lambda: whole(
+        filled('{"__metadata__": {"tinygrad_attn": "[,\\"', '\\\\\\",', '"}}')
     ),
     "objects for us": lambda: whole(
         filled('{"__metadata__": {"tinygrad_attn": "[', "{},", '{}]"}}')

@@ -129,13 +129,13 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("value", [{1, 2}, float("nan"), np.float32(1), b"bytes"])
 def test_a_value_that_is_not_json(tmp_path, value):
-    with pytest.raises(CheckpointError, match="one that JSON can hold"):
+    with pytest.raises(CheckpointError, match="not everything would come back as it is: state"):
         checkpoint.save(tmp_path / "m", model=GPT(CONFIG), value=value)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_module_that_cannot_be_rebuilt(tmp_path):
-    with pytest.raises(CheckpointError, match=r"got Linear; save its state_dict\(\) instead"):
+    with pytest.raises(CheckpointError, match=r"layers\.Linear; save its weights with safe"):
         checkpoint.save(tmp_path / "m", model=Linear(2, 3))
 
 
@@ -216,4 +216,21 @@ def merged(head, change):
 def test_metadata_that_fits_no_model(saved, change, sentence):
     changed(saved, lambda head, arrays: merged(head, change))
     with pytest.raises(CheckpointError, match=sentence):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize("part", ["read", "rebuilt"])
+def test_too_little_memory_is_no_damage(saved, monkeypatch, part):
+    def fails(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(f"tinygrad_attn.checkpoint.loading.{part}", fails)
+    with pytest.raises(CheckpointError, match="not enough memory to load") as caught:
+        checkpoint.load(saved)
+    assert "damaged" not in str(caught.value)
+
+
+def test_contents_that_do_not_fit_together_are_not_blamed_on_the_model(saved):
+    changed(saved, lambda head, arrays: head.update(step=-1))
+    with pytest.raises(CheckpointError, match=r"contents do not fit together \(step is -1"):
         checkpoint.load(saved)

@@ -80,7 +80,7 @@ def bomb(head: Head, **sizes: Any) -> None:
 
 HEADS: dict[str, tuple[Callable[[Head, Arrays], Any], str]] = {
     "wide": (lambda h, a: bomb(h, d_model=1 << 20), "more numbers than the file holds"),
-    "wider": (lambda h, a: bomb(h, d_model=1 << 200), "describe a model"),
+    "wider": (lambda h, a: bomb(h, d_model=1 << 200), "do not fit together"),
     "long": (lambda h, a: bomb(h, max_length=1 << 40), "more numbers than the file holds"),
     "deep": (lambda h, a: bomb(h, num_layers=1 << 40), "more numbers than the file holds"),
     "many words": (lambda h, a: bomb(h, vocab_size=1 << 34), "more numbers than the file"),
@@ -94,14 +94,14 @@ HEADS: dict[str, tuple[Callable[[Head, Arrays], Any], str]] = {
     "a class that is no model": (lambda h, a: h["model"].update(name="GPTConfig"), "unknown"),
     "another dtype": (lambda h, a: h["model"].update(dtype="object"), "dtype 'object'"),
     "an unknown frozen": (lambda h, a: h["model"].update(frozen=["wte"]), "'wte'"),
-    "no model": (lambda h, a: h.update(model=None), "does not describe"),
+    "no model": (lambda h, a: h.update(model=None), "do not fit together"),
     "no generators": (lambda h, a: h.pop("generators"), "generators"),
     "a generator too far": (lambda h, a: h.update(rng=9), "out of range"),
     "a generator before": (lambda h, a: h.update(rng=-1), "a generator is -1"),
     "a generator's state": (
-        lambda h, a: h["generators"][0]["state"].update(state=1 << 200), "describe"
+        lambda h, a: h["generators"][0]["state"].update(state=1 << 200), "fit together"
     ),
-    "a negative state": (lambda h, a: h["generators"][0]["state"].update(inc=-1), "describe"),
+    "a negative state": (lambda h, a: h["generators"][0]["state"].update(inc=-1), "fit together"),
     "a generator's kind": (
         lambda h, a: h["generators"][0].update(bit_generator="Generator"), "unknown generator",
     ),
@@ -130,7 +130,7 @@ HEADS: dict[str, tuple[Callable[[Head, Arrays], Any], str]] = {
         lambda h, a: h["state"].update(order={"$array": "wte.weight"}), "wte.weight",
     ),
     "an array no one asks for": (lambda h, a: a.update({"state:x": a["ln_f.bias"]}), "state:x"),
-    "two marks": (lambda h, a: h["state"].update(t={"$tuple": [], "$array": ""}), "describe"),
+    "two marks": (lambda h, a: h["state"].update(t={"$tuple": [], "$array": ""}), "fit together"),
     "a tuple of text": (lambda h, a: h["state"].update(t={"$tuple": 3}), "not iterable"),
     "a generator in the state": (
         lambda h, a: h["state"].update(t={"$generator": "0"}), "a generator is '0'",

@@ -98,6 +98,24 @@ def test_a_failed_save_takes_nothing_away(tmp_path: Path, monkeypatch: pytest.Mo
     assert checkpoint.load(keeper.best).step == 1
 
 
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"cannot be read \(Not a directory\); check"):
+        Keeper(tmp_path / "file").load()
+    keeper = Keeper(tmp_path, keep=1)
+    keeper.save(step=1, model=MODEL)
+
+    def denied(folder: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", denied)
+    with pytest.raises(CheckpointError, match=r"cannot be read \(Permission denied\); check"):
+        keeper.load()
+    assert keeper.save(step=2, model=MODEL).exists()  # the old one stays
+
+
 def test_none_to_keep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match="keep: expected 1 or more checkpoints to keep, got 0"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, namedtuple
+from dataclasses import asdict, dataclass, replace
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,13 @@ import tinygrad_attn as ta
 from tinygrad_attn import checkpoint, nn, optim
 from tinygrad_attn.checkpoint import CheckpointError
 from tinygrad_attn.environment import environment
-from tinygrad_attn.models import GPT, GPTConfig
+from tinygrad_attn.models import GPT, GPTConfig, Transformer, TransformerConfig
+
+C = IntEnum("C", ["A"])
+L = type("L", (list,), {})
+S = type("S", (str,), {})
+P = namedtuple("P", ["x"])
+G = type("G", (np.random.Generator,), {})
 
 CONFIG = GPTConfig(vocab_size=7, max_length=5, num_layers=1, num_heads=2, d_model=6, dropout=0.25)
 
@@ -77,9 +86,19 @@ def test_ten_thousand_values_and_a_deep_one(tmp_path: Path) -> None:
         ([1, {"a": {2}}], r"value\.1\.a is of type set"),
         ({1: 2}, "value has the key 1; keys must be texts"),
         ({"$array": 2}, r"value has the key '\$array'"),
-        (float("inf"), "Out of range float"),
-        ("\ud800", "surrogates not allowed"),
-        (list(range(300_000)), "more than|would be|2 to 2,097,152"),
+        ([0.0, {"a": float("inf")}], r"value\.1\.a is inf, which JSON cannot hold; an array can"),
+        ("\ud800", r"value is no Unicode text \(surrogates not allowed"),
+        ({"\ud800": 1}, "a key of state:value is no Unicode text"),
+        (C.A, "value is of type C"),
+        (np.float64(1.5), r"value is of type float64; save its \.item\(\)"),
+        ([L([1])], r"value\.0 is of type L"),
+        (S("x"), "value is of type S"),
+        ({S("x"): 1}, "value has the key 'x'; keys must be texts"),
+        (defaultdict(list), "value is of type defaultdict"),
+        (P(1), "value is of type P"),
+        (G(np.random.PCG64(0)), "value is of type G"),
+        (list(range(300_000)), "2 to 2,097,152; keep long lists as arrays"),
+        ([0] * 300_000, "holds more than 262,144 values; keep long lists as arrays"),
         (np.random.Generator(np.random.Philox(0)), "got Philox"),
     ],
 )  # fmt: skip
@@ -94,8 +113,45 @@ def test_what_would_not_come_back_is_refused_before_a_file_is_there(
 def test_a_value_that_holds_itself_is_refused(tmp_path: Path) -> None:
     value: list[Any] = []
     value.append(value)
-    with pytest.raises(CheckpointError, match="recursion"):
+    with pytest.raises(CheckpointError, match="is more than 200 deep, or holds itself"):
         back(tmp_path, value=value)
+
+
+@pytest.mark.parametrize("key", ["$array", "$tuple", "$generator"])
+def test_a_mark_is_no_name_of_a_value(key: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=rf"state has the key '\{key}'"):
+        back(tmp_path, **{key: [1]})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("step", [3.0, -1, True, "7", np.int64(3), None])
+def test_a_step_that_is_no_count_is_refused(step: Any, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"step is .*, expected an integer of 0 or more"):
+        back(tmp_path, step=step)
+    assert not list(tmp_path.iterdir())
+
+
+def test_tuples_as_deep_as_allowed_come_back_and_one_more_is_refused(tmp_path: Path) -> None:
+    value: Any = np.arange(2)
+    for _ in range(200):
+        value = (value,)
+    assert alike(value, back(tmp_path, value=value).state["value"])
+    with pytest.raises(CheckpointError, match="is more than 200 deep"):
+        back(tmp_path, value=(value,))
+
+
+def test_marks_inside_texts_are_no_values(tmp_path: Path) -> None:
+    for text in ("," * 300_000, '\\":[{' * 100_000):
+        assert back(tmp_path, text=text).state == {"text": text}
+
+
+def test_an_optimiser_that_would_not_be_read_is_refused(tmp_path: Path) -> None:
+    model = GPT(CONFIG)
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    optimizer.state_dict = lambda: {"groups": [], "states": [{}]}
+    with pytest.raises(CheckpointError, match="groups do not number its parameters"):
+        back(tmp_path, model=model, optimizer=optimizer)
+    assert not list(tmp_path.iterdir())
 
 
 # ── generators ───────────────────────────────────────────────────────────────────────────────────
@@ -109,6 +165,11 @@ def test_one_generator_in_many_places_is_one_again(tmp_path: Path) -> None:
     for mine, its in ((rng, found.rng), (other, found.state["order"]["two"][0])):
         assert mine.bit_generator.state == its.bit_generator.state
         assert mine.random(7).tolist() == its.random(7).tolist()
+
+
+def test_a_generator_of_a_class_of_ones_own_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="got G; "):
+        back(tmp_path, rng=G(np.random.PCG64(0)))
 
 
 def test_a_model_with_two_generators_is_refused(tmp_path: Path) -> None:
@@ -133,6 +194,11 @@ def test_parameters_of_two_dtypes_are_refused(tmp_path: Path) -> None:
     model.ln_f.astype(np.float64)
     with pytest.raises(CheckpointError, match="float32 and float64; convert the whole model"):
         back(tmp_path, model=model)
+
+
+def test_a_complex_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="float64, got complex64; convert the whole model"):
+        back(tmp_path, model=GPT(CONFIG).astype(np.complex64))
 
 
 OPTIMIZERS = [
@@ -214,5 +280,31 @@ def test_a_part_of_a_model_is_no_model(tmp_path: Path) -> None:
         pass
 
     for model in (nn.Linear(2, 3), nn.Sequential(GPT(CONFIG))):
-        with pytest.raises(CheckpointError, match=r"save its state_dict\(\) instead"):
+        with pytest.raises(CheckpointError, match=r"numpy\.save_file\(model\.state_dict"):
             back(tmp_path, model=model)
+
+
+def test_a_class_of_ones_own_by_the_name_of_a_model_is_no_model(tmp_path: Path) -> None:
+    own: Any = type("GPT", (GPT,), {"forward": lambda self, tokens: GPT.forward(self, tokens) * 0})
+    with pytest.raises(CheckpointError, match=r"got .*\.GPT; save its weights"):
+        back(tmp_path, model=own(CONFIG))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_config_of_ones_own_is_refused(tmp_path: Path) -> None:
+    own: Any = dataclass(frozen=True)(type("Own", (GPTConfig,), {}))
+    with pytest.raises(CheckpointError, match="expected a GPT with a GPTConfig, got Own"):
+        back(tmp_path, model=GPT(own(**asdict(CONFIG))))
+
+
+def test_a_table_that_loading_would_refuse_is_refused(tmp_path: Path) -> None:
+    sizes = TransformerConfig(
+        source_vocab=5, target_vocab=5, max_length=1 << 20, num_layers=1, num_heads=1, d_model=8,
+        d_ff=3,
+    )  # fmt: skip
+    with pytest.raises(
+        CheckpointError, match="max_length × d_model of at most 4,194,304, got 8,388,608"
+    ):
+        back(tmp_path, model=Transformer(sizes))
+    fits = Transformer(replace(sizes, max_length=1 << 19))
+    assert alike(fits.state_dict(), back(tmp_path, model=fits).model.state_dict())

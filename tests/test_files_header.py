@@ -24,7 +24,7 @@ ARRAYS = {
 def test_what_the_library_writes_is_read() -> None:
     content = save(ARRAYS, {"é": "\u2028\x7f", "": "{}"})
     assert header_of(content).metadata == {"é": "\u2028\x7f", "": "{}"}
-    found = arrays_of(content, "a test")
+    found = arrays_of(content, header_of(content), "a test")
     assert found.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         assert found[name].dtype == array.dtype
@@ -65,23 +65,23 @@ def test_a_name_is_never_a_path() -> None:
     for name in ("../../etc/passwd", "/dev/null", "C:\\x", "a\0b", "", ".", "a/b"):
         content = save({name: np.ones(3)})
         assert list(header_of(content).entries) == [name]
-        assert list(arrays_of(content, "a test")) == [name]
+        assert list(arrays_of(content, header_of(content), "a test")) == [name]
 
 
 def test_arrays_that_numpy_lacks() -> None:
     eight = one('{"dtype": "F8_E5M2", "shape": [3], "data_offsets": [0, 3]}')
     assert header_of(eight).entries["a"].dtype == "F8_E5M2"
     with pytest.raises(FormatError, match="a is F8_E5M2; expected one of F64, F32"):
-        arrays_of(eight, "a test")
+        arrays_of(eight, header_of(eight), "a test")
+    truths = one('{"dtype": "BOOL", "shape": [3], "data_offsets": [0, 3]}')
     with pytest.raises(FormatError, match="a is BOOL, but holds bytes that are neither"):
-        arrays_of(one('{"dtype": "BOOL", "shape": [3], "data_offsets": [0, 3]}'), "a test")
+        arrays_of(truths, header_of(truths), "a test")
 
 
 def test_bfloat16_becomes_float32() -> None:
     data = np.array([1.5, -2.0], np.float32).view(np.uint16)[1::2].tobytes()
-    found = arrays_of(
-        one('{"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}', data), "a test"
-    )
+    content = one('{"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}', data)
+    found = arrays_of(content, header_of(content), "a test")
     assert found["a"].tolist() == [1.5, -2.0]
 
 

@@ -167,6 +167,17 @@ def test_a_draft_that_another_took_for_stale_is_begun_again(
     assert taken
 
 
+def test_a_draft_that_another_has_locked_is_left_to_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is about to remove the draft, which is still there."""
+    answers, locked = iter([False]), module.locked
+    monkeypatch.setattr(module, "locked", lambda handle: next(answers, True) and locked(handle))
+    write_whole(place, NEW)
+    assert place.read_bytes() == content(NEW)
+    assert len(list(place.parent.glob(".tinygrad-attn-*"))) == 1
+
+
 # ── faults ───────────────────────────────────────────────────────────────────────────────────────
 CALLS = ("open", "write", "read", "fsync", "replace", "lstat", "listdir", "chmod", "lseek", "close",
          "unlink", "posix_fadvise")  # fmt: skip
@@ -302,7 +313,10 @@ def test_a_folder_that_cannot_be_forced_to_the_disk(
 
 
 def test_without_locks_drafts_stay(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "fcntl", None)
+    def none(handle: int) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(module, "locked", none)
     (place.parent / ".tinygrad-attn-0123456789abcde1.tmp").touch()
     write_whole(place, NEW)
     assert len(os.listdir(place.parent)) == 2

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.fuzz import judging
+from benchmarks.fuzz import checkpoints, judging
 from benchmarks.fuzz.__main__ import main
 from benchmarks.fuzz.judging import tally
 from tinygrad_attn.checkpoint import CheckpointError
+from tinygrad_attn.checkpoint.layout import DIGITS, digest
 from tinygrad_attn.files import FormatError, Header
 
 LOADED, SAME = "checkpoint loaded", "accepted by both"
@@ -41,6 +42,14 @@ def test_a_file_is_made_again_from_its_number(tmp_path: Path) -> None:
     first = list(judging.judged(5, range(40), tmp_path))
     assert list(judging.judged(5, range(20, 40), tmp_path)) == first[20:]
     assert len({content for *_, content in first}) > 35
+
+
+def test_the_digest_of_a_spoiled_checkpoint_stands_in_its_place() -> None:
+    head, arrays = checkpoints.taken_apart(checkpoints.right()[0])
+    for spoiled in ({k: v for k, v in head.items() if k != "sha256"}, {**head, "sha256": [1]}):
+        content = checkpoints.forged(spoiled, arrays)
+        assert content[: DIGITS.start].endswith(b'"{\\"sha256\\": \\"')
+        assert content[DIGITS] == digest(content).encode()
 
 
 # ── planted faults ───────────────────────────────────────────────────────────────────────────────
@@ -76,8 +85,8 @@ def test_a_reader_that_forgets_metadata_is_seen(
 
 
 def test_values_that_are_others_are_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def negated(content: bytes, purpose: str) -> Any:
-        arrays = negated.__wrapped__(content, purpose)  # type: ignore[attr-defined]
+    def negated(content: bytes, header: Header, purpose: str) -> Any:
+        arrays = negated.__wrapped__(content, header, purpose)  # type: ignore[attr-defined]
         return {name: array == 0 for name, array in arrays.items()}
 
     planted(monkeypatch, "arrays_of", negated)

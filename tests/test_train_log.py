@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -147,6 +149,15 @@ def test_a_second_run_in_the_same_folder_is_told_who_writes_there(tmp_path: Path
         )
         assert path.read_bytes() == before
     train.Log(path).file.close()
+
+
+def test_a_folder_that_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with pytest.raises(train.TrainError, match=r"cannot be locked \(No locks available\); choose"):
+        train.Log(tmp_path / "log.jsonl")
 
 
 def test_the_lock_of_a_killed_process_is_gone(tmp_path: Path) -> None:

@@ -30,14 +30,16 @@ DTYPES = ("f2", "f4", "f8", "c8", "i8", "u1", "?")
 # ── apart and together ───────────────────────────────────────────────────────────────────────────
 def taken_apart(content: bytes) -> tuple[Head, Arrays]:
     """The metadata of a checkpoint and its arrays."""
-    return json.loads(header_of(content).metadata[KEY]), arrays_of(content, "this")
+    header = header_of(content)
+    return json.loads(header.metadata[KEY]), arrays_of(content, header, "this")
 
 
 def forged(head: Head | str, arrays: Arrays) -> bytes:
     """A checkpoint with these; a text stands for metadata that has no place for a digest."""
     if isinstance(head, str):
         return save(arrays, {KEY: head})
-    return sealed(save(arrays, {KEY: json.dumps({**head, "sha256": BLANK})}))
+    rest = {key: value for key, value in head.items() if key != "sha256"}
+    return sealed(save(arrays, {KEY: json.dumps({"sha256": BLANK, **rest})}))
 
 
 def sealed(content: bytes) -> bytes:

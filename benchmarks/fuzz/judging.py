@@ -81,7 +81,7 @@ def judge_file(path: Path, content: bytes) -> str:
         return "refused by safetensors alone"
     compare(path, content, theirs)
     try:
-        arrays = arrays_of(content, "this")
+        arrays = arrays_of(content, header, "this")
     except FormatError:  # no dtype of NumPy's, or bytes that are no booleans
         return "accepted by both, not as NumPy's arrays"
     for name, array in arrays.items():

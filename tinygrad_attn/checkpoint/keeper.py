@@ -46,11 +46,20 @@ class Keeper:
         return self.folder / self.BEST
 
     def paths(self) -> list[Path]:
-        """The checkpoints of steps that are there, the last one last."""
+        """The checkpoints of steps that are there, the last one last; none without a folder.
+
+        Raises:
+            CheckpointError: the folder cannot be read.
+        """
         try:
             names = [match for name in os.listdir(self.folder) if (match := NAME.fullmatch(name))]
-        except OSError:
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.folder}: expected a folder of checkpoints, but it cannot be read "
+                f"({error.strerror}); check the path and its permissions"
+            ) from error
         return [self.folder / match[0] for match in sorted(names, key=lambda match: int(match[1]))]
 
     def save(self, *, step: int, best: bool = False, **what: Any) -> Path:
@@ -61,20 +70,21 @@ class Keeper:
         Raises:
             CheckpointError: as `checkpoint.save`; everything that was there is there still.
         """
-        path = save(self.folder / f"step-{step:06d}.safetensors", step=step, **what)
+        path = save(self.folder / f"step-{step:06}.safetensors", step=step, **what)
         if best:
             save(self.best, step=step, **what)
-        paths = self.paths()
-        for old in paths[: paths.index(path) + 1][: -self.keep]:
-            with suppress(OSError):  # an old one too many does no harm
-                old.unlink()
+        with suppress(CheckpointError):  # an old one too many does no harm
+            paths = self.paths()
+            for old in paths[: paths.index(path) + 1][: -self.keep]:
+                with suppress(OSError):
+                    old.unlink()
         return path
 
     def load(self) -> Checkpoint | None:
         """The last checkpoint that is whole; None where there is none at all.
 
         Raises:
-            CheckpointError: there are some, but none is whole.
+            CheckpointError: there are some, but none is whole; or the folder cannot be read.
         """
         error: CheckpointError | None = None
         for path in reversed(self.paths()):

@@ -18,7 +18,7 @@ PURPOSE = "a checkpoint"
 
 BLANK = "0" * 64
 ENTRY = f'{{"sha256": "{BLANK}"'  # how the entry's text begins
-START = 8 + len(json.dumps({"__metadata__": {KEY: ENTRY}}, separators=(",", ":"))) - 64 - 5
+START = 8 + json.dumps({"__metadata__": {KEY: ENTRY}}, separators=(",", ":")).index(BLANK)
 DIGITS = slice(START, START + 64)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ DOUBTFUL = (
     ValueError,
     AttributeError,
     ArithmeticError,
-    MemoryError,
     RecursionError,
 )  # fmt: skip — what a value of another type or size can raise
 
@@ -69,9 +67,19 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         return put_together(head, arrays)
     except DOUBTFUL as error:
         raise CheckpointError(
-            f"{path}: the checkpoint does not describe a model of this version "
-            f"({error}); save it again with this version"
+            f"{path}: the checkpoint's contents do not fit together ({error}); "
+            "use another copy, or the version of tinygrad_attn that saved it"
         ) from error
+    except MemoryError as error:
+        raise too_large(path) from error
+
+
+def too_large(path: str | os.PathLike[str]) -> CheckpointError:
+    """The error of a file that may be right."""
+    return CheckpointError(
+        f"{path}: there is not enough memory to load the checkpoint; end other programs, or load "
+        "it on a larger machine"
+    )
 
 
 def opened(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -79,12 +87,14 @@ def opened(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     try:
         content, header = read(path)
         head = head_of(path, content, header)
-        return head, arrays_of(content, PURPOSE)
+        return head, arrays_of(content, header, PURPOSE)
     except OSError as error:
         raise CheckpointError(
             f"{path}: the checkpoint cannot be read ({error.strerror or error}); check the path"
         ) from error
-    except (ValueError, MemoryError) as error:
+    except MemoryError as error:
+        raise too_large(path) from error
+    except ValueError as error:
         raise CheckpointError(
             f"{path}: expected a checkpoint, but this is no safetensors file or "
             f"damaged ({error}); use another copy"
@@ -99,8 +109,8 @@ def head_of(path: Path, content: bytes, header: Header) -> dict[str, Any]:
             "read it with safetensors and use load_state_dict"
         )
     head = object_of(header.metadata[KEY], "the metadata")
-    found = head.get("format", 1)  # of the first, which had no number here
-    right = hmac.compare_digest(content[DIGITS], digest(content).encode())
+    found = head.get("format", 1)  # format 1 had no such field
+    right = content[DIGITS] == digest(content).encode()
     if not right and found == FORMAT:
         raise CheckpointError(
             f"{path}: the checkpoint is damaged (its digest is wrong); use another copy"
@@ -115,20 +125,37 @@ def head_of(path: Path, content: bytes, header: Header) -> dict[str, Any]:
 
 def put_together(head: dict[str, Any], arrays: dict[str, Array]) -> Checkpoint:
     """Everything from a head and the arrays; each array must have its place."""
-    generators = [restored(state) for state in head["generators"]]
-    apart = {name: arrays.pop(name) for name in list(arrays) if is_value(name)}
-    values = Unpacking(apart, generators)
-    optimizer = head["optimizer"] and optimizer_state(values.unpacked(head["optimizer"]))
-    schedule, state = values.unpacked(head["schedule"]), values.unpacked(head["state"])
-    if apart or not isinstance(state, dict):
-        raise ValueError(f"nothing refers to {', '.join(apart) or 'state'}")
-    if not isinstance(head["environment"], dict):
-        raise ValueError("the environment is no object")
-    model = rebuilt(head["model"], arrays, values.generator(head["model"]["rng"]))
-    for generator, saved in zip(generators, head["generators"], strict=True):
+    weights = {name: array for name, array in arrays.items() if not is_value(name)}
+    values, what = besides(head, {n: array for n, array in arrays.items() if is_value(n)})
+    model = rebuilt(head["model"], weights, values.generator(head["model"]["rng"]))
+    for generator, saved in zip(values.generators, head["generators"], strict=True):
         put(generator, saved)  # building the model drew from it
-    step, rng = natural("step", head["step"]), values.generator(head["rng"])
-    return Checkpoint(model, optimizer, step, rng, state, schedule, head["environment"])
+    return Checkpoint(model=model, **what)
+
+
+def besides(head: dict[str, Any], arrays: dict[str, Array]) -> tuple[Unpacking, dict[str, Any]]:
+    """What a checkpoint holds besides its model, as `Checkpoint` takes it.
+
+    Args:
+        arrays: those that are no weights; all of them must be used.
+    """
+    values = Unpacking(arrays, [restored(state) for state in head["generators"]])
+    optimizer, schedule = values.unpacked(head["optimizer"]), values.unpacked(head["schedule"])
+    state, environment = values.unpacked(head["state"]), head["environment"]
+    if optimizer is not None:
+        optimizer = optimizer_state(optimizer)
+    if arrays or not isinstance(state, dict):
+        raise ValueError(f"nothing refers to {', '.join(arrays) or 'state'}")
+    if not isinstance(environment, dict):
+        raise ValueError("the environment is no object")
+    return values, {
+        "optimizer": optimizer,
+        "step": natural("step", head["step"]),
+        "rng": values.generator(head["rng"]),
+        "state": state,
+        "schedule": schedule,
+        "environment": environment,
+    }
 
 
 def is_value(name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from math import prod
 from typing import Any
 
@@ -24,7 +24,7 @@ from .values import Packing
 
 FLOATING = ("float16", "float32", "float64")
 TOO_LARGE = "its sizes ask for more numbers than the file holds"
-REDRAWN = 4  # a model may draw a weight again that a layer has drawn, and give it away
+REDRAWN = 4  # GPT, BERT and Llama draw weights again that their layers have drawn
 TABLES = {"Transformer": ("max_length", "d_model")}  # sizes of what is computed, not saved
 SMALL_TABLE = 1 << 22  # numbers that every file may ask for
 
@@ -32,11 +32,18 @@ SMALL_TABLE = 1 << 22  # numbers that every file may ask for
 # ── saving ───────────────────────────────────────────────────────────────────────────────────────
 def description(model: Module) -> dict[str, Any]:
     """The class and the configuration of a model."""
-    name, config = type(model).__name__, getattr(model, "config", None)
-    if name not in models.__all__ or not is_dataclass(config) or isinstance(config, type):
+    kind, name = type(model), type(model).__name__
+    config: Any = getattr(model, "config", None)
+    # Not by name alone: a class of one's own may be named GPT and compute something else.
+    if name not in models.__all__ or getattr(models, name) is not kind:
         raise CheckpointError(
-            f"expected a model of tinygrad_attn.models, rebuilt from its config; "
-            f"got {name}; save its state_dict() instead"
+            f"expected a model of tinygrad_attn.models, rebuilt from its config; got "
+            f"{kind.__module__}.{kind.__qualname__}; save its weights with "
+            "safetensors.numpy.save_file(model.state_dict(), path)"
+        )
+    if type(config) is not getattr(models, f"{name}Config"):
+        raise CheckpointError(
+            f"expected a {name} with a {name}Config, got {type(config).__name__}; make it with one"
         )
     sizes = asdict(config)
     return {"name": name, "config": {key: plain(value) for key, value in sizes.items()}}
@@ -47,14 +54,21 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def particulars(model: Module, packing: Packing) -> dict[str, Any]:
+def particulars(model: Any, packing: Packing) -> dict[str, Any]:
     """What the configuration does not say: the dtype, what is not trained, whose generator."""
     parameters = dict(model.named_parameters())
     dtypes = sorted({str(parameter.dtype) for parameter in parameters.values()})
-    if len(dtypes) != 1:
+    if len(dtypes) != 1 or dtypes[0] not in FLOATING:
         raise CheckpointError(
-            f"expected parameters of one dtype, got {' and '.join(dtypes)}; convert the whole "
-            "model with astype"
+            f"expected parameters of one dtype, which is {' or '.join(FLOATING)}, got "
+            f"{' and '.join(dtypes)}; convert the whole model with astype"
+        )
+    name, config = type(model).__name__, model.config
+    asked, allowed = table_of(name, config), most_of_table(sum(p.size for p in parameters.values()))
+    if asked > allowed:
+        raise CheckpointError(
+            f"expected {' × '.join(TABLES[name])} of at most {allowed:,}, got "
+            f"{asked:,}: loading would refuse a larger table; take a smaller max_length"
         )
     held = {id(rng): rng for part in model.modules() for rng in generators_of(part)}
     if len(held) > 1:
@@ -89,8 +103,7 @@ def rebuilt(
     if saved["dtype"] not in FLOATING:
         raise ValueError(f"the dtype {saved['dtype']!r} is none of {', '.join(FLOATING)}")
     numbers = sum(array.size for array in weights.values())
-    table = [getattr(config, size) for size in TABLES.get(name, ())]
-    if prod(table) > max(numbers, SMALL_TABLE):
+    if table_of(name, config) > most_of_table(numbers):
         raise ValueError(TOO_LARGE)
     getattr(models, name)(config, rng=Budget(REDRAWN * numbers))
     with own_left_alone():
@@ -101,6 +114,16 @@ def rebuilt(
     for frozen in saved["frozen"]:
         parameters[frozen].requires_grad = False
     return model.eval()
+
+
+def table_of(name: str, config: Any) -> int:
+    """How many numbers a model's tables have."""
+    return prod(getattr(config, size) for size in TABLES.get(name, ()))
+
+
+def most_of_table(weights: int) -> int:
+    """How many numbers a table may have in a model with so many weights."""
+    return max(weights, SMALL_TABLE)
 
 
 class Budget(np.random.Generator):

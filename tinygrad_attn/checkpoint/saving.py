@@ -12,13 +12,14 @@ import numpy as np
 from ..engine import Array
 from ..environment import environment
 from ..extras import need
-from ..files import FormatError, UnconfirmedError, header_of, write_whole
+from ..files import FormatError, UnconfirmedError, header_of, object_of, write_whole
 from ..nn import Module
 from ..optim import Optimizer
 from .errors import CheckpointError
 from .layout import BLANK, DIGITS, FORMAT, KEY, OPTIMIZER, PURPOSE, SCHEDULE, STATE, digest
+from .loading import DOUBTFUL, besides, is_value
 from .models import description, particulars
-from .values import Packing
+from .values import Packing, check_keys, natural
 
 
 class Schedule(Protocol):
@@ -48,11 +49,11 @@ def save(
             was given one, is saved with it.
         optimizer, schedule, step, rng: what training needs to go on.
         state: further values: what JSON can hold, tuples, arrays and generators, in lists and dicts
-            however deep.
+            up to 200 deep.
 
     Raises:
-        CheckpointError: the model has no `config`, a value is of another type, or the file is not
-            writable.
+        CheckpointError: the model is none of those, a value would not come back as it is, or the
+            file is not writable.
         ExtraError: safetensors is not installed.
     """
     try:
@@ -83,24 +84,30 @@ def packed(
     packing = Packing()
     packing.arrays.update(model.state_dict())
     try:
+        check_keys(state, "state")
         number = None if rng is None else packing.number(rng)
         head = {
             "format": FORMAT,
             "environment": environment(),
             "model": {**description(model), **particulars(model, packing)},
-            "step": step,
+            "step": natural("step", step),
             "rng": number,
-            "optimizer": optimizer and flattened(packing, optimizer.state_dict()),
-            "schedule": schedule and packing.packed(schedule.state_dict(), SCHEDULE),
+            "optimizer": (
+                None if optimizer is None else flattened(packing, optimizer.state_dict())
+            ),
+            "schedule": (
+                None if schedule is None else packing.packed(schedule.state_dict(), SCHEDULE)
+            ),
             "state": {key: packing.packed(value, STATE + key) for key, value in state.items()},
         }
         head["generators"] = [rng.bit_generator.state for rng in packing.generators]
         text = json.dumps({"sha256": BLANK, **head}, allow_nan=False, ensure_ascii=False)
         content = serialised(packing.arrays, text)
-    except (TypeError, ValueError, RecursionError) as error:
+        check_readable(text, head, packing.arrays)
+    except DOUBTFUL as error:
         raise CheckpointError(
-            f"{path}: every further value must be one that JSON can hold (numbers, text, lists, "
-            f"dicts), a tuple, an array of numbers or a generator, but: {error}"
+            f"{path}: not everything would come back as it is: {error}; expected values that JSON "
+            "can hold (numbers, text, lists, dicts), tuples, arrays of numbers and generators"
         ) from error
     view = memoryview(content)
     return [view[: DIGITS.start], digest(content).encode(), view[DIGITS.stop :]]
@@ -139,3 +146,14 @@ def serialised(arrays: dict[str, Array], text: str) -> bytes:
     if content[DIGITS] != BLANK.encode():
         raise ValueError("this version of safetensors puts the metadata elsewhere")
     return content
+
+
+def check_readable(text: str, head: dict[str, Any], arrays: dict[str, Array]) -> None:
+    """Refuse what our own reading would refuse, or read as something else."""
+    try:
+        found = object_of(text, "the metadata")
+    except FormatError as error:
+        raise ValueError(f"{error}; keep long lists as arrays") from error
+    if found != {"sha256": BLANK, **head}:
+        raise ValueError("the model's configuration would not come back as it is")
+    besides(found, {name: array for name, array in arrays.items() if is_value(name)})

@@ -4,22 +4,25 @@
                                               "done": {"$tuple": [3, 5]}}
 
 What comes back is what was given, tuples as tuples, and a generator that stood in two places is one
-generator again.
+generator again.  So types must be these and no subclasses, which would come back as others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from ..engine import Array
 from ..files import DTYPES
+from ..files.strict import shown
 
 GENERATORS = ("PCG64", "PCG64DXSM")  # those whose state is plain numbers
 ARRAY, TUPLE, GENERATOR = MARKS = ("$array", "$tuple", "$generator")
 PLAIN = (bool, int, float, str, type(None))
+DEEPEST = 200  # lists, tuples and dicts in each other; Python recurses into twice as many
 HELD = {dtype for name, dtype in DTYPES.items() if name != "BF16"}
 
 
@@ -36,29 +39,36 @@ class Packing:
         self.arrays: dict[str, Array] = {}
         self.generators: list[np.random.Generator] = []
 
-    def packed(self, value: Any, name: str) -> Any:
+    def packed(self, value: Any, name: str, depth: int = 0) -> Any:
         """A value as JSON.
 
         Args:
             name: of the value, after which its arrays are named.
+            depth: of the value in others.
 
         Raises:
             ValueError: it holds something that no file can.
         """
-        if isinstance(value, PLAIN):
+        kind = type(value)
+        if kind in PLAIN:
+            check_plain(value, name)
             return value
-        if type(value) is np.ndarray:
+        if kind is np.ndarray:
             return {ARRAY: self.kept(value, name)}
-        if isinstance(value, np.random.Generator):
+        if kind is np.random.Generator:
             return {GENERATOR: self.number(value)}
-        if type(value) is tuple:
-            return {TUPLE: [self.packed(x, f"{name}.{n}") for n, x in enumerate(value)]}
-        if isinstance(value, list):
-            return [self.packed(x, f"{name}.{n}") for n, x in enumerate(value)]
-        if isinstance(value, dict):
+        if depth == DEEPEST:
+            raise ValueError(f"{short(name)} is more than {DEEPEST} deep, or holds itself")
+        inside = depth + 1
+        if kind is tuple:
+            return {TUPLE: [self.packed(x, f"{name}.{n}", inside) for n, x in enumerate(value)]}
+        if kind is list:
+            return [self.packed(x, f"{name}.{n}", inside) for n, x in enumerate(value)]
+        if kind is dict:
             check_keys(value, name)
-            return {key: self.packed(x, f"{name}.{key}") for key, x in value.items()}
-        raise ValueError(f"{name} is of type {type(value).__name__}")
+            return {key: self.packed(x, f"{name}.{key}", inside) for key, x in value.items()}
+        hint = "; save its .item()" if isinstance(value, np.generic) else ""
+        raise ValueError(f"{short(name)} is of type {kind.__name__}{hint}")
 
     def kept(self, array: Array, name: str) -> str:
         """The name under which an array stands in the file."""
@@ -74,7 +84,8 @@ class Packing:
         for number, other in enumerate(self.generators):
             if other is rng:
                 return number
-        kind = rng.bit_generator.state["bit_generator"]
+        plain = type(rng) is np.random.Generator
+        kind = type(rng.bit_generator if plain else rng).__name__
         if kind not in GENERATORS:
             raise ValueError(
                 f"expected a generator of {' or '.join(GENERATORS)}, such as "
@@ -87,8 +98,27 @@ class Packing:
 def check_keys(value: Mapping[Any, Any], name: str) -> None:
     """Refuse keys that would come back as others."""
     for key in value:
-        if not isinstance(key, str) or key in MARKS:
-            raise ValueError(f"{name} has the key {key!r}; keys must be texts, and none of {MARKS}")
+        if type(key) is not str or key in MARKS:
+            raise ValueError(
+                f"{short(name)} has the key {shown(key)}; keys must be texts, and none of {MARKS}"
+            )
+        check_plain(key, f"a key of {name}")
+
+
+def short(name: str) -> str:
+    """A name, or its end where it is long."""
+    return name if len(name) <= 80 else f"…{name[-78:]}"
+
+
+def check_plain(value: Any, name: str) -> None:
+    """Refuse numbers and texts that JSON cannot hold."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{short(name)} is {value}, which JSON cannot hold; an array can")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{short(name)} is no Unicode text ({error.reason})") from error
 
 
 # ── on their way back ────────────────────────────────────────────────────────────────────────────
@@ -141,7 +171,7 @@ def put(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
 
 
 def natural(name: str, n: Any) -> int:
-    """An integer of 0 or more, from a file."""
+    """An integer of 0 or more, and of no other type."""
     if type(n) is not int or n < 0:
         raise ValueError(f"{name} is {n!r}, expected an integer of 0 or more")
     return n

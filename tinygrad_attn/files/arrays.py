@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine import Array
 from ..extras import need
-from .header import Header, header_end, header_of, parsed
+from .header import Header, header_end, parsed
 from .strict import FormatError, opened, size_of
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -42,21 +42,22 @@ def read(path: str | os.PathLike[str]) -> tuple[bytes, Header]:
     return content, header
 
 
-def arrays_of(content: bytes, purpose: str) -> dict[str, Array]:
+def arrays_of(content: bytes, header: Header, purpose: str) -> dict[str, Array]:
     """The arrays in a file's bytes, by name, in the header's order.
 
     bfloat16 comes as float32, which holds it exactly.
 
     Args:
         content: the whole file.
-        purpose: what for, if safetensors is missing.
+        header: the file's.
+        purpose: what is read, as the subject of the error where safetensors is missing: "a
+            checkpoint".
 
     Raises:
-        FormatError: the bytes are none of this format, or an array is of a dtype NumPy lacks.
+        FormatError: an array is of a dtype NumPy lacks, or safetensors refuses the file.
         ExtraError: safetensors is not installed.
     """
     safetensors = need("safetensors", purpose)
-    header = header_of(content)
     try:
         entries = dict(safetensors.deserialize(content))  # in any order
     except safetensors.SafetensorError as error:

@@ -79,9 +79,13 @@ def header_end(first: bytes, size: int) -> int:
             raise FormatError(f"this is {foreign}")
         if size < 10:
             raise FormatError(f"a file of {size} bytes has no room for a header")
+        if end > size:
+            raise FormatError(
+                f"the first 8 bytes are no header length of a file of {size:,} bytes: it is cut, "
+                "or of another format"
+            )
         raise FormatError(
-            f"the header would be {end - 8:,} bytes long; expected 2 to {MAX_HEADER:,}, and no "
-            f"more than the file's {size:,}"
+            f"the header would be {end - 8:,} bytes long; expected 2 to {MAX_HEADER:,}"
         )
     return end
 
@@ -177,8 +181,8 @@ class Scanner:
         found = shown(self.text[self.at : self.at + 20])
         raise FormatError(f"the header has {found} at {self.at}; expected {expected}")
 
-    def next(self) -> str:
-        """The character after the blanks; "" at the end."""
+    def peek(self) -> str:
+        """The character after the blanks, which are passed; "" at the end."""
         found = self.text[self.at : self.at + 1]
         if found in BLANK and found and (blanks := BLANKS.match(self.text, self.at)):
             self.at = blanks.end()
@@ -187,7 +191,7 @@ class Scanner:
 
     def expect(self, mark: str) -> None:
         """Go past a mark."""
-        if self.next() != mark:
+        if self.peek() != mark:
             self.fail(mark)
         self.at += 1
 
@@ -195,7 +199,7 @@ class Scanner:
         """The keys of the object that begins here; the caller reads each value before the next."""
         seen: set[str] = set()
         self.expect("{")
-        if self.next() == "}":
+        if self.peek() == "}":
             self.at += 1
             return
         while True:
@@ -205,14 +209,14 @@ class Scanner:
             seen.add(key)
             self.expect(":")
             yield key
-            if self.next() == "}":
+            if self.peek() == "}":
                 self.at += 1
                 return
             self.expect(",")
 
     def string(self) -> str:
         """The text that stands here."""
-        if self.next() != '"':
+        if self.peek() != '"':
             self.fail("a text")
         text: str = self.value()
         try:
@@ -223,7 +227,7 @@ class Scanner:
 
     def record(self) -> dict[str, Any]:
         """The small object, without objects in it, that stands here."""
-        self.next()
+        self.peek()
         if RECORD.match(self.text, self.at) is None:
             self.fail("an array's description")
         found: dict[str, Any] = self.value()

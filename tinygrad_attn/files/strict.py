@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable
 from typing import IO, Any, NoReturn
 
 MOST_VALUES = 1 << 18  # each takes up to a hundred bytes of memory
 MOST_BYTES = 2 << 20
+TEXT = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # to the end where it does not end
 
 
 class FormatError(ValueError):
@@ -47,7 +49,7 @@ def object_of(text: str, called: str = "it") -> dict[str, Any]:
     Raises:
         FormatError: it is another text.
     """
-    if sum(map(text.count, ",:[{")) > MOST_VALUES:
+    if marks(text) > MOST_VALUES < marks(TEXT.sub("", text)):
         raise FormatError(f"{called} holds more than {MOST_VALUES:,} values")
     try:
         found = STRICT.decode(text)
@@ -58,6 +60,11 @@ def object_of(text: str, called: str = "it") -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FormatError(f"{called} is {shown(found)}, not an object")
     return found
+
+
+def marks(text: str) -> int:
+    """How many values a JSON text can hold at most."""
+    return sum(map(text.count, ",:[{"))
 
 
 def read_object(path: str | os.PathLike[str]) -> dict[str, Any]:

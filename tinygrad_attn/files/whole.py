@@ -19,9 +19,9 @@ import secrets
 import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+
+from .lock import locked
 
 DRAFT = ".tinygrad-attn-{}.tmp"
 IS_DRAFT = re.compile(r"\.tinygrad-attn-[0-9a-f]{16}\.tmp")
@@ -37,8 +37,9 @@ class UnconfirmedError(OSError):
 def write_whole(path: str | os.PathLike[str], parts: Sequence[Part]) -> None:
     """Put a file with these bytes at `path`, whole, or leave what was there.
 
-    A new file gets the permissions that open() gives, a replaced one those of the old; where
-    `path` is a symbolic link, its target is replaced.
+    A new file gets the permissions that open() gives, a replaced one those of the old, but its
+    owner is who writes, and other hard links keep the old content; where `path` is a symbolic
+    link, its target is replaced.
 
     Raises:
         OSError: it cannot be written; nothing has changed.
@@ -91,8 +92,7 @@ def begun(folder: Path) -> tuple[int, Path]:
         draft = folder / DRAFT.format(secrets.token_hex(8))
         handle, kept = os.open(draft, flags, 0o666), False  # less the umask
         try:
-            locked(handle)
-            kept = os.path.lexists(draft)
+            kept = locked_if_can_be(handle) and os.path.lexists(draft)
         finally:
             if not kept:  # another writer took it for stale before it was locked; or interrupted
                 os.close(handle)
@@ -114,14 +114,12 @@ def remove_stale(folder: Path) -> None:
                 os.close(handle)
 
 
-def locked(handle: int) -> bool:
-    """Take the lock of an open file, which ends with its process; False where that cannot be."""
+def locked_if_can_be(handle: int) -> bool:
+    """Lock a draft; False where another has it.  Without locks nobody takes it for stale."""
     try:
-        fcntl: Any = import_module("fcntl")
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # Windows; a file system without locks; or another has it
-        return False
-    return True
+        return locked(handle)
+    except OSError:
+        return True
 
 
 # ── bytes ────────────────────────────────────────────────────────────────────────────────────────

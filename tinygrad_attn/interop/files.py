@@ -29,7 +29,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     try:
         config = read_object(folder / name)
         name = WEIGHTS
-        return config, arrays_of(read_file(folder / name)[0], PURPOSE)
+        return config, arrays_of(*read_file(folder / name), PURPOSE)
     except OSError as error:
         raise InteropError(str(folder), [
             f"{name} cannot be read ({error.strerror}); expected a folder with {CONFIG} and "

@@ -12,7 +12,6 @@ run.py           a whole run with its files
 resuming.py      where a run stands: saved, compared, restored
 folder.py        its checkpoints: the newest few and the best
 log.py           the log: one JSON object a line
-lock.py          one run in a folder
 stopping.py      Ctrl-C and other signals
 progress.py      a progress bar, or plain lines
 """

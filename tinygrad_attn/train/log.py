@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ..files import locked
 from .errors import TrainError
-from .lock import locked
 
 Line = dict[str, Any]
 FIELDS = {
@@ -52,7 +52,15 @@ class Log:
             raise TrainError(
                 f"{path}: the log cannot be written ({error.strerror}); choose another folder"
             ) from error
-        if not locked(self.file):
+        try:
+            alone = locked(self.file.fileno())
+        except OSError as error:
+            self.file.close()
+            raise TrainError(
+                f"{path.parent}: the folder cannot be locked ({error.strerror}); choose another, "
+                "on a disk of this machine"
+            ) from error
+        if not alone:
             self.file.close()
             raise TrainError(
                 f"{path.parent}: {writer(path)} is writing here; wait for its end, or choose "
