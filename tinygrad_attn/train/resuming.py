@@ -186,7 +186,9 @@ class Stand:
 
 def restore(trainer: Trainer, saved: Checkpoint, state: State) -> None:
     """Put a trainer where the one stood that wrote the checkpoint, or leave it as it is."""
-    assert saved.rng and saved.optimizer and saved.schedule  # noqa: PT018 — `checked`
+    assert saved.rng is not None  # `checked` has seen these
+    assert saved.optimizer is not None
+    assert saved.schedule is not None
     before = Stand.of(trainer)
     try:
         theirs = {**state["generators"], "run": saved.rng}
