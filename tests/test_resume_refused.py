@@ -115,6 +115,13 @@ def test_a_run_without_checkpoints_does_not_replace_a_finished_one(tmp_path: Pat
     assert train.latest(tmp_path).step == 11
 
 
+def test_the_best_of_a_finished_run_goes_when_another_begins_there(tmp_path: Path) -> None:
+    train.run(trainer(steps=10), tmp_path)
+    stopped(trainer(seed=7), tmp_path, step=3)
+    assert not (tmp_path / "best.safetensors").exists()
+    assert train.latest(tmp_path).step == 3
+
+
 def test_where_only_the_best_can_be_read_it_says_how_to_go_on_from_there(tmp_path: Path) -> None:
     stopped(trainer(), tmp_path)
     for path in tmp_path.glob("step-*"):

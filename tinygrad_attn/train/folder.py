@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint, CheckpointError, Keeper, load, save
@@ -79,8 +80,8 @@ class Saver:
             if there := self.keeper.paths():
                 raise TrainError(
                     f"{folder}: an unfinished run is here, saved in {there[-1].name}; go on with "
-                    f"it (tinygrad-attn train --resume {folder}), or remove step-*.safetensors, or "
-                    "choose another folder"
+                    f"it (tinygrad-attn train --resume {quote(str(folder))}), or remove "
+                    "step-*.safetensors, or choose another folder"
                 )
             if here.files and trainer.config.save_every is None:
                 raise TrainError(

@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from shlex import quote
 from sys import float_info
 from types import TracebackType
 from typing import Any, Self
@@ -128,7 +129,7 @@ def broken(path: Path, error: OSError) -> TrainError:
     """What to say when a line cannot be written."""
     return TrainError(
         f"{path}: the log cannot be written ({error.strerror}); the last checkpoint is untouched: "
-        f"make room, and resume the run (tinygrad-attn train --resume {path.parent})"
+        f"make room, and resume the run (tinygrad-attn train --resume {quote(str(path.parent))})"
     )
 
 

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     from .loop import Trainer
 
 State = dict[str, Any]
+# What a position of another kind can raise while it is restored.
+DOUBTFUL = (
+    TensorError,
+    DataError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+)  # fmt: skip
 # Of an environment, what can change the last bits, in words.
 DECISIVE = {
     "tinygrad_attn": "tinygrad_attn",
@@ -64,7 +74,7 @@ def generators(trainer: Trainer) -> Iterator[tuple[str, np.random.Generator]]:
 
 
 def everyone(trainer: Trainer) -> dict[str, np.random.Generator]:
-    """Those, and the run's own."""
+    """Every generator of a run by its place, its own as "run"."""
     return {**dict(generators(trainer)), "run": trainer.rng}
 
 
@@ -201,7 +211,7 @@ def restore(trainer: Trainer, saved: Checkpoint, state: State) -> None:
         ).put(trainer)
         best = inf if state["best"] is None else float(state["best"])
         evaluated = int(state["evaluated"])
-    except (TensorError, DataError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except DOUBTFUL as error:
         before.put(trainer)
         raise TrainError(
             f"the checkpoint does not fit this trainer ({error}); make it as the first one was made"

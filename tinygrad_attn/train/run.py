@@ -93,6 +93,8 @@ def run(
         ground, saver = environment(), Saver(folder, trainer, log, state)
         if trainer.config.save_every is not None:
             saver.step()  # before the log begins: whatever stands there can go on
+        if trainer.resumed is None:
+            saver.keeper.best.unlink(missing_ok=True)  # another run's, which this one replaces
         begin(trainer, log, ground)
         with hearing(trainer) as stop:
             follow(trainer, log, saver, stop, show)

@@ -84,7 +84,7 @@ class Task(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What else decides the loss, by its name: a run goes on with the same only."""
+        """What else decides the loss: plain values by name; a run goes on with the same only."""
         ...
 
     def batches(self, size: int, rng: np.random.Generator) -> Source:
