@@ -119,7 +119,6 @@ def test_a_longer_run_has_its_own_number_of_steps(tmp_path: Path) -> None:
         b'{"kind": "evaluation", "step": 2, "held_out": [1.0]}',
         b'{"kind": "resume", "step": 0, "evaluated": null, "config": {}}',
         b'{"kind": "resume", "step": 0, "evaluated": 0, "config": 3}',
-        b'{"kind": "end", "step": "x"}',
     ],
 )
 def test_a_line_that_is_no_record_is_left_out(tmp_path: Path, torn: bytes) -> None:

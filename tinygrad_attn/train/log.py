@@ -47,7 +47,6 @@ FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "evaluated": is_count,
         "config": lambda value: isinstance(value, dict),
     },
-    "end": {"step": is_count},
 }
 
 
@@ -193,7 +192,7 @@ def parsed(line: bytes) -> Line | None:
 
 def reached(path: Path) -> int:
     """The step to which the run that wrote last has come."""
-    steps = [line["step"] for line in lines_of(path) if line["kind"] in FIELDS]
+    steps = [line["step"] for line in lines_of(path) if is_count(line.get("step"))]
     return steps[-1] if steps else 0
 
 
