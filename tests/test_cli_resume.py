@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from words import as_found
+from words import as_found, timeless, trainer
 
 from tinygrad_attn import checkpoint
 from tinygrad_attn.cli import main
 from tinygrad_attn.models import GPT, GPTConfig
-from tinygrad_attn.train import Log, Step, Trainer, read_log
+from tinygrad_attn.train import Log, Step, Trainer, read_log, run
 
 OWN = [
     "gpt",
@@ -46,6 +49,10 @@ def stopped_after(step: int, arguments: list[str]) -> int:
         return main(["train", *arguments])
 
 
+def broken_off(_: object) -> None:
+    raise RuntimeError
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A text; `run`, stopped after step 12; `done`, left alone; and folders that are wrong."""
@@ -64,6 +71,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_bytes(content)
     for path in (folder / "foreign" / "run").glob("*.safetensors"):
         checkpoint.save(path, model=GPT(GPTConfig(2, 3, 1, 1, 4)))
+    with as_found(), pytest.raises(RuntimeError):
+        run(trainer(), folder / "python", broken_off)
     (folder / "changed" / "own.txt").write_text("she sells sea shell.\n" * 60)
     return folder
 
@@ -117,6 +126,7 @@ def test_a_text_that_is_elsewhere_now_can_be_named(here: Path) -> None:
 def test_a_run_that_is_finished_says_so_and_can_be_made_longer(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (here / "done" / "loss.png").touch()  # `as_found` draws none
     before = {path: path.read_bytes() for path in (here / "done").iterdir()}
     assert main(["train", "--resume", "done"]) == 0
     assert capsys.readouterr().out == (
@@ -126,6 +136,50 @@ def test_a_run_that_is_finished_says_so_and_can_be_made_longer(
     assert main(["train", "--resume", "done", "--steps", "24"]) == 0
     lines = read_log(here / "done" / "log.jsonl")
     assert [line["step"] for line in lines if line["kind"] == "step"] == list(range(1, 25))
+
+
+@pytest.mark.parametrize("missing", ["loss.png", "learned.png"])
+def test_a_finished_run_whose_end_was_cut_off_still_says_what_came_out(
+    here: Path,
+    missing: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A signal came after the last line of the log, and before the pictures."""
+
+    def drawn(*arguments: Any, **_: Any) -> Path:
+        path: Path = arguments[3]
+        path.write_bytes(b"a picture")
+        return path
+
+    monkeypatch.setattr("tinygrad_attn.viz.plots.loss_curve", drawn)
+    (here / "done" / "loss.png").touch()
+    (here / "done" / missing).unlink()
+    log = timeless(read_log(here / "done" / "log.jsonl"))
+    model = (here / "done" / "model.safetensors").read_bytes()
+    assert main(["train", "--resume", "done"]) == 0
+    shown = capsys.readouterr().out
+    assert "After 20 steps and" in shown
+    assert f"Where it looks: done{os.sep}learned.png" in shown
+    assert (here / "done" / missing).stat().st_size
+    assert timeless(read_log(here / "done" / "log.jsonl")) == log
+    assert (here / "done" / "model.safetensors").read_bytes() == model
+    assert main(["train", "--resume", "done"]) == 0
+    assert capsys.readouterr().out.startswith("This run is finished: 20 steps")
+
+
+def test_a_full_disk_says_how_to_go_on(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tinygrad_attn.checkpoint.saving.write_whole", full)
+    assert main(["train", "--resume", "run"]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith("; then go on with: tinygrad-attn train --resume run")
+    assert main(["train", *OWN, "--out", "new"]) == 2
+    assert "--resume" not in capsys.readouterr().err  # there is nothing to go on from
 
 
 def test_other_threads_are_told_in_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,7 +226,8 @@ MISTAKES = {
     "--resume run --text changed/own.txt": "; the data have changed (held out, train, vocabulary)",
     "vit --resume run": "--resume: this run trains a gpt, not a vit",
     "--resume run --out other": "--out: a run goes on in its folder, run; leave it out",
-    "--resume run --steps 19": "--steps: this run has 20; give more to make it longer",
+    "--resume run --steps 19": "but steps were 20 and are 19: they cannot become fewer",
+    "--resume python": "python: this run was made in Python; go on there, with Trainer.resume(",
     "--resume run --width 16": "--width: this run has 8, not 16; a run goes on as it began",
     "--resume run --dropout 0.1": "--dropout: this run has 0.2, not 0.1",
     "--resume run --attention luong": "--attention: this run has none, not luong",
@@ -180,7 +235,10 @@ MISTAKES = {
     "--resume run --lr 0.5": "not 0.5; a run goes on as it began: leave it out",
     "--resume run --seed 1": "--seed: this run has 0, not 1",
     "--resume run --save-every 0": "expected an integer from 1 to 1,000,000,000, got '0'",
-    "--out run": "run: an unfinished run is here, saved in step-000012.safetensors; resume",
+    "--out run": "run: an unfinished run is here, saved in step-000012.safetensors; go on with "
+    "it (tinygrad-attn train --resume run), or remove step-*.safetensors, or choose another",
+    "gpt --plot run --resume done --batch 3": "nothing beside it; got --batch, MODEL, --resume",
+    "--plot run --save-every 3": "--plot draws what is there, and takes nothing beside it; got --s",
     "--plot none": "none/log.jsonl: expected a log, but it cannot be read",
     "--plot empty": "empty/log.jsonl: expected a log, but it cannot be read",
     "--plot own.txt": "own.txt/log.jsonl: expected a log, but it cannot be read",
@@ -210,7 +268,9 @@ def test_a_folder_in_which_another_run_writes(
     with Log(here / "run" / "log.jsonl"):
         assert main(["train", "--resume", "run"]) == 2
         assert main(["train", *OWN, "--out", "run"]) == 2
-    told = capsys.readouterr().err.splitlines()
+    shown = capsys.readouterr()
+    assert "It goes on" not in shown.out
+    told = shown.err.splitlines()
     assert len(told) == 2
     assert all("is writing here; wait for its end, or choose another folder" in t for t in told)
 

@@ -214,6 +214,7 @@ NUMBERS = [
     (lambda x: data.image("none.png", x), 1, [0, -8, 8.0]),
     (lambda x: next(data.windows(np.arange(9), 3, x)), 1, [0, -1, 1.5]),
     (lambda x: next(data.windows(np.arange(9), 3, 2, x)), 1, [0, -1, 1.5]),
+    (lambda x: data.Shuffled(3, x, np.random.default_rng(0)), 1, [0, -1, 2.0, None]),
     (lambda x: data.batches(np.arange(9), 3, x, np.random.default_rng(0)), 1, [0, 2.0]),
 ]
 

@@ -108,6 +108,19 @@ def test_a_longer_run_has_its_own_number_of_steps(tmp_path: Path) -> None:
         b'{"kind": 3}',
         b"[" * 100_000,
         b"7" * 5_000,
+        b'{"kind": "step", "step": "2", "loss": 1.0}',
+        b'{"kind": "step", "step": 2.0, "loss": 1.0}',
+        b'{"kind": "step", "step": true, "loss": 1.0}',
+        b'{"kind": "step", "step": -2, "loss": 1.0}',
+        b'{"kind": "step", "step": 2' + b"0" * 400 + b', "loss": 1.0}',
+        b'{"kind": "step", "step": 2, "loss": null}',
+        b'{"kind": "step", "step": 2, "loss": NaN}',
+        b'{"kind": "step", "step": 2, "loss": 1e999}',
+        b'{"kind": "step", "step": 2, "loss": 2' + b"0" * 400 + b"}",
+        b'{"kind": "step", "step": 2, "loss": 1.0, "seconds": "x"}',
+        b'{"kind": "evaluation", "step": 2, "held_out": [1.0]}',
+        b'{"kind": "resume", "step": 0, "evaluated": null, "config": {}}',
+        b'{"kind": "resume", "step": 0, "evaluated": 0, "config": 3}',
     ],
 )
 def test_a_line_that_is_no_record_is_left_out(tmp_path: Path, torn: bytes) -> None:
@@ -117,6 +130,29 @@ def test_a_line_that_is_no_record_is_left_out(tmp_path: Path, torn: bytes) -> No
         file.write(torn)
     written(path, [step(2)])
     assert train.read_log(path) == [START, step(1), step(2)]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "drawn"),
+    [
+        ({"loss": 2.5, "label": "pairs"}, (2.5, "pairs")),
+        ({"loss": 2.5}, (2.5, "")),
+        ({"loss": "x", "label": "pairs"}, None),
+        ({}, None),
+        (None, None),
+        (3, None),
+    ],
+)
+def test_a_baseline_that_is_none_is_not_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, baseline: Any, drawn: tuple[float, str] | None
+) -> None:
+    path, asked = tmp_path / "log.jsonl", {}
+    written(path, [{**START, "baseline": baseline}, step(1)])
+    assert train.draw(path, tmp_path / "loss.png").is_file()
+    monkeypatch.setattr("tinygrad_attn.viz.plots.loss_curve", lambda *_, **how: asked.update(how))
+    train.draw(path, tmp_path / "loss.png")
+    found = asked["baseline"], asked["baseline_label"]
+    assert found == drawn if drawn else found[0] is None
 
 
 def test_a_last_line_without_its_break_counts_if_it_is_whole(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ class Words:
     """A GPT learns seven short words: two at once, twice an update, so that epochs end amid one."""
 
     name, about, unit, baseline, sizes = "words", "Seven words.", "nats", None, (7, 2)
+    settings: ClassVar[dict[str, float]] = {}
 
     def __init__(self, model: GPT, seed: int) -> None:
         self.model = model

@@ -19,6 +19,8 @@ from ..rng import seed
 from ..train import Task, TrainConfig, Trainer, presets
 from .options import SIZES, UsageError
 
+SETTINGS = ("steps", "batch", "lr", "seed", "threads", "save_every")  # options of a TrainConfig
+
 
 @dataclass(frozen=True)
 class Kind:

@@ -10,11 +10,12 @@ from typing import Any
 
 from ..checkpoint import Checkpoint
 from ..train import TrainConfig, Trainer, TrainError, latest
+from ..train.config import CHANGEABLE
 from .options import SIZES, UsageError
-from .recipes import KINDS, Recipe, sizes_of
+from .recipes import KINDS, SETTINGS, Recipe, sizes_of
 
-FREE = ("steps", "threads", "save_every")  # what may be given anew
-FIXED = ("batch", "lr", "seed")
+FREE = [name for name in SETTINGS if name in CHANGEABLE]  # what may be given anew
+FIXED = [name for name in SETTINGS if name not in CHANGEABLE]
 
 
 def resumed(options: argparse.Namespace) -> tuple[Recipe, Trainer]:
@@ -22,18 +23,13 @@ def resumed(options: argparse.Namespace) -> tuple[Recipe, Trainer]:
 
     Raises:
         UsageError: an option says something else than the run does.
-        TrainError: there is no checkpoint to go on from, or it does not fit: its text has changed.
+        TrainError: there is no checkpoint to go on from, or it does not fit: its text has changed,
+            or there shall be fewer steps.
     """
     folder: Path = options.resume
     saved = latest(folder)
     recipe = recipe_of(saved, folder)
     check_options(options, recipe)
-    steps = options.steps
-    if steps is not None and steps < recipe.config.steps:
-        raise UsageError(
-            f"--steps: this run has {recipe.config.steps:,}; give more to make it longer, or leave "
-            "it out"
-        )
     anew = {name: getattr(options, name) for name in FREE if getattr(options, name) is not None}
     text = options.text or recipe.text
     if text and not text.is_file():
@@ -46,12 +42,17 @@ def resumed(options: argparse.Namespace) -> tuple[Recipe, Trainer]:
 
 def recipe_of(saved: Checkpoint, folder: Path) -> Recipe:
     """What a checkpoint in `folder` says of itself; anybody may have written it."""
+    if "training" in saved.state and "recipe" not in saved.state:
+        raise TrainError(
+            f"{folder}: this run was made in Python; go on there, with "
+            "Trainer.resume(latest(folder)) and run(trainer, folder)"
+        )
     try:
         told, config = saved.state["recipe"], dict(saved.state["training"]["config"])
         kind, text, sizes = told["kind"], told["text"], dict(told["sizes"])
         for name, value in sizes.items():
             sizes[name] = SIZES[name][0](str(value))  # as if it were given as an option
-        KINDS[kind]
+        KINDS[kind]  # is there one?
         place = Path(os.path.relpath(folder / text)) if text else None
         return Recipe(kind, place, sizes, TrainConfig(**config))
     except (LookupError, TypeError, ValueError, argparse.ArgumentTypeError, TrainError) as error:

@@ -12,10 +12,12 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from ..checkpoint import CheckpointError
 from ..data import DataError
 from ..train import (
     Language,
     Progress,
+    Record,
     Reference,
     Result,
     Stopped,
@@ -40,7 +42,7 @@ from .options import (
     subparser,
 )
 from .readers import reader
-from .recipes import KINDS, Recipe, sizes_of
+from .recipes import KINDS, SETTINGS, Recipe, sizes_of
 from .resuming import resumed
 
 SUMMARY = "train a model on real input, or on a text of your own"
@@ -58,9 +60,10 @@ Pairs are lines of a source, a tab and its target; a tenth of them is held out.
 Written to the folder: log.jsonl (every step), loss.png, learned.png (where the model looks),
 model.safetensors (the trained model, for `sample` or `predict`), best.safetensors (at its lowest
 held-out loss) and, until the end, step-N.safetensors: whatever stops a run (Ctrl-C saves first),
---resume DIR goes on as if nothing had happened.  Without options each model is made so:
+--resume DIR goes on as if nothing had happened.  A new run replaces a finished one in its folder,
+but none that could still go on.  Without options each model is made so:
 """
-SETTINGS = ("steps", "batch", "lr", "seed", "threads", "save_every")
+PICTURES = ("loss.png", "learned.png")
 EXAMPLES = """
 gpt --text book.txt --length 128 --steps 5000 --out book
 seq2seq --attention luong
@@ -86,7 +89,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         "--lr", type=number(0, 100, above=True), metavar="X", help="highest learning rate"
     )
     add_sizes(parser)
-    add_seed(parser, "first weights, batches and dropout")
+    add_seed(parser, "first weights, batches and dropout of a new run")
     parser.set_defaults(seed=None)  # of the run that goes on
     parser.add_argument(
         "--threads",
@@ -107,13 +110,16 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         help="steps from checkpoint to checkpoint (100)",
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="DIR", help="go on with a run; --steps N makes it longer"
+        "--resume",
+        type=Path,
+        metavar="DIR",
+        help="go on with a run, with its own settings; --steps N makes it longer",
     )
     parser.add_argument(
         "--plot",
         type=Path,
         metavar="DIR",
-        help="draw loss.png from the log as it is",
+        help="draw loss.png from the log as it is, and do nothing else",
     )
     parser.set_defaults(execute=execute)
 
@@ -135,12 +141,14 @@ def defaults() -> str:
 def execute(options: argparse.Namespace) -> int:
     """Train, or go on, and say what came out."""
     if options.plot is not None:
+        check_alone(options)
         print(draw_log(options.plot / "log.jsonl", options.plot / "loss.png"))
         return 0
     with told():
         if options.resume is not None:
             out, (recipe, trainer) = options.resume, resumed(options)
-            if trainer.finished and not unfinished(out):
+            drawn = all((out / name).is_file() for name in PICTURES)
+            if trainer.finished and drawn and not unfinished(out):
                 print(f"This run is finished: {trainer.step:,} steps; more --steps make it longer.")
                 return 0
         else:
@@ -153,23 +161,41 @@ def execute(options: argparse.Namespace) -> int:
 def trained(trainer: Trainer, recipe: Recipe, out: Path) -> int:
     """Train to the end, or until a signal comes."""
     print(introduction(trainer), flush=True)
-    if trainer.step:
-        print(f"It goes on after step {trainer.step:,}.", flush=True)
+    command = f"tinygrad-attn train --resume {quote(str(out))}"
+    progress = Progress(trainer.config.steps, done=trainer.step)
+    news = [f"It goes on after step {trainer.step:,}."] if trainer.step else []
+
+    def show(record: Record) -> None:
+        while news:  # the folder is this run's by now
+            print(news.pop(), flush=True)
+        progress.show(record)
+
     try:
-        with Progress(trainer.config.steps, done=trainer.step) as progress:
-            result = run(trainer, out, progress.show, recipe=recipe.saved(out))
+        with progress:
+            result = run(trainer, out, show, recipe=recipe.saved(out))
     except Stopped as stop:
-        command = f"tinygrad-attn train --resume {quote(str(out))}"
         print(f"\ntinygrad-attn: {stop}; go on with: {command}", file=sys.stderr)
         return stop.code
+    except CheckpointError as error:
+        if not unfinished(out):
+            raise
+        raise CheckpointError(f"{error}; then go on with: {command}") from error
     print(conclusion(result, trainer.task))
     try:
-        print(f"Where it looks: {draw(trainer.task, out / 'learned.png')}")
+        print(f"Where it looks: {draw(trainer.task, out / PICTURES[1])}")
     except DataError as error:
         print(error)
     command = "sample" if isinstance(trainer.task, Language) else "predict"
     print(f"Files are in {out}; go on with: tinygrad-attn {command} {out / 'model.safetensors'}")
     return 0
+
+
+def check_alone(options: argparse.Namespace) -> None:
+    """Refuse what is given beside --plot."""
+    others = sorted(given(options, vars(options).keys() - {"plot", "execute"}))
+    if others:
+        names = ", ".join("MODEL" if n == "kind" else f"--{n.replace('_', '-')}" for n in others)
+        raise UsageError(f"--plot draws what is there, and takes nothing beside it; got {names}")
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Shuffled(Endless):
         take: makes a batch of the chosen numbers below `count`.
 
     Raises:
-        DataError: there are no examples.
+        DataError: there are no examples, or a group has none.
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class Shuffled(Endless):
             raise DataError(
                 "there is nothing to learn from; expected at least one training example"
             )
-        self.count, self.size, self.rng, self.take = count, size, rng, take
+        self.count, self.rng, self.take = count, rng, take
+        self.size = whole("batches: size", size, 1)
         self.waiting = np.empty(0, np.int64)  # what of this round is still to come
 
     def __next__(self) -> Batch:

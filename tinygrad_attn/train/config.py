@@ -11,9 +11,9 @@ from typing import Any
 from .errors import TrainError
 
 COUNTS = ("steps", "batch", "accumulate", "evaluate_every", "evaluate_examples", "keep")
-# What may be another when a run goes on.  More steps make a longer schedule; the rest decides
-# nothing but how the work is done.
-CHANGEABLE = ("steps", "threads", "save_every", "keep")
+# What may be another when a run goes on.  More steps make a longer schedule, and the target decides
+# where it ends; the rest decides nothing but how the work is done.
+CHANGEABLE = ("steps", "target", "threads", "save_every", "keep")
 
 
 @dataclass(frozen=True)

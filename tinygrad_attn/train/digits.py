@@ -42,6 +42,11 @@ class Recognition:
         parts = {"train": self.corpus.train, "held out": self.corpus.test}
         return {name: digest(part.images, part.labels) for name, part in parts.items()}
 
+    @property
+    def settings(self) -> dict[str, float]:
+        """The label smoothing."""
+        return {"label_smoothing": self.label_smoothing}
+
     def batches(self, size: int, rng: np.random.Generator) -> Source:
         """Images and labels."""
         return Shuffled(self.sizes[0], size, rng, self.chosen)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class Language:
     """
 
     unit = "nats per character"
+    settings: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: GPT, corpus: Text) -> None:
         for part in (corpus.train, corpus.held_out):

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from shlex import quote
+from sys import float_info
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,10 +26,27 @@ from ..files import locked
 from .errors import TrainError
 
 Line = dict[str, Any]
-FIELDS = {
-    "step": ("step", "loss"),
-    "evaluation": ("step", "held_out"),
-    "resume": ("step", "evaluated", "config"),
+
+
+def is_count(value: Any) -> bool:
+    """A number of steps?"""
+    return type(value) is int and 0 <= value <= MOST
+
+
+def is_number(value: Any) -> bool:
+    """A finite number?"""
+    return type(value) in (int, float) and abs(value) <= float_info.max
+
+
+MOST = 1 << 53  # steps; beyond it float64 cannot tell them apart
+FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "step": {"step": is_count, "loss": is_number},
+    "evaluation": {"step": is_count, "held_out": is_number},
+    "resume": {
+        "step": is_count,
+        "evaluated": is_count,
+        "config": lambda value: isinstance(value, dict),
+    },
 }
 
 
@@ -117,7 +136,7 @@ def broken(path: Path, error: OSError) -> TrainError:
     """What to say when a line cannot be written."""
     return TrainError(
         f"{path}: the log cannot be written ({error.strerror}); the last checkpoint is untouched: "
-        "make room, and resume the run"
+        f"make room, and resume the run (tinygrad-attn train --resume {quote(str(path.parent))})"
     )
 
 
@@ -167,14 +186,22 @@ def lines_of(path: Path) -> list[Line]:
 
 
 def parsed(line: bytes) -> Line | None:
-    """The object on a line; None where there is none, or not all that its kind has."""
+    """The object on a line; None where there is none, or not all that its kind has, as it is."""
     try:
         value = json.loads(line.decode())
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
         return None
-    return value if value.keys() >= set(FIELDS.get(value["kind"], ())) else None
+    fields = FIELDS.get(value["kind"], {})
+    right = all(name in value and fits(value[name]) for name, fits in fields.items())
+    return value if right and is_number(value.get("seconds", 0.0)) else None
+
+
+def reached(path: Path) -> int:
+    """The step to which the run that wrote last has come."""
+    steps = [line["step"] for line in lines_of(path) if is_count(line.get("step"))]
+    return steps[-1] if steps else 0
 
 
 def writer(path: Path) -> str:

@@ -24,6 +24,7 @@ from ..nn import Module
 from ..optim import AdamW, WarmupCosine, clip_grad_norm
 from .config import TrainConfig
 from .errors import TrainError
+from .folder import Place
 from .resuming import checked, position, restore
 from .task import Task
 
@@ -74,12 +75,14 @@ class Trainer:
         evaluated: after how many of them the last evaluation was made.
         best: lowest held-out loss of all evaluations; infinity before the first.
         resumed: the environment of the checkpoint that it goes on from, or None.
+        place: the folder where that was the latest, as it was then; None where it is not known.
     """
 
     def __init__(self, task: Task, config: TrainConfig, rng: np.random.Generator) -> None:
         self.task, self.config, self.rng = task, config, rng
         self.step, self.evaluated, self.best = 0, 0, inf
         self.resumed: dict[str, Any] | None = None
+        self.place: Place | None = None
         self.optimizer = AdamW(
             decay_groups(task.model), config.lr, config.betas, weight_decay=config.weight_decay
         )
@@ -163,10 +166,10 @@ class Trainer:
         }
 
     def resume(self, saved: Checkpoint) -> None:
-        """Go on where the trainer stood that wrote `saved`.
+        """Go on where the trainer stood that wrote `saved`; from `latest` it knows its folder.
 
         This one must have been made with a model of the same sizes, the same data and the same
-        settings; `steps` may be more, and the settings that do not touch the numbers others.
+        settings; `steps` may be more, and `target` and what does not touch the numbers others.
 
         Raises:
             TrainError: something else differs (the message says what), or no trainer wrote it;

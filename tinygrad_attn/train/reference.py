@@ -6,10 +6,10 @@ stands there.  Nothing says where to look.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Reference:
     unit = "nats"
     name = "sentences with a pronoun"
     baseline = None
+    settings: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: BERT, corpus: Pronouns) -> None:
         self.model, self.corpus = model, corpus

@@ -30,7 +30,7 @@ from ..extras import need
 from ..viz import plots
 from .errors import TrainError, TrainWarning
 from .folder import Saver
-from .log import Log, read_log
+from .log import Log, is_number, read_log
 from .loop import Evaluation, Record, Step, Trainer
 from .resuming import unlike
 from .stopping import Stop, stopping
@@ -72,7 +72,7 @@ def run(
 
     Args:
         trainer: a new one, or one that has resumed the run in the folder.
-        folder: made where it is missing.
+        folder: made where it is missing; a finished run in it is replaced by a new one.
         show: takes each record as it comes.
         state: further values for every checkpoint.
 
@@ -80,8 +80,8 @@ def run(
         TrainWarning: the run goes on with other versions or threads.
 
     Raises:
-        TrainError: the folder cannot be written, another run writes or could go on there, or the
-            loss is no longer finite.
+        TrainError: the folder cannot be written, another run writes or could go on there, this
+            one has gone on there since it was resumed, or the loss is no longer finite.
         CheckpointError: a checkpoint cannot be written; those before it are untouched.
         Stopped: a signal (Ctrl-C, SIGTERM) came; everything is saved.
         ExtraError: matplotlib or safetensors is missing; raised before the work begins.
@@ -93,6 +93,8 @@ def run(
         ground, saver = environment(), Saver(folder, trainer, log, state)
         if trainer.config.save_every is not None:
             saver.step()  # before the log begins: whatever stands there can go on
+        if trainer.resumed is None:
+            saver.keeper.best.unlink(missing_ok=True)  # another run's, which this one replaces
         begin(trainer, log, ground)
         with hearing(trainer) as stop:
             follow(trainer, log, saver, stop, show)
@@ -191,7 +193,9 @@ def draw(log: str | Path, picture: str | Path) -> Path:
     steps = [line for line in lines if line["kind"] == "step"]
     held_out = [(line["step"], line["held_out"]) for line in lines if line["kind"] == "evaluation"]
     start = lines[0]
-    baseline = start.get("baseline") or {"loss": None, "label": ""}
+    baseline = start.get("baseline")
+    if not isinstance(baseline, dict) or not is_number(baseline.get("loss")):
+        baseline = {"loss": None}
     try:
         return plots.loss_curve(
             [line["step"] for line in steps],
@@ -199,7 +203,7 @@ def draw(log: str | Path, picture: str | Path) -> Path:
             held_out,
             picture,
             baseline=baseline["loss"],
-            baseline_label=baseline["label"],
+            baseline_label=str(baseline.get("label", "")),
             unit=f"loss ({start.get('unit', 'nats')})",
         )
     except TensorError as error:

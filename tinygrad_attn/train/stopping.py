@@ -3,7 +3,7 @@
     with stopping() as stop:
         for record in trainer:
             if stop.requested: ...      # save, then:
-            stop.obey()
+            stop.obey("stopped, and saved")
 
 The first signal waits until the run has saved; a second one ends it at once.
 """

@@ -82,6 +82,11 @@ class Task(Protocol):
         """Of every part of the data by its name: a run goes on with the same data only."""
         ...
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What else decides the loss: plain values by name; a run goes on with the same only."""
+        ...
+
     def batches(self, size: int, rng: np.random.Generator) -> Source:
         """Endless batches of `size` examples, drawn by `rng`."""
         ...

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Translation:
 
     unit = "nats per character"
     baseline = None
+    settings: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: Seq2Seq | Transformer, corpus: Pairs) -> None:
         self.model, self.corpus, self.name = model, corpus, corpus.name
