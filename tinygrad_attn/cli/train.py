@@ -60,8 +60,7 @@ Pairs are lines of a source, a tab and its target; a tenth of them is held out.
 Written to the folder: log.jsonl (every step), loss.png, learned.png (where the model looks),
 model.safetensors (the trained model, for `sample` or `predict`), best.safetensors (at its lowest
 held-out loss) and, until the end, step-N.safetensors: whatever stops a run (Ctrl-C saves first),
---resume DIR goes on as if nothing had happened.  A new run replaces a finished one in its folder,
-but none that could still go on.  Without options each model is made so:
+--resume DIR goes on with it.  A new run replaces a finished one, no other.  The defaults are:
 """
 PICTURES = ("loss.png", "learned.png")
 EXAMPLES = """
@@ -89,7 +88,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         "--lr", type=number(0, 100, above=True), metavar="X", help="highest learning rate"
     )
     add_sizes(parser)
-    add_seed(parser, "first weights, batches and dropout of a new run")
+    add_seed(parser, "a new run")
     parser.set_defaults(seed=None)  # of the run that goes on
     parser.add_argument(
         "--threads",
@@ -113,13 +112,13 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
         "--resume",
         type=Path,
         metavar="DIR",
-        help="go on with a run, with its own settings; --steps N makes it longer",
+        help="go on with a run as it began; --steps N makes it longer",
     )
     parser.add_argument(
         "--plot",
         type=Path,
         metavar="DIR",
-        help="draw loss.png from the log as it is, and do nothing else",
+        help="draw loss.png from the log as it is, and nothing else",
     )
     parser.set_defaults(execute=execute)
 
