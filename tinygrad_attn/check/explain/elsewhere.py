@@ -80,7 +80,7 @@ def alternatives(name: str, option: Any, ndim: int) -> Iterator[tuple[Any, str, 
     elif isinstance(option, bool):
         yield not option, name, not option
     elif isinstance(option, int):
-        yield from ((value, name, value) for value in (option - 1, option + 1, None))
+        yield from ((value, name, value) for value in (None, option - 1, option + 1))
     elif isinstance(option, float):
         yield from ((value, name, value) for value in (None, 0.0, 1.0))
     elif isinstance(option, str) and option in WORDS:
