@@ -21,7 +21,7 @@ Arrays = dict[str, np.ndarray]
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 0.5, -0.0, 1e308, 1 << 31, 1 << 40, 1 << 63, 1 << 200, "",
     "x", "GPT", "float32", "object", [], [[]], {}, {"x": 1}, {"$array": "wte.weight"},
-    {"$array": 3}, {"$tuple": [1]}, {"$generator": 0}, {"$generator": 9},
+    {"$array": 3}, {"$scalar": "wte.weight"}, {"$tuple": [1]}, {"$generator": 0}, {"$generator": 9},
     {"$array": "", "$tuple": []},
 )  # fmt: skip
 DTYPES = ("f2", "f4", "f8", "c8", "i8", "u1", "?")

@@ -76,7 +76,7 @@ def packed(
     model: Module,
     optimizer: Optimizer | None,
     schedule: Schedule | None,
-    step: int,
+    step: Any,
     rng: np.random.Generator | None,
     state: dict[str, Any],
 ) -> list[bytes | memoryview]:
@@ -90,7 +90,7 @@ def packed(
             "format": FORMAT,
             "environment": environment(),
             "model": {**description(model), **particulars(model, packing)},
-            "step": natural("step", step),
+            "step": natural("step", int(step) if isinstance(step, np.integer) else step),
             "rng": number,
             "optimizer": (
                 None if optimizer is None else flattened(packing, optimizer.state_dict())

@@ -20,7 +20,7 @@ from ..files import DTYPES
 from ..files.strict import shown
 
 GENERATORS = ("PCG64", "PCG64DXSM")  # those whose state is plain numbers
-ARRAY, TUPLE, GENERATOR = MARKS = ("$array", "$tuple", "$generator")
+ARRAY, SCALAR, TUPLE, GENERATOR = MARKS = ("$array", "$scalar", "$tuple", "$generator")
 PLAIN = (bool, int, float, str, type(None))
 DEEPEST = 200  # lists, tuples and dicts in each other; Python recurses into twice as many
 HELD = {dtype for name, dtype in DTYPES.items() if name != "BF16"}
@@ -67,8 +67,9 @@ class Packing:
         if kind is dict:
             check_keys(value, name)
             return {key: self.packed(x, f"{name}.{key}", inside) for key, x in value.items()}
-        hint = "; save its .item()" if isinstance(value, np.generic) else ""
-        raise ValueError(f"{short(name)} is of type {kind.__name__}{hint}")
+        if isinstance(value, np.generic):
+            return {SCALAR: self.kept(np.asarray(value), name)}
+        raise ValueError(f"{short(name)} is of type {kind.__name__}")
 
     def kept(self, array: Array, name: str) -> str:
         """The name under which an array stands in the file."""
@@ -145,6 +146,8 @@ class Unpacking:
         ((mark, held),) = value.items()
         if mark == ARRAY:
             return self.arrays.pop(held)
+        if mark == SCALAR:
+            return scalar(self.arrays.pop(held))
         if mark == TUPLE:
             return tuple(self.unpacked(x) for x in held)
         return self.generator(held)
@@ -152,6 +155,13 @@ class Unpacking:
     def generator(self, number: int | None) -> np.random.Generator | None:
         """One of the generators, by its number."""
         return None if number is None else self.generators[natural("a generator", number)]
+
+
+def scalar(array: Array) -> Any:
+    """NumPy's own number, of an array without axes."""
+    if array.ndim:
+        raise ValueError(f"expected a number, got an array of shape {array.shape}")
+    return array[()]
 
 
 def restored(state: Mapping[str, Any]) -> np.random.Generator:
@@ -206,4 +216,4 @@ def numeric(value: Any) -> bool:
     """A number, or an array of floating ones."""
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "fc"
-    return isinstance(value, int | float)
+    return isinstance(value, int | float | np.number)
