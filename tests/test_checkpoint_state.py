@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, namedtuple
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -127,6 +128,24 @@ def test_a_value_that_holds_itself_is_refused(tmp_path: Path) -> None:
     value.append(value)
     with pytest.raises(CheckpointError, match="is more than 200 deep, or holds itself"):
         back(tmp_path, value=value)
+
+
+CHANGED: dict[str, Callable[[Any], None]] = {
+    "ln_f.weight": lambda m: setattr(m, "ln_f", nn.LayerNorm(7)),
+    "extra": lambda m: setattr(m, "extra", nn.Linear(2, 3)),
+    "drop": lambda m: setattr(m, "drop", nn.Sequential()),
+}
+
+
+@pytest.mark.parametrize("part", CHANGED)
+def test_a_model_that_its_configuration_does_not_build_is_refused(
+    part: str, tmp_path: Path
+) -> None:
+    model = GPT(CONFIG)
+    CHANGED[part](model)
+    with pytest.raises(CheckpointError, match=rf"that its GPTConfig builds, but .*{part}"):
+        checkpoint.save(tmp_path / "m.safetensors", model=model)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("key", ["$array", "$scalar", "$tuple", "$generator"])

@@ -7,6 +7,7 @@ it asks for more numbers than the file can fill; only then is it built for good.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,6 +28,7 @@ TOO_LARGE = "its sizes ask for more numbers than the file holds"
 REDRAWN = 4  # GPT, BERT and Llama draw weights again that their layers have drawn
 TABLES = {"Transformer": ("max_length", "d_model")}  # sizes of what is computed, not saved
 SMALL_TABLE = 1 << 22  # numbers that every file may ask for
+BY_HAND = "save its weights with safetensors.numpy.save_file(model.state_dict(), path)"
 
 
 # ── saving ───────────────────────────────────────────────────────────────────────────────────────
@@ -38,15 +40,38 @@ def description(model: Module) -> dict[str, Any]:
     if name not in models.__all__ or getattr(models, name) is not kind:
         raise CheckpointError(
             f"expected a model of tinygrad_attn.models, rebuilt from its config; got "
-            f"{kind.__module__}.{kind.__qualname__}; save its weights with "
-            "safetensors.numpy.save_file(model.state_dict(), path)"
+            f"{kind.__module__}.{kind.__qualname__}; {BY_HAND}"
         )
     if type(config) is not getattr(models, f"{name}Config"):
         raise CheckpointError(
             f"expected a {name} with a {name}Config, got {type(config).__name__}; make it with one"
         )
+    check_parts(model)
     sizes = asdict(config)
     return {"name": name, "config": {key: plain(value) for key, value in sizes.items()}}
+
+
+def check_parts(model: Any) -> None:
+    """Refuse a model that its configuration does not build: a part was exchanged, added or removed.
+
+    It would not load, or load as another model.
+    """
+    name = type(model).__name__
+    found, built = (
+        parts_of(m) for m in (model, type(model)(model.config, rng=Budget(sys.maxsize)))
+    )
+    differing = [k for k in (found | built) if found.get(k) != built.get(k)]
+    if differing:
+        raise CheckpointError(
+            f"expected the {name} that its {name}Config builds, but {', '.join(differing[:5])}"
+            f"{', …' * (len(differing) > 5)} is of another kind, shape or place; {BY_HAND}"
+        )
+
+
+def parts_of(model: Module) -> dict[str, Any]:
+    """The class of every module, and the shape of every parameter, by name."""
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    return {name: type(part) for name, part in model.named_modules()} | shapes
 
 
 def plain(value: Any) -> Any:
