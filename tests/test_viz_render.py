@@ -324,7 +324,7 @@ def test_a_place_that_cannot_be_written(graph, tmp_path, place):
 
 def test_a_folder_is_not_overwritten(graph, tmp_path):
     (tmp_path / "graph.dot").mkdir()
-    with pytest.raises(viz.RenderError, match="Is a directory"):
+    with pytest.raises(viz.RenderError, match="it is not a file"):
         graph.render(tmp_path / "graph.dot")
 
 

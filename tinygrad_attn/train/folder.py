@@ -142,13 +142,13 @@ def latest(folder: str | Path) -> Latest:
         TrainError: there is none, or none that can be read.
     """
     folder = Path(folder)
-    place = Place.of(folder)  # before it is read: what is written meanwhile is newer
     try:
         there = {path.name for path in folder.iterdir()}
     except OSError as error:
         raise TrainError(
             f"{folder}: expected the folder of a run ({error.strerror}); check the path"
         ) from error
+    place = Place.of(folder)  # before it is read: what is written meanwhile is newer
     try:
         saved = Keeper(folder).load()
         if saved is None and LAST in there:
