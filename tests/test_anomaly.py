@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -44,6 +45,14 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b) or (isinstance(a, (float, complex)) and a != a and b != b)
 
 
+@pytest.fixture
+def with_kernels() -> Iterator[None]:
+    """Layers are operations of their own where kernels run; the cases name those."""
+    with ta.kernels.use("numpy"):
+        yield
+
+
+@pytest.mark.usefixtures("with_kernels")
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_a_planted_anomaly_is_found_named_and_placed(case: Case) -> None:
     with ta.scope("encoder"), ta.scope("norm"):
@@ -72,6 +81,7 @@ def test_without_the_mode_nothing_is_raised(case: Case) -> None:
         case.f()
 
 
+@pytest.mark.usefixtures("with_kernels")
 @pytest.mark.parametrize("case", [c for c in CASES if c.facts["phase"] == "forward"],
                          ids=lambda case: case.f.__name__)  # fmt: skip
 def test_unrecorded_results_are_looked_at_too(case: Case) -> None:
