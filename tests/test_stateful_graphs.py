@@ -24,7 +24,7 @@ class TestGraphs(GraphMachine.TestCase):
 
 @pytest.mark.slow
 def test_many_more_graphs() -> None:
-    deeper = settings(max_examples=600, stateful_step_count=60, derandomize=True, deadline=None)
+    deeper = settings(max_examples=300, stateful_step_count=60, derandomize=True, deadline=None)
     run_state_machine_as_test(GraphMachine, settings=deeper)
 
 
