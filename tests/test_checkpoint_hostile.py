@@ -106,6 +106,8 @@ HEADS: dict[str, tuple[Callable[[Head, Arrays], Any], str]] = {
         lambda h, a: h["generators"][0].update(bit_generator="Generator"), "unknown generator",
     ),
     "a generator with more": (lambda h, a: h["generators"][0].update(x=1), "state of the gen"),
+    "a schedule of text": (lambda h, a: h.update(schedule="cosine"), "schedule.s state is no"),
+    "an environment of text": (lambda h, a: h.update(environment="x"), "environment is no object"),
     "half a step": (lambda h, a: h.update(step=0.5), "step is 0.5"),
     "a step back": (lambda h, a: h.update(step=-1), "step is -1"),
     "a step that is true": (lambda h, a: h.update(step=True), "step is True"),

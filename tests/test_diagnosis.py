@@ -79,13 +79,17 @@ def test_a_rule_that_returns_a_list_is_told_so() -> None:
 
 
 def test_a_rule_that_picks_the_smallest_uses_no_other_value() -> None:
-    picked = lambda g, x: (x == x.min(-1, keepdims=True)) * g[:, None]  # noqa: E731
+    def picked(g: Array, x: Array) -> Array:
+        return (x == x.min(-1, keepdims=True)) * g[:, None]
+
     with ta.max.replaced_vjp("x", picked):
         assert "1 − x" not in str(wrong(lambda x: ta.max(x, -1), X).cause)
 
 
 def test_a_whole_length_goes_before_a_root() -> None:
-    twice = lambda g, out: 2 * out * (g - (g * out).sum(-1, keepdims=True))  # noqa: E731
+    def twice(g: Array, out: Array) -> Array:
+        return 2 * out * (g - (g * out).sum(-1, keepdims=True))
+
     with ta.softmax.replaced_vjp("x", twice):
         cause = wrong(ta.softmax, ROOT.standard_normal((4, 2))).cause
     assert "perhaps 2 (2 is the length of axis 1 of x" in str(cause)

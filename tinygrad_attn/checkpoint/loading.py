@@ -148,6 +148,8 @@ def besides(head: dict[str, Any], arrays: dict[str, Array]) -> tuple[Unpacking, 
         raise ValueError(f"nothing refers to {', '.join(arrays) or 'state'}")
     if not isinstance(environment, dict):
         raise ValueError("the environment is no object")
+    if not isinstance(schedule, dict | None):
+        raise ValueError("the schedule's state is no object")
     return values, {
         "optimizer": optimizer,
         "step": natural("step", head["step"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice, permutations
-from math import isclose, sqrt
+from math import isclose
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,10 @@ from .evidence import Evidence, Numbers
 AXES = 4  # of arrays whose permutations are tried
 SINGLE, HALF = 4e-7, 4e-3  # relative errors that float32 and float16 explain
 ROUNDING = 1e-12  # and what float64 explains
+FORMS: tuple[dict[str, tuple[float, str]], ...] = (  # of a length: its power, and what that means
+    {"1/{}": (-1, "a mean where a sum belongs"), "{}": (1, "a sum where a mean belongs")},
+    {"√{}": (1 / 2, "√d_k forgotten"), "1/√{}": (-1 / 2, "√d_k once too often")},
+)
 
 
 def nothing_arrives(e: Numbers) -> str | None:
@@ -83,26 +87,14 @@ def operands(factor: float, e: Evidence) -> Iterator[str]:
 
 def made_of(factor: float, lengths: Mapping[int, str]) -> Iterator[str]:
     """The first length n for which the factor is n or 1/n, the first for √n, and what it may be."""
-    whole = [
-        form
-        for n in lengths
-        for form in (
-            (f"1/{n}", 1 / n, n, "a mean where a sum belongs"),
-            (f"{n}", n, n, "a sum where a mean belongs"),
+    for forms in FORMS:
+        fitting = (
+            f"{form.format(n)} ({n} is the length of {lengths[n]}; {guess}?)"
+            for n in lengths
+            for form, (power, guess) in forms.items()
+            if isclose(n**power, factor, rel_tol=1e-4)
         )
-    ]
-    roots = [
-        form
-        for n in lengths
-        for form in (
-            (f"√{n}", sqrt(n), n, "√d_k forgotten"),
-            (f"1/√{n}", 1 / sqrt(n), n, "√d_k once too often"),
-        )
-    ]
-    for forms in (whole, roots):
-        fitting = (form for form in forms if isclose(form[1], factor, rel_tol=1e-4))
-        for form, _, n, guess in islice(fitting, 1):
-            yield f"{form} ({n} is the length of {lengths[n]}; {guess}?)"
+        yield from islice(fitting, 1)
 
 
 def passed_on(e: Evidence) -> str | None:
